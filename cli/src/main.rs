@@ -1,0 +1,2 @@
+//! The proofhouse binary.
+fn main() {}

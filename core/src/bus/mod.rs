@@ -1,0 +1,207 @@
+//! The bus: how the parts and the outside world talk. One trait, two ends: [`amqp`] (RabbitMQ) and [`local`] (in process).
+
+pub mod amqp;
+pub mod local;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::names::RequestQueue;
+
+/// Something that must exist at the broker. It is declared at once and again on every new link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declaration {
+    /// A request queue: durable, not auto-deleted, **no arguments** (contract "Queues").
+    Request(RequestQueue),
+    /// A durable queue of ours, no arguments.
+    Queue(String),
+    /// A fanout exchange; looked for passively first, for an older system may have made it otherwise.
+    Fanout {
+        /// Its name.
+        name: String,
+        /// Survives a restart of the broker.
+        durable: bool,
+    },
+}
+
+/// What to consume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Queues that were declared with [`Bus::declare`], all on one channel.
+    Queues(Vec<String>),
+    /// A queue of this process alone (auto-deleted, not durable), bound to fanout exchanges. It is made anew on every new link.
+    Mailbox {
+        /// Its name, with our prefix `proofhouse.`.
+        name: String,
+        /// Exchanges that it listens to. They must have been declared.
+        exchanges: Vec<String>,
+    },
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A queue, through the default exchange. A queue that does not exist swallows the message, as with any client.
+    Queue(String),
+    /// A fanout exchange, with an empty routing key.
+    Fanout(String),
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The bytes.
+    pub body: Bytes,
+    /// Kept on the broker's disk.
+    pub persistent: bool,
+    /// Dropped by the broker when nobody took it for so long.
+    pub ttl: Option<Duration>,
+}
+
+impl Message {
+    /// A persistent message without an end.
+    pub fn persistent(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), persistent: true, ttl: None }
+    }
+
+    /// A message that is worth nothing after `ttl`.
+    pub fn passing(body: impl Into<Bytes>, ttl: Duration) -> Self {
+        Self { body: body.into(), persistent: false, ttl: Some(ttl) }
+    }
+}
+
+/// Why the bus did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The URL is no bus URL.
+    #[error("the bus URL is not valid: {0}")]
+    Url(String),
+    /// The broker cannot be reached, or the link broke. Try again: the link comes back by itself.
+    #[error("the broker at {address} is away: {reason}")]
+    Away {
+        /// Host, port and vhost; never the password.
+        address: String,
+        /// The cause.
+        reason: String,
+    },
+    /// The broker says no; trying again does not help.
+    #[error("the broker at {address} refuses: {reason}")]
+    Refused {
+        /// Host, port and vhost.
+        address: String,
+        /// The broker's text.
+        reason: String,
+    },
+    /// The link that this delivery came by is gone; the broker delivers it again.
+    #[error("the link that this message came by is gone; it will be delivered again")]
+    Stale,
+}
+
+impl BusError {
+    /// True where the same call may work later.
+    pub const fn may_retry(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Stale)
+    }
+}
+
+/// The state of the link to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// True while connected and everything is declared.
+    pub up: bool,
+    /// Grows with every new link; 1 is the first.
+    pub generation: u64,
+}
+
+/// Says whether a message was dealt with. Dropping it without a word leaves the message with the broker.
+#[async_trait]
+pub trait Settle: Send + Sync {
+    /// The message is dealt with.
+    async fn ack(&self) -> Result<(), BusError>;
+    /// The message goes back to its queue.
+    async fn requeue(&self) -> Result<(), BusError>;
+}
+
+/// A message that came.
+pub struct Delivery {
+    /// The queue it came by.
+    pub queue: String,
+    /// The bytes.
+    pub body: Bytes,
+    /// The broker gave it out before, and heard nothing.
+    pub redelivered: bool,
+    /// How to settle it.
+    pub settle: Arc<dyn Settle>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The body may belong to a private run.
+        f.debug_struct("Delivery")
+            .field("queue", &self.queue)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running subscription. It goes on over new links; what was not settled comes again. Dropping it ends it, and what was
+/// delivered but not settled goes back to the queue.
+pub struct Consumer {
+    deliveries: mpsc::Receiver<Delivery>,
+    barrier: Arc<dyn Barrier>,
+}
+
+/// Waits until the broker has dealt with every acknowledgement sent so far.
+#[async_trait]
+pub trait Barrier: Send + Sync {
+    /// Errors when the link broke: then nothing is known of the last acknowledgements.
+    async fn settled(&self) -> Result<(), BusError>;
+}
+
+impl Consumer {
+    /// For the ends of the bus.
+    pub fn new(deliveries: mpsc::Receiver<Delivery>, barrier: Arc<dyn Barrier>) -> Self {
+        Self { deliveries, barrier }
+    }
+
+    /// The next message. None once the bus is closed.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        self.deliveries.recv().await
+    }
+
+    /// A message that is there already.
+    pub fn try_next(&mut self) -> Option<Delivery> {
+        self.deliveries.try_recv().ok()
+    }
+
+    /// Returns once every acknowledgement sent before is known to have reached the broker.
+    pub async fn settled(&self) -> Result<(), BusError> {
+        self.barrier.settled().await
+    }
+}
+
+/// The bus.
+#[async_trait]
+pub trait Bus: Send + Sync {
+    /// Makes sure that these exist, now and on every new link. Waits for the link.
+    async fn declare(&self, declarations: &[Declaration]) -> Result<(), BusError>;
+
+    /// Sends a message and returns when the broker has confirmed it. Waits for the link, and sends again after a cut:
+    /// a message can arrive twice, never not at all.
+    async fn publish(&self, target: &Target, message: Message) -> Result<(), BusError>;
+
+    /// Begins to consume; `prefetch` bounds what is delivered and not settled, over all queues of the source.
+    async fn consume(&self, source: Source, prefetch: u16) -> Result<Consumer, BusError>;
+
+    /// The state of the link.
+    fn link(&self) -> watch::Receiver<Link>;
+
+    /// The broker's address without the password, for people.
+    fn address(&self) -> String;
+
+    /// Ends all consumers and the link.
+    async fn close(&self);
+}

@@ -1,0 +1,12 @@
+//! proofhouse-core: the nouns and the contracts, and what every role stands on. No role is in here.
+
+pub mod bus;
+pub mod layout;
+pub mod names;
+pub mod outcome;
+pub mod params;
+pub mod protocol;
+pub mod request;
+pub mod run_id;
+pub mod seal;
+pub mod store;

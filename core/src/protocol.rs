@@ -1,0 +1,372 @@
+//! What dispatcher and workers say to each other, and the names of the queues they say it on.
+//!
+//! JSON; unknown fields are skipped and unknown messages are dropped with a log line, so that two releases can talk.
+//! Every ask is repeated until it is answered, and the leader gives the same attempt of the same worker's incarnation the same answer.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    layout::Container,
+    names::{Context, Pair, Pool, WorkerName},
+    outcome::{ExitCode, Fault},
+    run_id::RunId,
+};
+
+/// Asks to the leading dispatcher, but renewals.
+pub const ASKS: &str = "proofhouse.asks";
+/// Renewals of leases: a durable queue of their own, so that nothing stands before them.
+pub const RENEWALS: &str = "proofhouse.renewals";
+/// Fanout to every worker: a new leader says so here.
+pub const LEADER_EXCHANGE: &str = "proofhouse.leader";
+/// Fanout of what runs (contract "While it runs"): not durable.
+pub const STATUS_EXCHANGE: &str = "teststatus.fanout";
+/// Fanout of completions (contract "Completion message"): durable.
+pub const COMPLETE_EXCHANGE: &str = "testcomplete.fanout";
+
+/// The queue by which a pool's offers come.
+pub fn pool_queue(pool: &Pool) -> String {
+    format!("proofhouse.pool.{pool}")
+}
+
+/// One life of one worker process.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerId {
+    /// The name, the same after a restart.
+    pub name: WorkerName,
+    /// New at every start.
+    pub incarnation: Uuid,
+}
+
+impl WorkerId {
+    /// The queue by which answers come.
+    pub fn mailbox(&self) -> String {
+        format!("proofhouse.worker.{}.{}", self.name, self.incarnation)
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
+
+/// One attempt of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptId {
+    /// The job's number in the job table.
+    pub job: i64,
+    /// Counts from 1.
+    pub attempt: i32,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.job, self.attempt)
+    }
+}
+
+/// On a pool's queue: there is work. No name and no parameters; it lives a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// What is offered.
+    #[serde(flatten)]
+    pub id: AttemptId,
+    /// The leader's epoch.
+    pub epoch: i64,
+}
+
+/// How long an offer lives, in seconds.
+pub const OFFER_SECONDS: u64 = 60;
+
+/// From a worker (or, for [`Ask::Nudge`], a web) to the leader.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who asks; none for a nudge.
+    pub from: Option<WorkerId>,
+    /// What.
+    #[serde(flatten)]
+    pub ask: Ask,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Ask {
+    /// At start, on change, and to each new leader. Answered with [`Answer::Welcome`].
+    Announce(Announce),
+    /// For an offer. Answered with [`Answer::Granted`] or [`Answer::Refused`].
+    Grant {
+        /// The offer's attempt.
+        id: AttemptId,
+        /// The offer's epoch.
+        epoch: i64,
+    },
+    /// Leases are to go on. Answered with [`Answer::Renewed`].
+    Renew {
+        /// All attempts that this worker holds.
+        ids: Vec<AttemptId>,
+    },
+    /// The runner has ended. Answered with [`Answer::Publish`], [`Answer::Wait`], [`Answer::NoResult`] or [`Answer::GivenUp`].
+    Ended(Ended),
+    /// Log and artifacts are stored. Answered with [`Answer::Recorded`] or [`Answer::GivenUp`].
+    Complete {
+        /// Which attempt.
+        id: AttemptId,
+        /// The id that was granted.
+        run_id: RunId,
+        /// The bytes of `result.tar`, base64.
+        result_tar: String,
+    },
+    /// The worker cannot go on with an attempt. Answered with [`Answer::GivenUp`].
+    GiveUp {
+        /// Which attempt.
+        id: AttemptId,
+        /// Why.
+        fault: Fault,
+        /// More for the operator; no secrets.
+        detail: String,
+    },
+    /// Something new waits in the job table.
+    Nudge,
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announce {
+    /// The machine it runs on.
+    pub host: String,
+    /// The pools that it takes offers from.
+    pub pools: Vec<Pool>,
+    /// How many tests it runs at once; 0 when it drains or cannot take work.
+    pub slots: u32,
+    /// The attempts that it holds now.
+    pub holds: Vec<AttemptId>,
+    /// True once it was told to stop.
+    pub draining: bool,
+    /// Why it takes no work although it has slots, for operators.
+    pub unable: Option<String>,
+    /// The program's version.
+    pub version: String,
+}
+
+/// How a run ended, as the worker saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which attempt.
+    pub id: AttemptId,
+    /// The runner's exit code; the negative number of the signal that killed it.
+    pub exit_code: ExitCode,
+    /// `testpkg-version`: source and version, separated by a blank.
+    pub version: Option<String>,
+    /// Whole seconds.
+    pub duration_seconds: i64,
+    /// What the worker knows went wrong beside the exit code.
+    pub fault: Option<Fault>,
+    /// More for the operator; no secrets.
+    pub detail: String,
+}
+
+/// From the leader to one worker, or (only [`Answer::Leader`]) to all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The leader's epoch: workers refuse a smaller one than they have seen.
+    pub epoch: i64,
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: Answer,
+}
+
+/// What the leader answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// A new leader, or a new link of its: announce yourselves.
+    Leader,
+    /// The announcement was heard.
+    Welcome,
+    /// The offer is yours.
+    Granted(Box<Grant>),
+    /// It is not; drop it.
+    Refused {
+        /// Which attempt.
+        id: AttemptId,
+    },
+    /// The state of the leases that were to be renewed.
+    Renewed {
+        /// Those that go on, each for `lease_seconds` from now.
+        held: Vec<AttemptId>,
+        /// Those that were given up: kill them at once.
+        given_up: Vec<AttemptId>,
+        /// Length of a lease.
+        lease_seconds: u64,
+    },
+    /// It is a result: upload log and artifacts there.
+    Publish {
+        /// Which attempt.
+        id: AttemptId,
+        /// The run id.
+        run_id: RunId,
+        /// The container.
+        container: Container,
+    },
+    /// Another run of the same series is being published: go on renewing and ask again.
+    Wait {
+        /// Which attempt.
+        id: AttemptId,
+    },
+    /// It is an infrastructure failure: keep the log in `proofhouse-attempts` and forget the attempt.
+    NoResult {
+        /// Which attempt.
+        id: AttemptId,
+        /// Whose fault.
+        fault: Fault,
+    },
+    /// The completion is committed: the attempt is over.
+    Recorded {
+        /// Which attempt.
+        id: AttemptId,
+    },
+    /// The attempt is not yours any more: kill it, delete nothing, forget it.
+    GivenUp {
+        /// Which attempt.
+        id: AttemptId,
+    },
+}
+
+/// A lease and everything needed to run the test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Which attempt.
+    pub id: AttemptId,
+    /// The run's name to the outside.
+    pub uuid: Uuid,
+    /// Release and arch.
+    pub pair: Pair,
+    /// The queue's kind.
+    pub context: Context,
+    /// The request's body, credentials sealed.
+    pub body: String,
+    /// What the lists say of the package.
+    pub lists: Listed,
+    /// Length of a lease, from now.
+    pub lease_seconds: u64,
+    /// The attempt's absolute end, from now.
+    pub end_seconds: u64,
+}
+
+/// Which lists name a package (contract "Lists").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent lists")]
+pub struct Listed {
+    /// `big_packages`: a larger testbed.
+    pub big: bool,
+    /// `long_tests`: longer timeouts.
+    pub long: bool,
+    /// `never_run`: exit code 99.
+    pub never: bool,
+    /// `vm_packages`: a virtual machine, not a container.
+    pub vm: bool,
+}
+
+/// autopkgtest's timeouts in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as autopkgtest's options")]
+pub struct Timeouts {
+    pub short: u64,
+    pub install: u64,
+    pub test: u64,
+    pub copy: u64,
+    pub build: u64,
+}
+
+impl Timeouts {
+    /// The contract's defaults, longer for what the lists name and on riscv64 (contract "The command line", 10).
+    pub fn of(listed: Listed, pair: &Pair) -> Self {
+        let (test, build) = match listed {
+            Listed { long: true, .. } => (4, 2),
+            Listed { big: true, .. } => (2, 1),
+            _ => (1, 1),
+        };
+        let all = if pair.arch.as_str() == "riscv64" { 4 } else { 1 };
+        Self {
+            short: 300 * all,
+            install: 3000 * all,
+            test: 10_000 * all * test,
+            copy: 900 * all,
+            build: 20_000 * all * build,
+        }
+    }
+
+    /// When an attempt must be over at the latest, from its start: a build, and as many steps at their limit as
+    /// no sound run was ever seen to need. It stops a runner that hangs, not a test that is slow.
+    pub const fn absolute_end(self) -> u64 {
+        self.build + 10 * (self.install + self.test + self.copy + self.short)
+    }
+}
+
+/// One job's state for people, sent to [`STATUS_EXCHANGE`] (contract "While it runs").
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The release.
+    pub release: String,
+    /// The architecture.
+    pub architecture: String,
+    /// The package; `private-test` for a private run.
+    pub package: String,
+    /// False in the last message.
+    pub running: bool,
+    /// The request's parameters; empty for a private run.
+    #[serde(default)]
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// Seconds since the start.
+    pub duration: i64,
+    /// First 5 lines, a marker line, about the last 2000 bytes.
+    pub logtail: String,
+    /// The run's uuid; none for a private run, and in messages of other systems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+    /// Which attempt, from 1; none for a private run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
+    /// The worker; none for a private run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_round_trip_and_skip_what_is_new() {
+        let id = AttemptId { job: 7, attempt: 2 };
+        let from = Some(WorkerId { name: "w-1".parse().unwrap(), incarnation: Uuid::nil() });
+        for ask in [Ask::Nudge, Ask::Renew { ids: vec![id] }, Ask::Grant { id, epoch: 3 }] {
+            let asked = Asked { from: from.clone(), ask };
+            let json = serde_json::to_string(&asked).unwrap();
+            assert_eq!(serde_json::from_str::<Asked>(&json).unwrap(), asked, "{json}");
+        }
+        let answered = Answered { epoch: 4, answer: Answer::Refused { id } };
+        let json = serde_json::to_string(&answered).unwrap();
+        let newer = json.replacen('{', "{\"later\": 1,", 1);
+        assert_eq!(serde_json::from_str::<Answered>(&newer).unwrap(), answered);
+        assert!(serde_json::from_str::<Answered>("{\"epoch\": 1, \"answer\": \"from-the-future\"}").is_err());
+    }
+
+    #[test]
+    fn timeouts_follow_the_lists() {
+        let pair = |arch: &str| format!("noble/{arch}").parse::<Pair>().unwrap();
+        let of = |big, long, arch: &str| {
+            let t = Timeouts::of(Listed { big, long, ..Listed::default() }, &pair(arch));
+            (t.short, t.install, t.test, t.copy, t.build)
+        };
+        assert_eq!(of(false, false, "amd64"), (300, 3000, 10_000, 900, 20_000));
+        assert_eq!(of(true, false, "amd64"), (300, 3000, 20_000, 900, 20_000));
+        assert_eq!(of(true, true, "amd64"), (300, 3000, 40_000, 900, 40_000));
+        assert_eq!(of(false, false, "riscv64"), (1200, 12_000, 40_000, 3600, 80_000));
+        assert_eq!(of(false, true, "riscv64"), (1200, 12_000, 160_000, 3600, 160_000));
+    }
+}

@@ -1,0 +1,1 @@
+//! Proofhouse worker.
