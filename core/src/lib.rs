@@ -1,6 +1,8 @@
 //! proofhouse-core: the nouns and the contracts, and what every role stands on. No role is in here.
 
 pub mod bus;
+pub mod db;
+pub mod intake;
 pub mod layout;
 pub mod names;
 pub mod outcome;
