@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod db;
+pub mod evidence;
 pub mod intake;
 pub mod layout;
 pub mod names;

@@ -126,7 +126,7 @@ impl Database {
                 args![attempt, now, id.job],
             )
             .await?;
-        let Some(job) = job else { return Ok(GrantOutcome::Refused) };
+        let Some(job) = job else { return tx.granted_before(id, worker).await };
         let end = now.saturating_add(
             i64::try_from(absolute_end_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
         );
@@ -240,6 +240,25 @@ impl Database {
 }
 
 impl Tx<'_> {
+    /// A commit whose answer was lost counts: the same attempt of the same worker gets the same answer.
+    async fn granted_before(&mut self, id: AttemptId, worker: &WorkerRef) -> Result<GrantOutcome, DbError> {
+        let row: Option<AttemptRow> = self
+            .optional(
+                concat!(
+                    "SELECT ",
+                    attempt_columns!(),
+                    " FROM attempts WHERE job_id = $1 AND attempt = $2 AND state = 'running'"
+                ),
+                args![id.job, i64::from(id.attempt)],
+            )
+            .await?;
+        if !row.is_some_and(|row| row.is_of(&worker.id)) {
+            return Ok(GrantOutcome::Refused);
+        }
+        let job = self.job(id.job).await?;
+        Ok(job.map_or(GrantOutcome::Refused, |job| GrantOutcome::Granted(Box::new(job))))
+    }
+
     /// Deletes what an attempt uploaded under its run id: now, and once more when a cut-off worker has surely stopped.
     async fn sweep_uploads(&mut self, attempt: &AttemptRow, now: i64) -> Result<(), DbError> {
         const LATER_US: i64 = 3_600_000_000;

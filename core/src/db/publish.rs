@@ -65,14 +65,23 @@ impl Database {
         let mut tx = self.begin_leading(epoch).await?;
         let now = tx.now_us().await?;
         let id = ended.id;
-        let open: Option<(i64,)> = tx
+        let open: Option<(String, Option<String>)> = tx
             .optional(
-                "SELECT job_id FROM attempts WHERE job_id = $1 AND attempt = $2 AND state = 'running'",
+                "SELECT state, run_id FROM attempts WHERE job_id = $1 AND attempt = $2",
                 args![id.job, i64::from(id.attempt)],
             )
             .await?;
         let job = tx.job(id.job).await?;
-        let (Some(_), Some(job)) = (open, job) else { return Ok(PublishOutcome::Over) };
+        let (Some((state, run_id)), Some(job)) = (open, job) else { return Ok(PublishOutcome::Over) };
+        match (state.as_str(), run_id) {
+            ("running", _) => {}
+            // A commit whose answer was lost.
+            ("publishing", Some(run_id)) => {
+                let run_id = run_id.parse().map_err(|e: BadName| DbError::Value(e.to_string()))?;
+                return Ok(PublishOutcome::Granted(Publication { series: series.clone(), run_id }));
+            }
+            _ => return Ok(PublishOutcome::Over),
+        }
         let run_id = tx.next_run_id(&job, series, now).await?;
         tx.execute(
             "UPDATE attempts SET state = 'publishing', container = $1, run_id = $2, exit_code = $3, version = $4,
@@ -198,6 +207,17 @@ fn env(request: &Request) -> String {
 impl Tx<'_> {
     pub(crate) async fn job(&mut self, id: i64) -> Result<Option<JobRow>, DbError> {
         self.optional(concat!("SELECT ", job_columns!(), " FROM jobs WHERE id = $1"), args![id]).await
+    }
+
+    /// A commit whose answer was lost counts.
+    async fn completed_before(&mut self, done: &Completed) -> Result<bool, DbError> {
+        let row: Option<(i64,)> = self
+            .optional(
+                "SELECT job_id FROM attempts WHERE job_id = $1 AND attempt = $2 AND state = 'recorded' AND run_id = $3",
+                args![done.id.job, i64::from(done.id.attempt), done.run_id.as_str()],
+            )
+            .await?;
+        Ok(row.is_some())
     }
 
     /// The next run id of a series, and remembers it.

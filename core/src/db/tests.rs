@@ -130,7 +130,11 @@ async fn life(db: &Database, epoch: i64) {
     assert_eq!(candidates.len(), 3);
     let id = candidates[0].next();
     assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
-    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Refused));
+    // The answer was lost: the same again for the same worker, nothing for another.
+    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    let mut other = worker();
+    other.id.incarnation = uuid::Uuid::max();
+    assert!(matches!(db.grant(epoch, id, &other, 60).await.unwrap(), GrantOutcome::Refused));
     assert!(db.attempt(id).await.unwrap().unwrap().is_of(&worker().id));
     assert_eq!(db.open_attempts().await.unwrap().len(), 1);
     // An infrastructure failure: it waits again, after a pause.
@@ -148,11 +152,14 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
     let outcome = db.open_publication(epoch, &ended(id, 4), &series("green")).await.unwrap();
     let PublishOutcome::Granted(publication) = outcome else { panic!("granted") };
+    let again = db.open_publication(epoch, &ended(id, 4), &series("green")).await.unwrap();
+    assert!(matches!(again, PublishOutcome::Granted(p) if p == publication));
     let done = Completed { id, run_id: publication.run_id.clone(), result_tar: b"tar".to_vec() };
     let wrong = Completed { run_id: "20200101_000000_aaaaa@".parse().unwrap(), ..done.clone() };
     assert!(!db.complete(epoch, wrong).await.unwrap());
     assert!(db.complete(epoch, done.clone()).await.unwrap());
-    assert!(!db.complete(epoch, done).await.unwrap());
+    assert!(db.complete(epoch, done).await.unwrap(), "the answer was lost");
+    assert_eq!(db.outbox_length().await.unwrap().0, 1);
     // Recorded, not yet stored: nobody is shown it.
     assert!(db.result_of_job(id.job).await.unwrap().is_none());
     let due = db.outbox_due(10).await.unwrap();
