@@ -5,6 +5,7 @@
 //! and deletes the folder. (A death signal from the kernel would not do: it hangs on the thread that forked.)
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fmt::Display,
     fs::{self, File},
@@ -105,18 +106,27 @@ impl Keeper {
 
     /// Kills them all at once, as a power cut does, and waits until they are gone.
     pub async fn kill9(&self) -> Result<()> {
+        let mut killed = BTreeSet::new();
         wait_for("the killed processes to be gone", Duration::from_secs(10), async || {
             let alive = self.processes();
             for pid in &alive {
                 // One that has just ended needs no signal.
                 let _ = kill(*pid, Signal::SIGKILL);
             }
+            killed.extend(alive);
             // One that nobody has waited for still holds its process id, and looks alive to its successor.
             lock(&self.children).retain(|child| matches!(child.ended(), Ok(None)));
-            alive.is_empty().then_some(())
+            killed.iter().all(|pid| is_dead(*pid)).then_some(())
         })
         .await
     }
+}
+
+/// True once a killed process has let go of all it held: it loses its environment earlier.
+fn is_dead(pid: Pid) -> bool {
+    // The state stands behind the name, which is in parentheses and may hold anything.
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .map_or(true, |stat| stat.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" Z")))
 }
 
 impl Drop for Keeper {

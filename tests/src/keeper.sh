@@ -4,11 +4,14 @@
 marker=$1 DIR=$2 hook=$3
 cat >/dev/null
 eval "$hook"
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+# Three rounds that find nothing: a process has no environment for a moment while it executes another program.
+quiet=0 rounds=0
+while [ "$quiet" -lt 3 ] && [ "$rounds" -lt 100 ]; do
+    rounds=$((rounds + 1)) quiet=$((quiet + 1))
     pids=$(grep -lzxF "$marker" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3)
-    [ -n "$pids" ] || break
+    [ -z "$pids" ] || quiet=0
     # shellcheck disable=SC2086 # one word per process
-    kill -KILL $pids 2>/dev/null
-    sleep 0.05
+    [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
+    sleep 0.02
 done
 rm -rf "$DIR"
