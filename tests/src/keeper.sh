@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Stands beside a test process and clears up after it, however it ended: standard input closes when it is gone.
 # usage: sh -c "$(cat keeper.sh)" keeper MARKER FOLDER HOOK
 # MARKER stands in the environment of every process to kill, also of those that made themselves daemons.
