@@ -1,7 +1,13 @@
 //! proofhouse-core: the nouns and the contracts, and what every role stands on. No role is in here.
 
+pub mod admin;
+pub mod backoff;
 pub mod bus;
+pub mod config;
+pub mod health;
 pub mod layout;
+pub mod lifecycle;
+pub mod lists;
 pub mod names;
 pub mod outcome;
 pub mod params;
@@ -10,3 +16,4 @@ pub mod request;
 pub mod run_id;
 pub mod seal;
 pub mod store;
+pub mod telemetry;
