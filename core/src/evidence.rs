@@ -35,7 +35,10 @@ pub fn testinfo(found: Option<Map<String, Value>>, request: &Request, uuid: Uuid
     let triggers: Vec<String> = request.triggers.iter().map(ToString::to_string).collect();
     let has_environment = info.get("custom_environment").is_some_and(Value::is_array);
     if !has_environment && !triggers.is_empty() {
-        info.insert("custom_environment".to_owned(), json!([format!("ADT_TEST_TRIGGERS={}", triggers.join(" "))]));
+        info.insert(
+            "custom_environment".to_owned(),
+            json!([format!("ADT_TEST_TRIGGERS={}", triggers.join(" "))]),
+        );
     }
     info.insert("uuid".to_owned(), json!(uuid));
     if request.all_proposed {
@@ -67,7 +70,10 @@ mod tests {
                 (entry.path().unwrap().display().to_string(), text)
             })
             .collect();
-        assert_eq!(read, [("exitcode".to_owned(), "0\n".to_owned()), ("duration".to_owned(), "7\n".to_owned())]);
+        assert_eq!(
+            read,
+            [("exitcode".to_owned(), "0\n".to_owned()), ("duration".to_owned(), "7\n".to_owned())]
+        );
     }
 
     #[test]

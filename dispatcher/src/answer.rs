@@ -16,24 +16,29 @@ pub(crate) enum Screened {
     /// Run it.
     Run,
     /// Publish this result.
-    Answer {
-        exit_code: i32,
-        version: &'static str,
-        log: String,
-    },
+    Answer { exit_code: i32, version: &'static str, log: String },
     /// Nobody gains by a result: a baseline of a package that is never run would open the gate.
     Obsolete(&'static str),
 }
 
 /// Decides by the lists, the pairs that are switched off, and what intake decided.
-pub(crate) fn screen(job: &JobRow, request: &Request, pair: &Pair, lists: &Lists, off: &BTreeSet<Pair>) -> Screened {
+pub(crate) fn screen(
+    job: &JobRow,
+    request: &Request,
+    pair: &Pair,
+    lists: &Lists,
+    off: &BTreeSet<Pair>,
+) -> Screened {
     if let (Some(code), Some(log)) = (job.answer_code, &job.answer_log) {
         let exit_code = i32::try_from(code).unwrap_or(20);
         return Screened::Answer { exit_code, version: "unknown", log: log.clone() };
     }
     let never = lists.of(&request.package, pair).never;
     let (version, log) = if never {
-        ("blacklisted", format!("{} is on the never_run list for {pair}: it is not tested there.\n", request.package))
+        (
+            "blacklisted",
+            format!("{} is on the never_run list for {pair}: it is not tested there.\n", request.package),
+        )
     } else if off.contains(pair) {
         ("unknown", format!("Tests for {pair} are switched off.\n"))
     } else {
@@ -53,7 +58,13 @@ pub(crate) struct Files {
 }
 
 /// Makes `result.tar` and `log.gz`.
-pub(crate) fn files(job: &JobRow, request: &Request, code: i32, version: &str, log: &str) -> std::io::Result<Files> {
+pub(crate) fn files(
+    job: &JobRow,
+    request: &Request,
+    code: i32,
+    version: &str,
+    log: &str,
+) -> std::io::Result<Files> {
     let package: &Package = &request.package;
     let uuid = job.uuid.parse().unwrap_or_default();
     let testinfo = evidence::testinfo(None, request, uuid);

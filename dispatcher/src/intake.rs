@@ -19,7 +19,11 @@ const BATCH: usize = 200;
 const PREFETCH: u16 = 1000;
 
 /// Takes requests in until `over`. `nudge` hears of every batch with new jobs.
-pub(crate) async fn run(context: Arc<Context>, nudge: mpsc::Sender<()>, over: CancellationToken) -> Result<(), Error> {
+pub(crate) async fn run(
+    context: Arc<Context>,
+    nudge: mpsc::Sender<()>,
+    over: CancellationToken,
+) -> Result<(), Error> {
     let served = &context.settings.intake.served;
     let queues = served.iter().flat_map(RequestQueue::of).map(|queue| queue.to_string()).collect();
     let mut consumer = context.bus.consume(Source::Queues(queues), PREFETCH).await.map_err(Error::Declare)?;
@@ -58,6 +62,7 @@ async fn commit(
     nudge: &mpsc::Sender<()>,
     over: &CancellationToken,
 ) -> Result<Option<Vec<i64>>, Error> {
+    let _timer = context.settings.metrics.dispatcher.intake_batch_seconds.start_timer();
     let prepared: Vec<Prepared> = batch.iter().map(|delivery| prepare(context, delivery)).collect();
     let intake = &context.settings.intake;
     let Some((taken, unsettled)) =
@@ -66,6 +71,7 @@ async fn commit(
         return Ok(None);
     };
     for (prepared, taken) in prepared.iter().zip(&taken) {
+        count(context, prepared, taken);
         report(prepared, taken);
     }
     // A full channel means that the leader has yet to look: it will see these too.
@@ -82,6 +88,22 @@ fn prepare(context: &Context, delivery: &Delivery) -> Prepared {
     context.settings.intake.prepare(&incoming)
 }
 
+fn count(context: &Context, prepared: &Prepared, taken: &Taken) {
+    let metrics = &context.settings.metrics.dispatcher;
+    match (&prepared.what, taken) {
+        (Ok(job), Taken::New { .. }) => {
+            metrics.requests_taken.with_label_values(&[job.context.as_str()]).inc();
+        }
+        (Ok(job), Taken::Merged { .. }) => {
+            metrics.requests_merged.with_label_values(&[job.context.as_str()]).inc();
+        }
+        (Err(rejection), Taken::Rejected) => {
+            metrics.requests_rejected.with_label_values(&[rejection.kind]).inc();
+        }
+        _ => {}
+    }
+}
+
 /// One line for each message. Nothing is said of a private one, nor of what could not be read.
 fn report(prepared: &Prepared, taken: &Taken) {
     match (&prepared.what, taken) {
@@ -92,9 +114,16 @@ fn report(prepared: &Prepared, taken: &Taken) {
             tracing::info!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request joins job {id}, {}", job.package);
         }
         (Err(rejection), Taken::Rejected) => {
-            tracing::warn!(queue = prepared.queue, reason = rejection.kind, "request rejected ({})", rejection.kind);
+            tracing::warn!(
+                queue = prepared.queue,
+                reason = rejection.kind,
+                "request rejected ({})",
+                rejection.kind
+            );
         }
-        (_, Taken::Again) => tracing::info!(queue = prepared.queue, "request was taken before; acknowledged again"),
+        (_, Taken::Again) => {
+            tracing::info!(queue = prepared.queue, "request was taken before; acknowledged again");
+        }
         _ => tracing::info!(queue = prepared.queue, "private request taken"),
     }
 }

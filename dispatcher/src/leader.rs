@@ -9,12 +9,16 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::{
     bus::{Consumer, Delivery, Link, Source},
-    db::{AttemptRow, Completed, DbError, GrantOutcome, JobRow, JobState, PublishOutcome, Publication, WorkerRef},
+    db::{
+        AttemptRow, Completed, DbError, GrantOutcome, JobRow, JobState, Publication, PublishOutcome,
+        WorkerRef,
+    },
     layout::Series,
     names::Pool,
-    outcome::Fault,
+    outcome::{ExitCode, Fault},
     protocol::{ASKS, Answer, Ask, Asked, AttemptId, Ended, Grant, RENEWALS, Timeouts, WorkerId},
     run_id::RunId,
+    telemetry::metrics,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -25,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Context, Error,
     answer::{self, Screened},
-    chain, intake, outbox,
+    chain, gauges, intake, outbox,
     outgoing::Outgoing,
     schedule::{Action, EndAttempt, Event, Granted, Inherited, State},
 };
@@ -57,6 +61,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     let (stored_to, stored) = mpsc::channel(1000);
     let wake = Arc::new(Notify::new());
     let taking = tokio::spawn(intake::run(context.clone(), nudge, over.clone()));
+    let measuring = tokio::spawn(gauges::run(context.clone(), over.clone()));
     let sending = tokio::spawn(outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
     let leader = Leader {
         context: context.clone(),
@@ -72,7 +77,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     over.cancel();
     // Both end by `over`; what they had in hand is in the table or comes again.
     let taken = taking.await;
-    let _ = sending.await;
+    let _ = tokio::join!(sending, measuring);
     outcome.and(taken.unwrap_or(Err(Error::BusClosed)))
 }
 
@@ -207,7 +212,11 @@ impl Leader {
     }
 
     /// A database that is away costs nothing but the event: whoever asked asks again, and the next tick looks anew.
-    fn kept(&mut self, outcome: Result<Vec<Event>, DbError>, failed: Vec<Event>) -> Result<Vec<Event>, Error> {
+    fn kept(
+        &mut self,
+        outcome: Result<Vec<Event>, DbError>,
+        failed: Vec<Event>,
+    ) -> Result<Vec<Event>, Error> {
         match outcome {
             Ok(events) => {
                 self.database_away = false;
@@ -234,8 +243,13 @@ impl Leader {
         match action {
             Action::Answer(worker, answer) => self.outgoing.answer(&worker, answer),
             Action::Hail => self.outgoing.hail(),
-            Action::Offer(pool, id) => self.outgoing.offer(&pool, id),
-            Action::SaveWorker(worker, said) => self.context.database.worker_announced(&worker, &said).await?,
+            Action::Offer(pool, id) => {
+                self.metrics().offers.inc();
+                self.outgoing.offer(&pool, id);
+            }
+            Action::SaveWorker(worker, said) => {
+                self.context.database.worker_announced(&worker, &said).await?;
+            }
             Action::FindWork(pool, limit) => return self.find_work(pool, limit).await,
             Action::Grant(id, worker, pool) => return self.grant(id, worker, pool).await,
             Action::OpenPublication(ended, series) => return self.open(ended, series).await,
@@ -244,6 +258,10 @@ impl Leader {
             Action::Recall(worker, id, ask) => return self.recall(worker, id, ask).await,
         }
         Ok(vec![])
+    }
+
+    fn metrics(&self) -> &metrics::Dispatcher {
+        &self.context.settings.metrics.dispatcher
     }
 
     async fn find_work(&self, pool: Pool, limit: usize) -> Result<Vec<Event>, DbError> {
@@ -266,6 +284,12 @@ impl Leader {
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         }
         tracing::info!(job.id = id.job, attempt.number = id.attempt, worker.name = %worker.id, "attempt {id} granted to {}", worker.id);
+        self.metrics().grants.inc();
+        if id.attempt == 1 {
+            let waited = self.context.database.now_us().await?.saturating_sub(job.received_us).max(0);
+            let seconds = Duration::from_micros(waited.unsigned_abs()).as_secs_f64();
+            self.metrics().grant_wait_seconds.with_label_values(&[&job.context]).observe(seconds);
+        }
         let series = series_of(&job)?;
         let answer = Answer::Granted(Box::new(grant));
         Ok(vec![Event::Granted(Granted { id, worker, pool, series, end, answer })])
@@ -291,7 +315,11 @@ impl Leader {
         let id = ended.id;
         let publication = match self.context.database.open_publication(self.epoch, &ended, &series).await? {
             PublishOutcome::Granted(publication) => {
-                tracing::info!(job.id = id.job, attempt.number = id.attempt, "attempt {id} is being published");
+                tracing::info!(
+                    job.id = id.job,
+                    attempt.number = id.attempt,
+                    "attempt {id} is being published"
+                );
                 Some(publication)
             }
             PublishOutcome::Over => None,
@@ -304,7 +332,8 @@ impl Leader {
         let pause_us = pause.map(|p| i64::try_from(p.as_micros()).unwrap_or(i64::MAX));
         let database = &self.context.database;
         if database.end_attempt(self.epoch, id, fault, ended.as_ref(), &detail, pause_us).await? {
-            let next = pause.map_or_else(|| "parked".to_owned(), |p| format!("next attempt in {} s", p.as_secs()));
+            let next =
+                pause.map_or_else(|| "parked".to_owned(), |p| format!("next attempt in {} s", p.as_secs()));
             tracing::warn!(job.id = id.job, attempt.number = id.attempt, attempt.fault = %fault, "attempt {id}: {}; {next}", fault.sentence());
         }
         self.outbox.notify_one();
@@ -314,12 +343,20 @@ impl Leader {
 
     async fn complete(&self, id: AttemptId, run_id: RunId, result_tar: &str) -> Result<Vec<Event>, DbError> {
         let Ok(result_tar) = BASE64_STANDARD.decode(result_tar) else {
-            tracing::error!(job.id = id.job, "the result.tar of attempt {id} cannot be read; its worker will be heard again");
+            tracing::error!(
+                job.id = id.job,
+                "the result.tar of attempt {id} cannot be read; its worker will be heard again"
+            );
             return Ok(vec![]);
         };
-        let recorded = self.context.database.complete(self.epoch, Completed { id, run_id, result_tar }).await?;
+        let recorded =
+            self.context.database.complete(self.epoch, Completed { id, run_id, result_tar }).await?;
         if recorded {
-            tracing::info!(job.id = id.job, attempt.number = id.attempt, "the result of attempt {id} is recorded");
+            tracing::info!(
+                job.id = id.job,
+                attempt.number = id.attempt,
+                "the result of attempt {id} is recorded"
+            );
             self.outbox.notify_one();
         }
         Ok(vec![Event::Completed(id, recorded)])
@@ -354,7 +391,8 @@ impl Leader {
     async fn screen(&mut self) -> Result<Vec<Event>, DbError> {
         let mut events = Vec::new();
         for id in std::mem::take(&mut self.postponed) {
-            if let Some(job) = self.context.database.job(id).await?.filter(|j| j.state() == JobState::Waiting) {
+            if let Some(job) = self.context.database.job(id).await?.filter(|j| j.state() == JobState::Waiting)
+            {
                 events.extend(self.screen_one(&job).await?);
             }
         }
@@ -378,7 +416,8 @@ impl Leader {
             return Ok(vec![]);
         };
         let off = &self.context.settings.switched_off;
-        let screened = answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
+        let screened =
+            answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
         let (code, version, log) = match screened {
             Screened::Run => return Ok(vec![]),
             Screened::Obsolete(reason) => {
@@ -393,11 +432,13 @@ impl Leader {
         }
         let files = answer::files(job, &request, code, version, &log).map_err(unreadable)?;
         let database = &self.context.database;
-        let recorded =
-            database.record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz).await?;
+        let recorded = database
+            .record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz)
+            .await?;
         if recorded.is_none() {
             return Ok(vec![]);
         }
+        self.metrics().results.with_label_values(&[ExitCode(code).class().as_str()]).inc();
         tracing::info!(job.id = job.id, "job {} is answered without a run (exit code {code})", job.id);
         self.outbox.notify_one();
         // At once: the next job of this page may be of the same series.

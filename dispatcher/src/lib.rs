@@ -3,6 +3,7 @@
 //! Several may run; one leads (the row in [`proofhouse_core::db`]). Only the leader consumes, schedules and publishes.
 
 mod answer;
+mod gauges;
 mod intake;
 mod leader;
 mod outbox;
@@ -19,6 +20,7 @@ use proofhouse_core::{
     names::{Pair, RequestQueue},
     protocol::{ASKS, COMPLETE_EXCHANGE, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, pool_queue},
     store::Store,
+    telemetry::metrics::Metrics,
 };
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub rules: Rules,
     /// The lists, as they are now.
     pub lists: watch::Receiver<Arc<Lists>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What every part of a dispatcher works with.
@@ -63,14 +67,19 @@ pub enum Error {
 
 /// Everything that must exist at the broker: the clients' queues of every pair, ours, and the exchanges.
 pub fn topology(pairs: &std::collections::BTreeSet<Pair>) -> Vec<Declaration> {
-    let mut all: Vec<Declaration> = pairs.iter().flat_map(RequestQueue::of).map(Declaration::Request).collect();
+    let mut all: Vec<Declaration> =
+        pairs.iter().flat_map(RequestQueue::of).map(Declaration::Request).collect();
     let mut pools: Vec<_> = pairs.iter().map(pool_of).collect();
     pools.sort();
     pools.dedup();
     all.extend(pools.iter().map(|pool| Declaration::Queue(pool_queue(pool))));
     all.extend([ASKS, RENEWALS].map(|name| Declaration::Queue(name.to_owned())));
     let fanout = |name: &str, durable| Declaration::Fanout { name: name.to_owned(), durable };
-    all.extend([fanout(STATUS_EXCHANGE, false), fanout(COMPLETE_EXCHANGE, true), fanout(LEADER_EXCHANGE, true)]);
+    all.extend([
+        fanout(STATUS_EXCHANGE, false),
+        fanout(COMPLETE_EXCHANGE, true),
+        fanout(LEADER_EXCHANGE, true),
+    ]);
     all
 }
 
@@ -117,17 +126,19 @@ pub async fn run(
 /// Leads until leadership is lost or the process is told to stop.
 async fn lead(context: &Arc<Context>, epoch: i64, stop: &CancellationToken) -> Result<(), Error> {
     tracing::info!(leader.epoch = epoch, "leading (epoch {epoch})");
+    context.settings.metrics.dispatcher.leader.set(1);
     let over = stop.child_token();
     let keeper = tokio::spawn(keep_leadership(context.clone(), epoch, over.clone()));
     let outcome = leader::run(context, epoch, over.clone()).await;
     over.cancel();
     // The keeper only waits and renews; it ends at once.
     let _ = keeper.await;
-    if stop.is_cancelled() {
-        if let Err(error) = context.database.drop_leadership(&context.settings.holder, epoch).await {
-            tracing::warn!(error = %chain(&error), "leadership could not be laid down; it ends by itself");
-        }
+    if stop.is_cancelled()
+        && let Err(error) = context.database.drop_leadership(&context.settings.holder, epoch).await
+    {
+        tracing::warn!(error = %chain(&error), "leadership could not be laid down; it ends by itself");
     }
+    context.settings.metrics.dispatcher.leader.set(0);
     tracing::info!(leader.epoch = epoch, "no longer leading (epoch {epoch})");
     match outcome {
         Err(Error::Database(DbError::LeadershipLost(_))) => Ok(()),

@@ -94,7 +94,11 @@ async fn work_off(context: Arc<Context>, entry: OutboxRow, stored: mpsc::Sender<
     entry.id
 }
 
-async fn publish(context: &Context, entry: &OutboxRow, stored: &mpsc::Sender<i64>) -> Result<(), OutboxError> {
+async fn publish(
+    context: &Context,
+    entry: &OutboxRow,
+    stored: &mpsc::Sender<i64>,
+) -> Result<(), OutboxError> {
     let container: Container = entry.container.parse()?;
     let access = match &entry.reader {
         Some(reader) => Access::Reader(reader.parse()?),

@@ -295,6 +295,21 @@ impl Database {
         .await
     }
 
+    /// How many unfinished jobs are in each state; states without any are there too.
+    pub async fn state_counts(&self) -> Result<Vec<(JobState, i64)>, DbError> {
+        let open =
+            [JobState::Waiting, JobState::Running, JobState::Publishing, JobState::Storing, JobState::Parked];
+        let found: Vec<(String, i64)> = self
+            .all(
+                "SELECT state, count(*) FROM jobs
+                 WHERE state IN ('waiting', 'running', 'publishing', 'storing', 'parked') GROUP BY state",
+                vec![],
+            )
+            .await?;
+        let count = |state: JobState| found.iter().find(|(s, _)| s == state.as_str()).map_or(0, |(_, n)| *n);
+        Ok(open.map(|state| (state, count(state))).to_vec())
+    }
+
     /// How many jobs of the same pool wait in front of a job.
     pub async fn place(&self, job: &JobRow) -> Result<i64, DbError> {
         let (place,): (i64,) = self

@@ -118,7 +118,7 @@ impl Database {
             .await?;
         let (Some((container, exit_code, version, duration)), Some(job)) = (row, tx.job(done.id.job).await?)
         else {
-            return Ok(false);
+            return tx.completed_before(&done).await;
         };
         let series = super::attempts::series_of(&job, &container)?;
         let version =

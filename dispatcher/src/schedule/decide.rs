@@ -42,6 +42,7 @@ impl State {
         if let Some(view) = self.workers.get_mut(worker) {
             view.seen = now;
         }
+        let ends = now + self.rules.lease;
         match ask {
             Ask::Announce(said) => self.announced(worker, said, now),
             Ask::Grant { id, epoch } => self.asked_for_grant(worker, id, epoch),
@@ -49,11 +50,15 @@ impl State {
             Ask::Ended(ended) => self.runner_ended(worker, ended, now),
             Ask::Complete { id, run_id, result_tar } => match self.held_by(id, worker) {
                 Some(lease) if lease.publication.as_ref().is_some_and(|p| p.run_id == run_id) => {
-                    lease.ends = now + self.rules.lease;
+                    lease.ends = ends;
                     vec![Action::Complete(id, run_id, result_tar)]
                 }
                 Some(_) => vec![Self::reply(worker, Answer::GivenUp { id })],
-                None => vec![Action::Recall(worker.clone(), id, Ask::Complete { id, run_id, result_tar: String::new() })],
+                None => vec![Action::Recall(
+                    worker.clone(),
+                    id,
+                    Ask::Complete { id, run_id, result_tar: String::new() },
+                )],
             },
             Ask::GiveUp { id, fault, detail } => {
                 if self.held_by(id, worker).is_none() {
@@ -92,7 +97,9 @@ impl State {
             };
         }
         match (self.offers.get(&id), self.worker_ref(worker)) {
-            (Some(offer), Some(holder)) if epoch == self.epoch => vec![Action::Grant(id, holder, offer.pool.clone())],
+            (Some(offer), Some(holder)) if epoch == self.epoch => {
+                vec![Action::Grant(id, holder, offer.pool.clone())]
+            }
             // Not offered now, or by somebody who did not say who it is: what was decided earlier may still be asked for.
             _ => vec![Action::Recall(worker.clone(), id, Ask::Grant { id, epoch })],
         }

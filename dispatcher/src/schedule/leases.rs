@@ -28,8 +28,14 @@ impl State {
             view.holds.insert(id);
         }
         let reply = Self::reply(&worker.id, answer);
-        let lease =
-            Lease { worker, pool, series, ends: now + self.rules.lease, absolute_end: now + end, publication: None };
+        let lease = Lease {
+            worker,
+            pool,
+            series,
+            ends: now + self.rules.lease,
+            absolute_end: now + end,
+            publication: None,
+        };
         self.leases.insert(id, lease);
         vec![reply]
     }
@@ -61,7 +67,12 @@ impl State {
         Answer::Publish { id, run_id: publication.run_id, container: publication.series.container }
     }
 
-    pub(super) fn opened(&mut self, id: AttemptId, publication: Option<Publication>, now: Instant) -> Vec<Action> {
+    pub(super) fn opened(
+        &mut self,
+        id: AttemptId,
+        publication: Option<Publication>,
+        now: Instant,
+    ) -> Vec<Action> {
         let Some(publication) = publication else {
             self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
             return self.forget(id, Some(Answer::GivenUp { id }));

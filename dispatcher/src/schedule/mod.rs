@@ -217,7 +217,13 @@ pub struct State {
 
 impl State {
     /// A new leader's state: the leases and open publications that it inherits, each with a full lease from now.
-    pub fn inherit(epoch: i64, rules: Rules, open: Vec<Inherited>, storing: Vec<(i64, Series)>, now: Instant) -> Self {
+    pub fn inherit(
+        epoch: i64,
+        rules: Rules,
+        open: Vec<Inherited>,
+        storing: Vec<(i64, Series)>,
+        now: Instant,
+    ) -> Self {
         let mut state = Self {
             epoch,
             rules,

@@ -69,8 +69,12 @@ impl State {
 
     pub(super) fn offer(&mut self, pool: &Pool, candidates: &[Candidate], now: Instant) -> Vec<Action> {
         let wanted = self.free(pool).saturating_sub(self.outstanding(pool));
-        let fresh: Vec<_> =
-            candidates.iter().map(Candidate::next).filter(|id| !self.offers.contains_key(id)).take(wanted).collect();
+        let fresh: Vec<_> = candidates
+            .iter()
+            .map(Candidate::next)
+            .filter(|id| !self.offers.contains_key(id))
+            .take(wanted)
+            .collect();
         for id in &fresh {
             self.offers.insert(*id, OfferView { pool: pool.clone(), since: now });
         }

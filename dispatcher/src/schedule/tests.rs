@@ -57,7 +57,10 @@ fn new(now: Instant) -> State {
 }
 
 fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant) {
-    state.decide(Event::Work(pool(), vec![Candidate { id: id.job, attempts: i64::from(id.attempt) - 1 }]), now);
+    state.decide(
+        Event::Work(pool(), vec![Candidate { id: id.job, attempts: i64::from(id.attempt) - 1 }]),
+        now,
+    );
     let holder = WorkerRef { id: worker(n), host: "h".to_owned() };
     let asked = state.decide(Event::Asked(worker(n), Ask::Grant { id, epoch: 1 }), now);
     assert!(asked.contains(&Action::Grant(id, holder.clone(), pool())), "{asked:?}");
@@ -102,9 +105,19 @@ fn a_worker_that_drains_or_is_silent_gets_nothing() {
     assert_eq!(state.decide(Event::Tick, later), []);
     let Ask::Announce(said) = announce(2) else { unreachable!() };
     let draining = Ask::Announce(Announce { draining: true, ..said.clone() });
-    assert!(!state.decide(Event::Asked(worker(1), draining), later).iter().any(|a| matches!(a, Action::FindWork(..))));
+    assert!(
+        !state
+            .decide(Event::Asked(worker(1), draining), later)
+            .iter()
+            .any(|a| matches!(a, Action::FindWork(..)))
+    );
     let unable = Ask::Announce(Announce { unable: Some("disk".to_owned()), ..said });
-    assert!(!state.decide(Event::Asked(worker(1), unable), later).iter().any(|a| matches!(a, Action::FindWork(..))));
+    assert!(
+        !state
+            .decide(Event::Asked(worker(1), unable), later)
+            .iter()
+            .any(|a| matches!(a, Action::FindWork(..)))
+    );
 }
 
 #[test]
@@ -113,8 +126,8 @@ fn only_this_epochs_offers_are_granted() {
     let mut state = new(now);
     state.decide(Event::Asked(worker(1), announce(1)), now);
     state.decide(Event::Work(pool(), vec![Candidate { id: 1, attempts: 0 }]), now);
-    let stale = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(1, 1), epoch: 0 }), now);
-    assert!(matches!(stale[..], [Action::Recall(..)]), "{stale:?}");
+    let outdated = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(1, 1), epoch: 0 }), now);
+    assert!(matches!(outdated[..], [Action::Recall(..)]), "{outdated:?}");
     let unknown = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(9, 1), epoch: 1 }), now);
     assert!(matches!(unknown[..], [Action::Recall(..)]), "{unknown:?}");
     grant(&mut state, 1, id(1, 1), "green", now);
@@ -130,10 +143,13 @@ fn leases_run_out_unless_renewed_and_never_while_the_link_is_down() {
     let mut state = new(now);
     state.decide(Event::Asked(worker(1), announce(1)), now);
     grant(&mut state, 1, id(1, 1), "green", now);
-    let renewed = state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1), id(2, 1)] }), now + LEASE / 2);
+    let renewed =
+        state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1), id(2, 1)] }), now + LEASE / 2);
     let answer = Answer::Renewed { held: vec![id(1, 1)], given_up: vec![id(2, 1)], lease_seconds: 60 };
     assert!(renewed.contains(&Action::Answer(worker(1), answer)));
-    let lost = |actions: &[Action]| actions.iter().any(|a| matches!(a, Action::End(e) if e.fault == Fault::LeaseLost));
+    let lost = |actions: &[Action]| {
+        actions.iter().any(|a| matches!(a, Action::End(e) if e.fault == Fault::LeaseLost))
+    };
     assert!(!lost(&state.decide(Event::Tick, now + LEASE)));
     state.decide(Event::LinkDown, now + LEASE);
     assert!(!lost(&state.decide(Event::Tick, now + LEASE * 9)));
@@ -195,11 +211,8 @@ fn one_publication_of_a_series_at_a_time() {
     state.decide(Event::Opened(id(1, 1), Some(publication("green"))), now);
     let wait = [Action::Answer(worker(1), Answer::Wait { id: id(2, 1) })];
     assert_eq!(state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(2, 1), 0))), now), wait);
-    let complete = Ask::Complete {
-        id: id(1, 1),
-        run_id: publication("green").run_id,
-        result_tar: "dGFy".to_owned(),
-    };
+    let complete =
+        Ask::Complete { id: id(1, 1), run_id: publication("green").run_id, result_tar: "dGFy".to_owned() };
     let completing = state.decide(Event::Asked(worker(1), complete), now);
     assert!(matches!(completing[..], [Action::Complete(..)]), "{completing:?}");
     state.decide(Event::Completed(id(1, 1), true), now);
@@ -289,7 +302,11 @@ impl Table {
     fn answer(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::FindWork(pool, _) => {
-                let found = self.waiting.iter().map(|(id, n)| Candidate { id: *id, attempts: i64::from(*n) }).collect();
+                let found = self
+                    .waiting
+                    .iter()
+                    .map(|(id, n)| Candidate { id: *id, attempts: i64::from(*n) })
+                    .collect();
                 Some(Event::Work(pool, found))
             }
             Action::Grant(id, worker, pool) => {
@@ -299,10 +316,20 @@ impl Table {
                 self.waiting.remove(&id.job);
                 assert!(self.held.insert(id, worker.id.clone()).is_none(), "granted twice");
                 let answer = Answer::Welcome;
-                Some(Event::Granted(Granted { id, worker, pool, series: series("green"), end: LEASE * 50, answer }))
+                Some(Event::Granted(Granted {
+                    id,
+                    worker,
+                    pool,
+                    series: series("green"),
+                    end: LEASE * 50,
+                    answer,
+                }))
             }
             Action::OpenPublication(ended, series) => {
-                assert!(self.publishing.is_empty() && self.storing.is_empty(), "two publications of one series");
+                assert!(
+                    self.publishing.is_empty() && self.storing.is_empty(),
+                    "two publications of one series"
+                );
                 let publication = Publication { series, ..publication("green") };
                 self.publishing.insert(ended.id, publication.clone());
                 Some(Event::Opened(ended.id, Some(publication)))
@@ -362,9 +389,12 @@ fn event_of(step: &Step, table: &mut Table, now: &mut Instant) -> Option<Event> 
             |id, _| Ask::Complete { id, run_id: publication("green").run_id, result_tar: String::new() },
             0,
         ),
-        Step::GiveUp(job) => {
-            on_attempt(table, *job, |id, _| Ask::GiveUp { id, fault: Fault::Worker, detail: String::new() }, 0)
-        }
+        Step::GiveUp(job) => on_attempt(
+            table,
+            *job,
+            |id, _| Ask::GiveUp { id, fault: Fault::Worker, detail: String::new() },
+            0,
+        ),
         Step::Wait(seconds) => {
             *now += Duration::from_secs(*seconds);
             Some(Event::Tick)
