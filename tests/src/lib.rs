@@ -5,6 +5,7 @@
 
 pub mod amqp;
 pub mod keeper;
+pub mod keystone;
 pub mod ports;
 pub mod postgres;
 pub mod proofhouse;
