@@ -15,7 +15,7 @@ use super::{
     address::Address,
     declare::declare_all,
     dial::{Trouble, dial},
-    errors::Failure,
+    errors::{Failure, text},
     pauses::Pauses,
     publish::Outlet,
 };
@@ -175,7 +175,7 @@ async fn loss(connection: &Connection) -> String {
     // Channels that the broker closed come by here too.
     while connection.status().connected() {
         match events.next().await {
-            Some(Event::Error(error)) => reason = Some(error.to_string()),
+            Some(Event::Error(error)) => reason = Some(text(&error)),
             Some(Event::ConnectionBlocked(why)) => warn!("the broker takes no messages for now: {why}"),
             Some(Event::ConnectionUnblocked) => info!("the broker takes messages again"),
             Some(_) => {}
