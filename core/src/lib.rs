@@ -1,7 +1,16 @@
 //! proofhouse-core: the nouns and the contracts, and what every role stands on. No role is in here.
 
+pub mod admin;
+pub mod backoff;
 pub mod bus;
+pub mod config;
+pub mod db;
+pub mod evidence;
+pub mod health;
+pub mod intake;
 pub mod layout;
+pub mod lifecycle;
+pub mod lists;
 pub mod names;
 pub mod outcome;
 pub mod params;
@@ -10,3 +19,4 @@ pub mod request;
 pub mod run_id;
 pub mod seal;
 pub mod store;
+pub mod telemetry;

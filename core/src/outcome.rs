@@ -127,6 +127,19 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All faults.
+    pub const ALL: [Self; 9] = [
+        Self::Testbed,
+        Self::Unexpected,
+        Self::Killed,
+        Self::NoVersion,
+        Self::TimedOut,
+        Self::DiskFull,
+        Self::Store,
+        Self::LeaseLost,
+        Self::Worker,
+    ];
+
     /// The name in the database, in JSON and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

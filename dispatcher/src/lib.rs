@@ -1,1 +1,177 @@
-//! Proofhouse dispatcher.
+//! The dispatcher: takes requests in, decides late what runs next, gives leases, decides what counts as a result, publishes.
+//!
+//! Several may run; one leads (the row in [`proofhouse_core::db`]). Only the leader consumes, schedules and publishes.
+
+mod answer;
+mod intake;
+mod leader;
+mod outbox;
+mod outgoing;
+pub mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use proofhouse_core::{
+    bus::{Bus, BusError, Declaration},
+    db::{Database, DbError, LEADERSHIP_SECONDS},
+    intake::{Intake, pool_of},
+    lists::Lists,
+    names::{Pair, RequestQueue},
+    protocol::{ASKS, COMPLETE_EXCHANGE, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, pool_queue},
+    store::Store,
+};
+use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::schedule::Rules;
+
+/// What a dispatcher needs.
+pub struct Settings {
+    /// Who this is, for the leadership row: host and process.
+    pub holder: String,
+    /// The pairs that are served, and how requests become jobs.
+    pub intake: Intake,
+    /// Pairs that are configured but switched off: their requests are answered with exit code 99.
+    pub switched_off: std::collections::BTreeSet<Pair>,
+    /// The rules of the life of a job.
+    pub rules: Rules,
+    /// The lists, as they are now.
+    pub lists: watch::Receiver<Arc<Lists>>,
+}
+
+/// What every part of a dispatcher works with.
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) database: Database,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+/// Why a dispatcher ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker refuses what must exist.
+    #[error("the queues and exchanges could not be declared")]
+    Declare(#[source] BusError),
+    /// The job table fails in a way that trying again does not mend.
+    #[error("the job table cannot be used")]
+    Database(#[source] DbError),
+    /// The bus was closed.
+    #[error("the bus is closed")]
+    BusClosed,
+}
+
+/// Everything that must exist at the broker: the clients' queues of every pair, ours, and the exchanges.
+pub fn topology(pairs: &std::collections::BTreeSet<Pair>) -> Vec<Declaration> {
+    let mut all: Vec<Declaration> = pairs.iter().flat_map(RequestQueue::of).map(Declaration::Request).collect();
+    let mut pools: Vec<_> = pairs.iter().map(pool_of).collect();
+    pools.sort();
+    pools.dedup();
+    all.extend(pools.iter().map(|pool| Declaration::Queue(pool_queue(pool))));
+    all.extend([ASKS, RENEWALS].map(|name| Declaration::Queue(name.to_owned())));
+    let fanout = |name: &str, durable| Declaration::Fanout { name: name.to_owned(), durable };
+    all.extend([fanout(STATUS_EXCHANGE, false), fanout(COMPLETE_EXCHANGE, true), fanout(LEADER_EXCHANGE, true)]);
+    all
+}
+
+/// Runs until `stop` is cancelled. `ready` is called once everything is declared.
+pub async fn run(
+    settings: Settings,
+    database: Database,
+    bus: Arc<dyn Bus>,
+    store: Arc<dyn Store>,
+    stop: CancellationToken,
+    ready: impl FnOnce() + Send,
+) -> Result<(), Error> {
+    let context = Arc::new(Context { settings, database, bus, store });
+    let declarations = topology(&context.settings.intake.served);
+    tokio::select! {
+        declared = context.bus.declare(&declarations) => declared.map_err(Error::Declare)?,
+        () = stop.cancelled() => return Ok(()),
+    }
+    ready();
+    let mut pause = tokio::time::interval(Duration::from_secs(1));
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut away = false;
+    loop {
+        tokio::select! {
+            _ = pause.tick() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        match context.database.take_leadership(&context.settings.holder).await {
+            Ok(Some(epoch)) => {
+                away = false;
+                lead(&context, epoch, &stop).await?;
+            }
+            Ok(None) => away = false,
+            Err(error) if error.may_retry() => {
+                if !std::mem::replace(&mut away, true) {
+                    tracing::warn!(error = %chain(&error), "the job table is away; trying again");
+                }
+            }
+            Err(error) => return Err(Error::Database(error)),
+        }
+    }
+}
+
+/// Leads until leadership is lost or the process is told to stop.
+async fn lead(context: &Arc<Context>, epoch: i64, stop: &CancellationToken) -> Result<(), Error> {
+    tracing::info!(leader.epoch = epoch, "leading (epoch {epoch})");
+    let over = stop.child_token();
+    let keeper = tokio::spawn(keep_leadership(context.clone(), epoch, over.clone()));
+    let outcome = leader::run(context, epoch, over.clone()).await;
+    over.cancel();
+    // The keeper only waits and renews; it ends at once.
+    let _ = keeper.await;
+    if stop.is_cancelled() {
+        if let Err(error) = context.database.drop_leadership(&context.settings.holder, epoch).await {
+            tracing::warn!(error = %chain(&error), "leadership could not be laid down; it ends by itself");
+        }
+    }
+    tracing::info!(leader.epoch = epoch, "no longer leading (epoch {epoch})");
+    match outcome {
+        Err(Error::Database(DbError::LeadershipLost(_))) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Renews leadership; ends it when another holds it, or when it could not be renewed until its end.
+async fn keep_leadership(context: Arc<Context>, epoch: i64, over: CancellationToken) {
+    let lasts = Duration::from_secs(LEADERSHIP_SECONDS.unsigned_abs());
+    let mut renewed = tokio::time::Instant::now();
+    let mut tick = tokio::time::interval(lasts / 4);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = over.cancelled() => return,
+        }
+        let asked = tokio::time::Instant::now();
+        let renewal = context.database.renew_leadership(&context.settings.holder, epoch);
+        match tokio::time::timeout_at(renewed + lasts, renewal).await {
+            Ok(Ok(true)) => renewed = asked,
+            Ok(Ok(false)) => {
+                tracing::warn!(leader.epoch = epoch, "another dispatcher leads");
+                return over.cancel();
+            }
+            Ok(Err(error)) if renewed + lasts > tokio::time::Instant::now() => {
+                tracing::warn!(error = %chain(&error), "leadership could not be renewed; trying again");
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(leader.epoch = epoch, "leadership could not be renewed in time");
+                return over.cancel();
+            }
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

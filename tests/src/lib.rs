@@ -1,1 +1,16 @@
-//! Proofhouse tests.
+//! The harness of the black-box tests: real servers, the real binary, and means to hurt both.
+//!
+//! Everything listens on loopback, on ports of its own, with its data in a temporary folder, and is gone when the
+//! test process is gone, however that ended (see [`keeper`]). `tests/setup/install.sh test` installs the servers.
+
+pub mod amqp;
+pub mod keeper;
+pub mod ports;
+pub mod postgres;
+pub mod proofhouse;
+pub mod proxy;
+pub mod rabbit;
+pub mod shared;
+pub mod skip;
+pub mod swift;
+pub mod wait;

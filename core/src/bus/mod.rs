@@ -1,6 +1,8 @@
 //! The bus: how the parts and the outside world talk. One trait, two ends: [`amqp`] (RabbitMQ) and [`local`] (in process).
 
 pub mod amqp;
+#[cfg(any(test, feature = "behaviour"))]
+pub mod behaviour;
 pub mod local;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -25,6 +27,16 @@ pub enum Declaration {
         /// Survives a restart of the broker.
         durable: bool,
     },
+}
+
+impl Declaration {
+    /// The name of the queue or exchange.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Request(queue) => queue.to_string(),
+            Self::Queue(name) | Self::Fanout { name, .. } => name.clone(),
+        }
+    }
 }
 
 /// What to consume.
@@ -204,4 +216,39 @@ pub trait Bus: Send + Sync {
 
     /// Ends all consumers and the link.
     async fn close(&self);
+}
+
+/// The bus of a URL: `amqp[s]://user:password@host:port/vhost`, or `local:`, which is a new bus at every call: parts that are
+/// to talk over it share the one.
+///
+/// Returns at once, whether the broker is there or not; errors for a bad URL only.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn connect(url: &str, connection_name: &str) -> Result<Arc<dyn Bus>, BusError> {
+    match url.split_once(':') {
+        Some(("local", "")) => Ok(Arc::new(local::Local::new())),
+        Some(("amqp" | "amqps", _)) => Ok(Arc::new(amqp::Amqp::connect(url, connection_name)?)),
+        _ => Err(BusError::Url("it begins with amqp://, amqps:// or is local:".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bad_url_is_an_error_at_once_and_an_absent_broker_is_none() {
+        for url in ["local:x", "http://host", "", "amqp://"] {
+            assert!(matches!(connect(url, "test"), Err(BusError::Url(_))), "{url}");
+        }
+        // Port 1 of this machine: nobody listens.
+        let bus = connect("amqp://u:p@127.0.0.1:1", "test").unwrap();
+        assert_eq!(
+            (bus.address().as_str(), *bus.link().borrow()),
+            ("127.0.0.1:1", Link { up: false, generation: 0 })
+        );
+        bus.close().await;
+        assert!(connect("local:", "test").unwrap().link().borrow().up);
+    }
 }

@@ -1,7 +1,13 @@
 //! The object store: the truth about what happened. One trait, and an end for each kind of store.
 
+#[cfg(any(test, feature = "behaviour"))]
+pub mod behaviour;
 pub mod folder;
+mod listing;
+mod open;
 pub mod swift;
+
+pub use self::open::{open, open_with};
 
 use std::path::PathBuf;
 
@@ -183,11 +189,12 @@ pub enum StoreError {
         reason: String,
     },
     /// An existing private container names another reader.
-    #[error("container {container} is readable by another user than {reader}; it is not widened")]
+    /// The text names neither: both belong to a private run, and errors are logged.
+    #[error("a private container is readable by another user than the one asked for; it is not widened")]
     OtherReader {
-        /// The container.
+        /// The container, for those who may know it.
         container: String,
-        /// Who was asked for.
+        /// Who was asked for, likewise.
         reader: String,
     },
     /// An object's name that leads out of its container.
@@ -200,6 +207,12 @@ pub enum StoreError {
         name: String,
         /// The difference.
         reason: String,
+    },
+    /// Nothing of the part that was asked for is there.
+    #[error("the range lies outside of the object's {length} bytes")]
+    BadRange {
+        /// The whole object's length in bytes.
+        length: u64,
     },
     /// Larger than its reader allows.
     #[error("the object is larger than {limit} bytes")]
@@ -234,6 +247,31 @@ impl StoreError {
     /// True where the container or the object does not exist.
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::NoContainer(_) | Self::NoObject(_))
+    }
+}
+
+/// How an error names a container or an object: what belongs to a private run is never named, for errors are logged.
+fn shown(container: &Container, name: &str) -> String {
+    if container.is_private() { "(private)".to_owned() } else { name.to_owned() }
+}
+
+/// The longest name of an object in Swift, in bytes.
+const MAX_OBJECT_NAME: usize = 1024;
+
+/// Refuses names that no store takes: a path that leads out, or one that another path equals.
+fn check_name(container: &Container, object: &str) -> Result<(), StoreError> {
+    let good = object.len() <= MAX_OBJECT_NAME
+        && !object.contains('\0')
+        && object.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    if good { Ok(()) } else { Err(StoreError::BadName(shown(container, object))) }
+}
+
+/// Refuses a NUL, which no name has and not every store takes in a query.
+fn check_query(container: &Container, query: &ListQuery) -> Result<(), StoreError> {
+    let texts = [&query.prefix, &query.marker, query.delimiter.as_ref().unwrap_or(&query.prefix)];
+    match texts.iter().find(|text| text.contains('\0')) {
+        Some(text) => Err(StoreError::BadName(shown(container, text))),
+        None => Ok(()),
     }
 }
 

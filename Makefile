@@ -1,0 +1,44 @@
+# make demo     one real test on a fresh testbed, with everything embedded; goes on serving (DEMO_ONCE=1: ends with its outcome)
+# make test     every test but those that only `verify` runs, against real servers
+# make verify   those too: containers, browser, long faults
+# make lint     format, clippy, licences and sources of dependencies, shell scripts
+# Each installs with apt-get what it needs, and says so first. What is built is kept in a folder that outlives the clone.
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
+export CARGO_TARGET_DIR ?= $(cache)/target
+setup := tests/setup
+
+.PHONY: demo test verify lint
+
+# The dev profile: it builds in a quarter of the time, and `test` shares it.
+demo:
+	@$(setup)/install.sh demo
+	cargo build --locked -p proofhouse
+	@exec "$(CARGO_TARGET_DIR)/debug/proofhouse" demo
+
+test:
+	@$(setup)/install.sh test
+	cargo build --locked --workspace --bins
+	@$(setup)/run.sh --locked --workspace
+
+verify:
+	@$(setup)/install.sh verify
+	cargo build --locked --workspace --bins
+	@$(setup)/run.sh --locked --workspace --features proofhouse-tests/verify
+
+deny_version := 0.20.2
+deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
+
+# Advisories are left out: their database would have to be fetched from the network at every run.
+lint: $(deny)
+	@$(setup)/install.sh lint
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(deny) --workspace --all-features check bans licenses sources
+	git ls-files '*.sh' .ci/run | xargs shellcheck
+
+# Built once, in a temporary folder (a minute on two cores).
+$(deny):
+	@$(setup)/install.sh lint
+	env -u CARGO_TARGET_DIR cargo install cargo-deny --version $(deny_version) --locked --no-default-features \
+	    --profile dev --root "$(cache)/cargo-deny-$(deny_version)"

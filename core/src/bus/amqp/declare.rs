@@ -1,0 +1,87 @@
+//! Declaring queues and exchanges on a link, without getting in the way of whoever made them first.
+
+use lapin::{
+    Channel, Connection, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+
+use super::errors::{ACCESS_REFUSED, Failure, NOT_FOUND};
+use crate::bus::Declaration;
+
+/// Declares all of them, one after the other; the first that fails ends it.
+pub(super) async fn declare_all(
+    connection: &Connection,
+    declarations: &[Declaration],
+) -> Result<(), Failure> {
+    let mut declarer = Declarer { connection, channel: None };
+    for declaration in declarations {
+        let outcome = match declaration {
+            Declaration::Request(queue) => declarer.queue(&queue.to_string()).await,
+            Declaration::Queue(name) => declarer.queue(name).await,
+            Declaration::Fanout { name, durable } => declarer.fanout(name, *durable).await,
+        };
+        outcome.map_err(|failure| name_it(&declaration.name(), failure))?;
+    }
+    Ok(())
+}
+
+fn name_it(name: &str, failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { code, text } if !text.contains(name) => {
+            Failure::Refused { code, text: format!("{name}: {text}") }
+        }
+        other => other,
+    }
+}
+
+/// A refusal closes the channel, so there is a new one after each.
+struct Declarer<'a> {
+    connection: &'a Connection,
+    channel: Option<Channel>,
+}
+
+impl Declarer<'_> {
+    async fn channel(&mut self) -> lapin::Result<Channel> {
+        match &self.channel {
+            Some(channel) if channel.status().connected() => Ok(channel.clone()),
+            _ => Ok(self.channel.insert(self.connection.create_channel().await?).clone()),
+        }
+    }
+
+    /// Who may not configure is content with a queue that is there.
+    async fn queue(&mut self, name: &str) -> Result<(), Failure> {
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        match self.queue_with(name, durable).await {
+            Err(refused) if refused.is(ACCESS_REFUSED) => {
+                let passive = QueueDeclareOptions { passive: true, ..durable };
+                self.queue_with(name, passive).await.map_err(|failure| match failure {
+                    Failure::Refused { .. } => refused,
+                    broken @ Failure::Broken(_) => broken,
+                })
+            }
+            other => other,
+        }
+    }
+
+    async fn queue_with(&mut self, name: &str, options: QueueDeclareOptions) -> Result<(), Failure> {
+        self.channel().await?.queue_declare(name.into(), options, FieldTable::default()).await?;
+        Ok(())
+    }
+
+    /// An older system may have made the exchange with another durability: what is there is right.
+    async fn fanout(&mut self, name: &str, durable: bool) -> Result<(), Failure> {
+        let active = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
+        match self.fanout_with(name, ExchangeDeclareOptions { passive: true, ..active }).await {
+            Err(missing) if missing.is(NOT_FOUND) => self.fanout_with(name, active).await,
+            other => other,
+        }
+    }
+
+    async fn fanout_with(&mut self, name: &str, options: ExchangeDeclareOptions) -> Result<(), Failure> {
+        let channel = self.channel().await?;
+        Ok(channel
+            .exchange_declare(name.into(), ExchangeKind::Fanout, options, FieldTable::default())
+            .await?)
+    }
+}

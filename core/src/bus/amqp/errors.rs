@@ -1,0 +1,47 @@
+//! What a failed call says: the broker refused it, or channel or link are gone.
+
+use lapin::ErrorKind;
+
+/// The broker's code for "access refused".
+pub(super) const ACCESS_REFUSED: u16 = 403;
+/// The broker's code for "not found".
+pub(super) const NOT_FOUND: u16 = 404;
+
+/// A failed call.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The broker closed the channel over this call. Its text names what it refused.
+    Refused {
+        /// AMQP's reply code.
+        code: u16,
+        /// The broker's text.
+        text: String,
+    },
+    /// The channel or the link is gone; the call may work on the next one.
+    Broken(String),
+}
+
+impl From<lapin::Error> for Failure {
+    fn from(error: lapin::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ProtocolError(said) if error.is_amqp_soft_error() => {
+                Self::Refused { code: said.get_id(), text: said.get_message().to_string() }
+            }
+            _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl Failure {
+    /// True where the broker refused with this code.
+    pub(super) fn is(&self, wanted: u16) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == wanted)
+    }
+
+    /// The text, for people.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Refused { text, .. } | Self::Broken(text) => text,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The link to the broker: one task that makes it, sees it break and makes it anew.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, pin_mut};
+use lapin::{Connection, Event};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use super::{
+    address::Address,
+    declare::declare_all,
+    dial::{Trouble, dial},
+    errors::Failure,
+    pauses::Pauses,
+    publish::Outlet,
+};
+use crate::bus::{BusError, Declaration, Link};
+
+/// A link that lived so long was a good one: the next pause is a short one again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// How long the broker may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// A link that is up.
+pub(super) struct Live {
+    pub(super) generation: u64,
+    pub(super) connection: Connection,
+    /// Two, so that an exchange that vanished does not make messages to queues go out twice.
+    pub(super) to_queues: Outlet,
+    pub(super) to_exchanges: Outlet,
+}
+
+/// What all parts of this end share.
+pub(super) struct Shared {
+    pub(super) address: Address,
+    pub(super) connection_name: String,
+    pub(super) declared: Mutex<Vec<Declaration>>,
+    pub(super) live: watch::Sender<Option<Arc<Live>>>,
+    pub(super) link: watch::Sender<Link>,
+    pub(super) closed: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Shared {
+    /// The link; waits until there is one.
+    pub(super) async fn live(&self) -> Result<Arc<Live>, BusError> {
+        let mut live = self.live.subscribe();
+        tokio::select! {
+            () = self.closed.cancelled() => Err(self.away("this end is closed")),
+            found = live.wait_for(Option::is_some) => {
+                found.ok().and_then(|live| live.clone()).ok_or_else(|| self.away("this end is closed"))
+            }
+        }
+    }
+
+    /// True while this link is the one.
+    pub(super) fn is_live(&self, generation: u64) -> bool {
+        self.live.borrow().as_ref().is_some_and(|live| live.generation == generation)
+    }
+
+    pub(super) fn away(&self, reason: impl Into<String>) -> BusError {
+        BusError::Away { address: self.address.shown.clone(), reason: reason.into() }
+    }
+
+    pub(super) fn refused(&self, reason: impl Into<String>) -> BusError {
+        BusError::Refused { address: self.address.shown.clone(), reason: reason.into() }
+    }
+
+    /// What is declared on every link, as far as it is one of `names`.
+    pub(super) fn declared_as(&self, names: &[String]) -> Vec<Declaration> {
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.iter().filter(|declaration| names.contains(&declaration.name())).cloned().collect()
+    }
+
+    /// Adds to what is declared on every link.
+    pub(super) fn remember(&self, declarations: &[Declaration]) {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        for declaration in declarations {
+            if !declared.contains(declaration) {
+                declared.push(declaration.clone());
+            }
+        }
+    }
+
+    fn raised(&self, live: Arc<Live>) {
+        let link = Link { up: true, generation: live.generation };
+        self.live.send_replace(Some(live));
+        self.link.send_replace(link);
+    }
+
+    fn lost(&self) {
+        self.link.send_modify(|link| link.up = false);
+        self.live.send_replace(None);
+    }
+}
+
+/// Keeps the link up until the end is closed.
+pub(super) async fn supervise(shared: Arc<Shared>) {
+    let mut pauses = Pauses::new();
+    let mut teller = Teller { address: shared.address.shown.clone(), told: None };
+    let work = async {
+        for generation in 1.. {
+            let live = raise(&shared, generation, &mut pauses, &mut teller).await;
+            shared.raised(live.clone());
+            teller.up();
+            let since = Instant::now();
+            let why = loss(&live.connection).await;
+            shared.lost();
+            teller.down(Trouble::Away(why));
+            if since.elapsed() > STEADY {
+                pauses = Pauses::new();
+            }
+            pauses.wait().await;
+        }
+    };
+    shared.closed.run_until_cancelled(work).await;
+    goodbye(&shared).await;
+}
+
+/// Tries until there is a link with everything declared.
+async fn raise(shared: &Shared, generation: u64, pauses: &mut Pauses, teller: &mut Teller) -> Arc<Live> {
+    loop {
+        match try_to_raise(shared, generation).await {
+            Ok(found) => return found,
+            Err(trouble) => teller.down(trouble),
+        }
+        pauses.wait().await;
+    }
+}
+
+async fn try_to_raise(shared: &Shared, generation: u64) -> Result<Arc<Live>, Trouble> {
+    let connection = dial(&shared.address, &shared.connection_name).await?;
+    let declarations = shared.declared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    declare_all(&connection, &declarations).await.map_err(|failure| match failure {
+        Failure::Refused { text, .. } => Trouble::Refused(text),
+        Failure::Broken(text) => Trouble::Away(text),
+    })?;
+    let live = Live { generation, connection, to_queues: Outlet::default(), to_exchanges: Outlet::default() };
+    Ok(Arc::new(live))
+}
+
+/// Returns when the connection is gone, with the reason.
+async fn loss(connection: &Connection) -> String {
+    let events = connection.events_listener();
+    pin_mut!(events);
+    let mut reason = None;
+    // Channels that the broker closed come by here too.
+    while connection.status().connected() {
+        match events.next().await {
+            Some(Event::Error(error)) => reason = Some(error.to_string()),
+            Some(Event::ConnectionBlocked(why)) => warn!("the broker takes no messages for now: {why}"),
+            Some(Event::ConnectionUnblocked) => info!("the broker takes messages again"),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    reason.unwrap_or_else(|| "the connection ended".into())
+}
+
+async fn goodbye(shared: &Shared) {
+    let live = shared.live.send_replace(None);
+    shared.link.send_modify(|link| link.up = false);
+    let Some(live) = live else { return };
+    if live.connection.status().connected() {
+        match timeout(GOODBYE, live.connection.close(200, "OK".into())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!("closing the link to the broker: {error}"),
+            Err(_) => debug!("the broker did not answer the end of the link in time"),
+        }
+    }
+}
+
+/// Says each change once, not each try.
+struct Teller {
+    address: String,
+    told: Option<Told>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Told {
+    Up,
+    Away,
+    Refused(String),
+}
+
+impl Teller {
+    fn up(&mut self) {
+        info!("linked to the broker at {}", self.address);
+        self.told = Some(Told::Up);
+    }
+
+    fn down(&mut self, trouble: Trouble) {
+        let address = &self.address;
+        let (now, text) = match trouble {
+            Trouble::Away(reason) => (Told::Away, format!("the broker at {address} is away: {reason}")),
+            Trouble::Refused(reason) => {
+                let text = format!("the broker at {address} refuses: {reason}");
+                (Told::Refused(reason), text)
+            }
+        };
+        if self.told.as_ref() == Some(&now) {
+            debug!("{text}");
+        } else {
+            warn!("{text}; trying again until it works");
+            self.told = Some(now);
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Jobs: what is to do, as the scheduler, the pages and the command line read it.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Database, DbError, connection::args};
+use crate::{
+    names::{BadName, Context, Package, Pair, Pool},
+    protocol::AttemptId,
+    request::{BadRequest, Request},
+    run_id::RunHash,
+};
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// For a free slot, or for the end of a pause.
+    Waiting,
+    /// A worker holds a lease.
+    Running,
+    /// A worker uploads log and artifacts.
+    Publishing,
+    /// The result is recorded; `result.tar` is on its way to the store.
+    Storing,
+    /// The result is in the store.
+    Done,
+    /// An infrastructure failure after the last attempt: an operator decides.
+    Parked,
+    /// Somebody called it off.
+    Cancelled,
+    /// Nobody waits for it any more.
+    Obsolete,
+}
+
+impl JobState {
+    const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Publishing,
+        Self::Storing,
+        Self::Done,
+        Self::Parked,
+        Self::Cancelled,
+        Self::Obsolete,
+    ];
+
+    /// The word in the database, in JSON and on pages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Publishing => "publishing",
+            Self::Storing => "storing",
+            Self::Done => "done",
+            Self::Parked => "parked",
+            Self::Cancelled => "cancelled",
+            Self::Obsolete => "obsolete",
+        }
+    }
+
+    /// True once nothing more will happen by itself.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Parked | Self::Cancelled | Self::Obsolete)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobState {
+    type Err = BadName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|s| s.as_str() == text)
+            .ok_or_else(|| BadName::new("job state", text, "a state of jobs"))
+    }
+}
+
+/// A job as the table has it.
+#[derive(Debug, Clone, FromRow)]
+pub struct JobRow {
+    /// Its number.
+    pub id: i64,
+    /// What it is called outside.
+    pub uuid: String,
+    /// `ubuntu`, `huge`, `ppa`, `upstream`.
+    pub context: String,
+    /// The release.
+    pub release: String,
+    /// The architecture.
+    pub arch: String,
+    /// The package.
+    pub package: String,
+    /// The pool that its offers go to.
+    pub pool: String,
+    /// The request's body, credentials sealed.
+    pub body: String,
+    /// Five hex digits for its run id.
+    pub run_hash: String,
+    /// Only named people may see it.
+    pub private: bool,
+    /// Who asked, one a line.
+    pub requesters: String,
+    /// Where it stands; see [`JobRow::state`].
+    pub state: String,
+    /// Why it is parked, cancelled or obsolete, or waits again.
+    pub reason: Option<String>,
+    /// How many attempts were granted.
+    pub attempts: i64,
+    /// Microseconds since 1970: not offered before.
+    pub not_before_us: i64,
+    /// Microseconds since 1970.
+    pub received_us: i64,
+    /// Microseconds since 1970: last change of state.
+    pub changed_us: i64,
+    /// Set where it is answered without a run.
+    pub answer_code: Option<i64>,
+    /// The log of that answer.
+    pub answer_log: Option<String>,
+}
+
+macro_rules! job_columns {
+    () => {
+        "id, uuid, context, release, arch, package, pool, body, run_hash, private, requesters, state, reason, \
+         attempts, not_before_us, received_us, changed_us, answer_code, answer_log"
+    };
+}
+pub(crate) use job_columns;
+
+impl JobRow {
+    /// Where it stands.
+    pub fn state(&self) -> JobState {
+        // The column is written from this type alone.
+        self.state.parse().unwrap_or(JobState::Parked)
+    }
+
+    /// The request, credentials sealed.
+    pub fn request(&self) -> Result<Request, BadRequest> {
+        Request::parse(self.body.as_bytes())
+    }
+
+    /// Release and arch.
+    pub fn pair(&self) -> Result<Pair, DbError> {
+        format!("{}/{}", self.release, self.arch).parse().map_err(|e: BadName| DbError::Value(e.to_string()))
+    }
+
+    /// The context.
+    pub fn context(&self) -> Result<Context, DbError> {
+        self.context.parse().map_err(|e: BadName| DbError::Value(e.to_string()))
+    }
+
+    /// The run id's digits.
+    pub fn run_hash(&self) -> RunHash {
+        RunHash::from_stored(&self.run_hash)
+    }
+}
+
+/// A job that waits, as the scheduler sees it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Candidate {
+    /// Its number.
+    pub id: i64,
+    /// How many attempts it had.
+    pub attempts: i64,
+}
+
+impl Candidate {
+    /// The attempt that would come next.
+    pub fn next(&self) -> AttemptId {
+        AttemptId { job: self.id, attempt: i32::try_from(self.attempts + 1).unwrap_or(i32::MAX) }
+    }
+}
+
+/// How many jobs of a queue are in a state.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct QueueCount {
+    /// The context.
+    pub context: String,
+    /// The release.
+    pub release: String,
+    /// The architecture.
+    pub arch: String,
+    /// Those that wait.
+    pub waiting: i64,
+    /// Those that run or are being published.
+    pub running: i64,
+}
+
+/// What a new request would be the same as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DuplicateKind {
+    /// A job that waits.
+    Queued,
+    /// A job that runs.
+    Running,
+}
+
+impl Database {
+    /// Waiting jobs of a pool that may be offered, first in, first out.
+    pub async fn candidates(&self, pool: &Pool, now_us: i64, limit: i64) -> Result<Vec<Candidate>, DbError> {
+        self.all(
+            "SELECT id, attempts FROM jobs
+             WHERE state = 'waiting' AND pool = $1 AND not_before_us <= $2 AND answer_code IS NULL ORDER BY id LIMIT $3",
+            args![pool.as_str(), now_us, limit],
+        )
+        .await
+    }
+
+    /// Jobs that wait and have a greater number, for the lists to look at, at most `limit`.
+    pub async fn waiting_after(&self, id: i64, limit: i64) -> Result<Vec<JobRow>, DbError> {
+        self.all(
+            concat!(
+                "SELECT ",
+                job_columns!(),
+                " FROM jobs WHERE state = 'waiting' AND id > $1 ORDER BY id LIMIT $2"
+            ),
+            args![id, limit],
+        )
+        .await
+    }
+
+    /// A job by its number.
+    pub async fn job(&self, id: i64) -> Result<Option<JobRow>, DbError> {
+        self.optional(concat!("SELECT ", job_columns!(), " FROM jobs WHERE id = $1"), args![id]).await
+    }
+
+    /// A job by one of its uuids.
+    pub async fn job_by_uuid(&self, uuid: Uuid) -> Result<Option<JobRow>, DbError> {
+        self.optional(
+            concat!(
+                "SELECT ",
+                job_columns!(),
+                " FROM jobs WHERE id = (SELECT job_id FROM job_uuids WHERE uuid = $1)"
+            ),
+            args![uuid.to_string()],
+        )
+        .await
+    }
+
+    /// What waits, oldest first, from behind `after`, at most `limit`.
+    pub async fn queued(&self, after: i64, limit: i64) -> Result<Vec<JobRow>, DbError> {
+        self.waiting_after(after, limit).await
+    }
+
+    /// What runs or is being published, oldest first, at most `limit`.
+    pub async fn running(&self, limit: i64) -> Result<Vec<JobRow>, DbError> {
+        self.all(
+            concat!(
+                "SELECT ",
+                job_columns!(),
+                " FROM jobs WHERE state IN ('running', 'publishing', 'storing') ORDER BY id LIMIT $1"
+            ),
+            args![limit],
+        )
+        .await
+    }
+
+    /// What is queued, runs or is parked of a package; release and arch narrow it down.
+    pub async fn open_jobs_of(
+        &self,
+        package: &Package,
+        pair: Option<&Pair>,
+        limit: i64,
+    ) -> Result<Vec<JobRow>, DbError> {
+        let (release, arch) = (pair.map(|p| p.release.as_str()), pair.map(|p| p.arch.as_str()));
+        self.all(
+            concat!(
+                "SELECT ",
+                job_columns!(),
+                " FROM jobs WHERE package = $1 AND ($2 IS NULL OR release = $2) AND ($3 IS NULL OR arch = $3)
+                   AND state IN ('waiting', 'running', 'publishing', 'storing', 'parked') ORDER BY id LIMIT $4"
+            ),
+            args![package.as_str(), release, arch, limit],
+        )
+        .await
+    }
+
+    /// How much waits and runs, per queue that has any.
+    pub async fn queue_counts(&self) -> Result<Vec<QueueCount>, DbError> {
+        self.all(
+            "SELECT context, release, arch, sum(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END) AS waiting,
+                    sum(CASE WHEN state = 'waiting' THEN 0 ELSE 1 END) AS running
+             FROM jobs WHERE state IN ('waiting', 'running', 'publishing', 'storing')
+             GROUP BY context, release, arch ORDER BY context, release, arch",
+            vec![],
+        )
+        .await
+    }
+
+    /// How many jobs of the same pool wait in front of a job.
+    pub async fn place(&self, job: &JobRow) -> Result<i64, DbError> {
+        let (place,): (i64,) = self
+            .one(
+                "SELECT count(*) FROM jobs WHERE state = 'waiting' AND pool = $1 AND id < $2",
+                args![job.pool.as_str(), job.id],
+            )
+            .await?;
+        Ok(place)
+    }
+
+    /// The job that a request with this identity would become.
+    pub async fn duplicate(&self, identity: &str) -> Result<Option<(DuplicateKind, JobRow)>, DbError> {
+        let row: Option<JobRow> = self
+            .optional(
+                concat!(
+                    "SELECT ",
+                    job_columns!(),
+                    " FROM jobs WHERE identity = $1 AND state IN ('waiting', 'running') ORDER BY state DESC, id LIMIT 1"
+                ),
+                args![identity],
+            )
+            .await?;
+        Ok(row.map(|job| match job.state() {
+            JobState::Waiting => (DuplicateKind::Queued, job),
+            _ => (DuplicateKind::Running, job),
+        }))
+    }
+
+    /// Ends a waiting job without a result.
+    pub async fn end_waiting(
+        &self,
+        epoch: i64,
+        job: i64,
+        state: JobState,
+        reason: &str,
+    ) -> Result<bool, DbError> {
+        let mut tx = self.begin_leading(epoch).await?;
+        let now = tx.now_us().await?;
+        let ended = tx
+            .execute(
+                "UPDATE jobs SET state = $1, reason = $2, changed_us = $3 WHERE id = $4 AND state = 'waiting'",
+                args![state.as_str(), reason, now, job],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(ended == 1)
+    }
+}

@@ -1,0 +1,91 @@
+//! Leadership: one row with holder, end and epoch.
+
+use super::{
+    Database, DbError,
+    connection::{Tx, args},
+};
+
+/// How long a leadership lasts without being renewed.
+pub const LEADERSHIP_SECONDS: i64 = 5;
+const LASTS_US: i64 = LEADERSHIP_SECONDS * 1_000_000;
+
+impl Database {
+    /// The database's clock, in microseconds since 1970.
+    pub async fn now_us(&self) -> Result<i64, DbError> {
+        let (now,) = self.one::<(i64,)>(clock(self.is_sqlite()), vec![]).await?;
+        Ok(now)
+    }
+
+    /// Takes leadership when nobody holds it; returns the new epoch.
+    ///
+    /// An end that lies further ahead than a leadership lasts counts as past: the clock was wrong when it was written.
+    pub async fn take_leadership(&self, holder: &str) -> Result<Option<i64>, DbError> {
+        let mut tx = self.begin().await?;
+        let now = tx.now_us().await?;
+        let taken: Option<(i64,)> = tx
+            .optional(
+                "UPDATE leadership SET holder = $1, ends_us = $2, epoch = epoch + 1
+                 WHERE id = 1 AND (ends_us <= $3 OR ends_us > $2 OR holder = '') RETURNING epoch",
+                args![holder, now + LASTS_US, now],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(taken.map(|(epoch,)| epoch))
+    }
+
+    /// Prolongs leadership; false when another holds it by now.
+    pub async fn renew_leadership(&self, holder: &str, epoch: i64) -> Result<bool, DbError> {
+        let mut tx = self.begin().await?;
+        let now = tx.now_us().await?;
+        let renewed = tx
+            .execute(
+                "UPDATE leadership SET ends_us = $1 WHERE id = 1 AND holder = $2 AND epoch = $3",
+                args![now + LASTS_US, holder, epoch],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(renewed == 1)
+    }
+
+    /// Lays leadership down, so that another need not wait for its end.
+    pub async fn drop_leadership(&self, holder: &str, epoch: i64) -> Result<(), DbError> {
+        self.execute(
+            "UPDATE leadership SET ends_us = 0, holder = '' WHERE id = 1 AND holder = $1 AND epoch = $2",
+            args![holder, epoch],
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// Begins a scheduling transaction: it is refused once another dispatcher leads.
+    pub(crate) async fn begin_leading(&self, epoch: i64) -> Result<Tx<'_>, DbError> {
+        let mut tx = self.begin().await?;
+        let row: Option<(i64,)> = tx
+            .optional(
+                if tx.is_sqlite() {
+                    "SELECT epoch FROM leadership WHERE id = 1 AND epoch = $1"
+                } else {
+                    "SELECT epoch FROM leadership WHERE id = 1 AND epoch = $1 FOR SHARE"
+                },
+                args![epoch],
+            )
+            .await?;
+        row.map(|_| tx).ok_or(DbError::LeadershipLost(epoch))
+    }
+}
+
+impl Tx<'_> {
+    pub(crate) async fn now_us(&mut self) -> Result<i64, DbError> {
+        let sql = clock(self.is_sqlite());
+        let row: Option<(i64,)> = self.optional(sql, vec![]).await?;
+        row.map(|(now,)| now).ok_or_else(|| DbError::Value("the clock".to_owned()))
+    }
+}
+
+const fn clock(sqlite: bool) -> &'static str {
+    if sqlite {
+        "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+    } else {
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    }
+}

@@ -1,0 +1,31 @@
+//! The job table: the truth about what is still to do. PostgreSQL or SQLite behind one repository.
+//!
+//! Statements are shared by the two: common types, `$n` placeholders, times in microseconds.
+
+mod attempts;
+mod connection;
+mod intake;
+mod jobs;
+mod leadership;
+mod outbox;
+mod publish;
+mod rejected;
+mod results;
+mod tokens;
+mod workers;
+
+pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
+pub use connection::{Database, DbError, SchemaState};
+pub use intake::{NewJob, NewRejection, Prepared, Taken};
+pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
+pub use leadership::LEADERSHIP_SECONDS;
+pub use outbox::{OutboxKind, OutboxRow};
+pub use publish::{Completed, Publication, PublishOutcome, SyntheticResult};
+pub use rejected::RejectedRow;
+pub use results::{LatestRow, RecentFilter, ResultRow};
+pub use tokens::{TokenRow, token_hash};
+pub use workers::WorkerRow;
+
+#[cfg(any(test, feature = "behaviour"))]
+#[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test that other crates run")]
+pub mod tests;

@@ -1,0 +1,103 @@
+//! The outbox: what a committed decision still has to do outside. Every entry can be done twice.
+
+use sqlx::FromRow;
+
+use super::{Database, DbError, connection::args};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboxKind {
+    /// Store `log.gz` (where no worker did) and `result.tar`, show the result, send `testcomplete`.
+    Publish,
+    /// Delete what lies in a folder.
+    Sweep,
+}
+
+/// An entry.
+#[derive(Clone, FromRow)]
+pub struct OutboxRow {
+    /// Its number.
+    pub id: i64,
+    /// See [`OutboxRow::kind`].
+    kind: String,
+    /// The job.
+    pub job_id: i64,
+    /// The container.
+    pub container: String,
+    /// Who may read a private container.
+    pub reader: Option<String>,
+    /// `{release}/{arch}/{prefix}/{package}/{run_id}`.
+    pub folder: String,
+    /// The bytes of `result.tar`.
+    pub result_tar: Option<Vec<u8>>,
+    /// The bytes of `log.gz`, where no worker uploads it.
+    pub log_gz: Option<Vec<u8>>,
+    /// `testcomplete`'s body.
+    pub message: Option<String>,
+    /// How often it was tried.
+    pub tries: i64,
+}
+
+impl OutboxRow {
+    /// What is to be done.
+    pub fn kind(&self) -> OutboxKind {
+        if self.kind == "publish" { OutboxKind::Publish } else { OutboxKind::Sweep }
+    }
+}
+
+impl Database {
+    /// Entries that are due, oldest first, at most `limit`.
+    pub async fn outbox_due(&self, limit: i64) -> Result<Vec<OutboxRow>, DbError> {
+        let now = self.now_us().await?;
+        self.all(
+            "SELECT id, kind, job_id, container, reader, folder, result_tar, log_gz, message, tries FROM outbox
+             WHERE not_before_us <= $1 ORDER BY not_before_us, id LIMIT $2",
+            args![now, limit],
+        )
+        .await
+    }
+
+    /// Jobs, containers and folders whose `result.tar` is recorded but not stored: their series are not open to others.
+    pub async fn open_outbox_folders(&self) -> Result<Vec<(i64, String, String)>, DbError> {
+        self.all("SELECT job_id, container, folder FROM outbox WHERE kind = 'publish' ORDER BY id", vec![])
+            .await
+    }
+
+    /// `result.tar` is in the store: the result may be shown.
+    pub async fn result_stored(&self, job: i64) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        let now = tx.now_us().await?;
+        tx.execute("UPDATE results SET stored = $1 WHERE job_id = $2", args![true, job]).await?;
+        tx.execute(
+            "UPDATE jobs SET state = 'done', changed_us = $1 WHERE id = $2 AND state = 'storing'",
+            args![now, job],
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// The entry is done with.
+    pub async fn outbox_done(&self, id: i64) -> Result<(), DbError> {
+        self.execute("DELETE FROM outbox WHERE id = $1", args![id]).await.map(|_| ())
+    }
+
+    /// The entry failed; it is due again after `pause_us`.
+    pub async fn outbox_failed(&self, id: i64, error: &str, pause_us: i64) -> Result<(), DbError> {
+        let now = self.now_us().await?;
+        self.execute(
+            "UPDATE outbox SET tries = tries + 1, error = $1, not_before_us = $2 WHERE id = $3",
+            args![error, now + pause_us, id],
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// How many entries there are, and how many of them failed before.
+    pub async fn outbox_length(&self) -> Result<(i64, i64), DbError> {
+        self.one(
+            "SELECT count(*), coalesce(sum(CASE WHEN tries > 0 THEN 1 ELSE 0 END), 0) FROM outbox",
+            vec![],
+        )
+        .await
+    }
+}

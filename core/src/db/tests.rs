@@ -1,0 +1,251 @@
+//! Every database must pass [`behaves`].
+
+use super::*;
+use crate::{
+    layout::{Container, Series},
+    names::{Context, Pool},
+    outcome::{ExitCode, Fault},
+    protocol::{AttemptId, Ended, WorkerId},
+    request::Request,
+};
+
+fn job(package: &str, params: &str) -> NewJob {
+    let pair = "noble/amd64".parse().unwrap();
+    let body = format!("{package}\n{params}");
+    let request = Request::parse(body.as_bytes()).unwrap();
+    NewJob {
+        identity: request.identity(Context::Ubuntu, &pair, None).unwrap(),
+        uuid: request.uuid,
+        context: Context::Ubuntu,
+        pool: crate::intake::pool_of(&pair),
+        pair,
+        package: request.package.clone(),
+        private: request.is_private(),
+        volatile: request.is_volatile(),
+        force: request.force,
+        requester: request.requester.as_ref().map(ToString::to_string),
+        run_hash: "abcde".to_owned(),
+        body,
+        answer: None,
+    }
+}
+
+fn message(package: &str, params: &str, redelivered: bool) -> Prepared {
+    Prepared {
+        queue: "debci-noble-amd64".to_owned(),
+        digest: Some(format!("{package}{params}")),
+        redelivered,
+        what: Ok(Box::new(job(package, params))),
+    }
+}
+
+fn worker() -> WorkerRef {
+    let id = WorkerId { name: "w".parse().unwrap(), incarnation: uuid::Uuid::nil() };
+    WorkerRef { id, host: "h".to_owned() }
+}
+
+fn series(package: &str) -> Series {
+    Series {
+        container: "autopkgtest-noble".parse::<Container>().unwrap(),
+        pair: "noble/amd64".parse().unwrap(),
+        package: package.parse().unwrap(),
+    }
+}
+
+fn ended(id: AttemptId, code: i32) -> Ended {
+    Ended {
+        id,
+        exit_code: ExitCode(code),
+        version: Some("green 2".to_owned()),
+        duration_seconds: 5,
+        fault: None,
+        detail: String::new(),
+    }
+}
+
+async fn taken(db: &Database, prepared: Prepared) -> Taken {
+    db.take(1, &[prepared]).await.unwrap().0.remove(0)
+}
+
+/// The whole life of jobs, on an empty database.
+pub async fn behaves(db: &Database) {
+    assert_eq!(db.schema().await.unwrap(), SchemaState::Empty);
+    db.prepare().await.unwrap();
+    db.prepare().await.unwrap();
+    assert_eq!(db.schema().await.unwrap(), SchemaState::Version(db.needed_version()));
+    let epoch = leadership(db).await;
+    intake(db).await;
+    life(db, epoch).await;
+    answers_without_a_run(db, epoch).await;
+    tokens(db).await;
+}
+
+async fn leadership(db: &Database) -> i64 {
+    let first = db.take_leadership("a").await.unwrap().unwrap();
+    assert_eq!(db.take_leadership("b").await.unwrap(), None);
+    assert!(db.renew_leadership("a", first).await.unwrap());
+    db.drop_leadership("a", first).await.unwrap();
+    assert!(!db.renew_leadership("a", first).await.unwrap());
+    let second = db.take_leadership("b").await.unwrap().unwrap();
+    assert!(second > first);
+    let id = AttemptId { job: 1, attempt: 1 };
+    assert!(matches!(db.grant(first, id, &worker(), 60).await, Err(DbError::LeadershipLost(_))));
+    second
+}
+
+async fn intake(db: &Database) {
+    let one = "{\"triggers\": [\"green/2\"], \"requester\": \"joe\"}";
+    let Taken::New { job: first, .. } = taken(db, message("green", one, false)).await else { panic!("new") };
+    // The acknowledgement was lost: no effect.
+    assert_eq!(taken(db, message("green", one, true)).await, Taken::Again);
+    // In doubt it is taken; it is the same request.
+    assert!(
+        matches!(taken(db, message("green", one, true)).await, Taken::Merged { job, .. } if job == first)
+    );
+    let alias = "{\"triggers\": [\"green/2\"], \"requester\": \"ann\", \"uuid\": \"6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11\"}";
+    assert!(
+        matches!(taken(db, message("green", alias, false)).await, Taken::Merged { job, .. } if job == first)
+    );
+    let row = db.job_by_uuid("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((row.id, row.requesters.as_str()), (first, "joe\nann"));
+    let forced = "{\"triggers\": [\"green/2\"], \"force\": \"1\"}";
+    assert!(matches!(taken(db, message("green", forced, false)).await, Taken::New { .. }));
+    let rejection =
+        NewRejection { body: b"x".to_vec(), kind: "bad-json", reason: "r".to_owned(), answer: None };
+    let bad = Prepared { what: Err(rejection), ..message("x", "", false) };
+    assert_eq!(taken(db, bad).await, Taken::Rejected);
+    assert_eq!(db.rejected(0, 10).await.unwrap().len(), 1);
+    assert_eq!(db.queue_counts().await.unwrap()[0].waiting, 2);
+    let session = db.begin_intake_session().await.unwrap();
+    assert_eq!(session, 2);
+    let (_, unsettled) = db.take(session, &[message("blue", "{}", false)]).await.unwrap();
+    db.settle(&unsettled).await.unwrap();
+    assert!(matches!(taken(db, message("blue", "{}", true)).await, Taken::Merged { .. }));
+}
+
+async fn life(db: &Database, epoch: i64) {
+    let pool: Pool = "amd64".parse().unwrap();
+    let now = db.now_us().await.unwrap();
+    let candidates = db.candidates(&pool, now, 10).await.unwrap();
+    assert_eq!(candidates.len(), 3);
+    let id = candidates[0].next();
+    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    // The answer was lost: the same again for the same worker, nothing for another.
+    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    let mut other = worker();
+    other.id.incarnation = uuid::Uuid::max();
+    assert!(matches!(db.grant(epoch, id, &other, 60).await.unwrap(), GrantOutcome::Refused));
+    assert!(db.attempt(id).await.unwrap().unwrap().is_of(&worker().id));
+    assert_eq!(db.open_attempts().await.unwrap().len(), 1);
+    // An infrastructure failure: it waits again, after a pause.
+    assert!(
+        db.end_attempt(epoch, id, Fault::Testbed, Some(&ended(id, 16)), "d", Some(60_000_000)).await.unwrap()
+    );
+    assert!(!db.end_attempt(epoch, id, Fault::Testbed, None, "d", None).await.unwrap());
+    assert_eq!(db.candidates(&pool, now, 10).await.unwrap().len(), 2);
+    let second = db.candidates(&pool, now + 90_000_000, 10).await.unwrap()[0].next();
+    assert_eq!(second, AttemptId { job: id.job, attempt: 2 });
+    publish(db, epoch, second).await;
+}
+
+async fn publish(db: &Database, epoch: i64, id: AttemptId) {
+    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    let outcome = db.open_publication(epoch, &ended(id, 4), &series("green")).await.unwrap();
+    let PublishOutcome::Granted(publication) = outcome else { panic!("granted") };
+    let again = db.open_publication(epoch, &ended(id, 4), &series("green")).await.unwrap();
+    assert!(matches!(again, PublishOutcome::Granted(p) if p == publication));
+    let done = Completed { id, run_id: publication.run_id.clone(), result_tar: b"tar".to_vec() };
+    let wrong = Completed { run_id: "20200101_000000_aaaaa@".parse().unwrap(), ..done.clone() };
+    assert!(!db.complete(epoch, wrong).await.unwrap());
+    assert!(db.complete(epoch, done.clone()).await.unwrap());
+    assert!(db.complete(epoch, done).await.unwrap(), "the answer was lost");
+    assert_eq!(db.outbox_length().await.unwrap().0, 1);
+    // Recorded, not yet stored: nobody is shown it.
+    assert!(db.result_of_job(id.job).await.unwrap().is_none());
+    let due = db.outbox_due(10).await.unwrap();
+    assert_eq!(due.len(), 1);
+    let sent: serde_json::Value = serde_json::from_str(due[0].message.as_ref().unwrap()).unwrap();
+    assert_eq!(sent["exitcode"], 4);
+    assert_eq!(sent["triggers"], "green/2");
+    assert_eq!(sent["swift_dir"], format!("noble/amd64/g/green/{}", publication.run_id));
+    db.result_stored(id.job).await.unwrap();
+    db.outbox_done(due[0].id).await.unwrap();
+    assert_eq!(db.result_of_job(id.job).await.unwrap().unwrap().version, "2");
+    assert_eq!(
+        db.recent(&RecentFilter {
+            limit: 10,
+            class: Some(crate::outcome::Class::Fail),
+            ..RecentFilter::default()
+        })
+        .await
+        .unwrap()
+        .len(),
+        1
+    );
+    assert_eq!(
+        db.recent(&RecentFilter {
+            limit: 10,
+            class: Some(crate::outcome::Class::Otherfail),
+            ..RecentFilter::default()
+        })
+        .await
+        .unwrap()
+        .len(),
+        0
+    );
+    assert_eq!(db.latest_of(&"green".parse().unwrap()).await.unwrap().len(), 1);
+    assert_eq!(db.package_names("gr", 10).await.unwrap(), ["green"]);
+    // The lease ends in the middle of a publication: what was uploaded is swept.
+    let pool: Pool = "amd64".parse().unwrap();
+    let next = db.candidates(&pool, db.now_us().await.unwrap(), 10).await.unwrap()[0].next();
+    assert!(matches!(db.grant(epoch, next, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    let outcome = db.open_publication(epoch, &ended(next, 0), &series("green")).await.unwrap();
+    let PublishOutcome::Granted(later) = outcome else { panic!("granted") };
+    assert!(later.run_id > publication.run_id);
+    assert!(db.end_attempt(epoch, next, Fault::LeaseLost, None, "", None).await.unwrap());
+    assert_eq!(db.job(next.job).await.unwrap().unwrap().state(), JobState::Parked);
+    assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
+    assert_eq!(db.outbox_length().await.unwrap(), (2, 0));
+    for entry in db.outbox_due(10).await.unwrap() {
+        db.outbox_done(entry.id).await.unwrap();
+    }
+}
+
+async fn answers_without_a_run(db: &Database, epoch: i64) {
+    let Taken::New { job, uuid } = taken(db, message("never", "{}", false)).await else { panic!("new") };
+    let synthetic = SyntheticResult { job, exit_code: 99, version: "blacklisted".to_owned() };
+    let run_id = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
+    assert!(run_id.is_some());
+    assert!(
+        db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap().is_none()
+    );
+    assert_eq!(db.job_by_uuid(uuid).await.unwrap().unwrap().state(), JobState::Storing);
+    let due = db.outbox_due(10).await.unwrap();
+    assert_eq!((due.len(), due[0].log_gz.as_deref()), (1, Some(&[2u8][..])));
+    db.outbox_failed(due[0].id, "away", 0).await.unwrap();
+    assert_eq!(db.outbox_due(10).await.unwrap()[0].tries, 1);
+    db.outbox_failed(due[0].id, "away", 60_000_000).await.unwrap();
+    assert!(db.outbox_due(10).await.unwrap().is_empty());
+}
+
+async fn tokens(db: &Database) {
+    let hash = token_hash("secret");
+    let id = db.add_token("britney", "release-team", &hash, "request", 60).await.unwrap();
+    assert!(db.valid_token(&hash).await.unwrap().unwrap().may("request"));
+    assert!(db.revoke_token(id).await.unwrap());
+    assert!(db.valid_token(&hash).await.unwrap().is_none());
+    assert_eq!(db.count_request("joe", 1).await.unwrap(), None);
+    assert!(db.count_request("joe", 1).await.unwrap().is_some_and(|s| s > 3500));
+}
+
+#[cfg(test)]
+mod sqlite {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_behaves() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/x.db", folder.path().display());
+        behaves(&Database::open(&url, None).unwrap()).await;
+    }
+}

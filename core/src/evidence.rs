@@ -1,0 +1,84 @@
+//! `result.tar` and what is in it.
+//!
+//! Facts: contract "Results", heading "Objects": plain tar, members at the top without `./`.
+
+use std::io::{self, Write};
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::request::Request;
+
+/// A plain tar of small files, in their order.
+pub fn result_tar(members: &[(&str, Vec<u8>)]) -> io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, content.as_slice())?;
+    }
+    tar.into_inner()
+}
+
+/// gzip of a small text.
+pub fn gzip(text: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text)?;
+    encoder.finish()
+}
+
+/// Adds what readers need to `testinfo.json`: autopkgtest's own keys stay, the triggers are there in any case.
+pub fn testinfo(found: Option<Map<String, Value>>, request: &Request, uuid: Uuid) -> Map<String, Value> {
+    let mut info = found.unwrap_or_default();
+    let triggers: Vec<String> = request.triggers.iter().map(ToString::to_string).collect();
+    let has_environment = info.get("custom_environment").is_some_and(Value::is_array);
+    if !has_environment && !triggers.is_empty() {
+        info.insert("custom_environment".to_owned(), json!([format!("ADT_TEST_TRIGGERS={}", triggers.join(" "))]));
+    }
+    info.insert("uuid".to_owned(), json!(uuid));
+    if request.all_proposed {
+        info.insert("all-proposed".to_owned(), json!("1"));
+    }
+    if let Some(testname) = &request.testname {
+        info.insert("testname".to_owned(), json!(testname));
+    }
+    info
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn members_lie_at_the_top() {
+        let bytes = result_tar(&[("exitcode", b"0\n".to_vec()), ("duration", b"7\n".to_vec())]).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let read: Vec<(String, String)> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let mut text = String::new();
+                entry.read_to_string(&mut text).unwrap();
+                (entry.path().unwrap().display().to_string(), text)
+            })
+            .collect();
+        assert_eq!(read, [("exitcode".to_owned(), "0\n".to_owned()), ("duration".to_owned(), "7\n".to_owned())]);
+    }
+
+    #[test]
+    fn testinfo_has_the_triggers_whatever_was_found() {
+        let mut request = Request::plain("green".parse().unwrap());
+        request.triggers = vec!["green/2".parse().unwrap(), "a/1".parse().unwrap()];
+        for found in [None, json!({"custom_environment": 1}).as_object().cloned()] {
+            let info = testinfo(found, &request, Uuid::nil());
+            assert_eq!(info["custom_environment"], json!(["ADT_TEST_TRIGGERS=green/2 a/1"]));
+        }
+        let own = json!({"custom_environment": ["ADT_TEST_TRIGGERS=x/1"], "nproc": "2"});
+        assert_eq!(testinfo(own.as_object().cloned(), &request, Uuid::nil())["nproc"], "2");
+    }
+}

@@ -1,0 +1,255 @@
+//! Intake: the one way by which requests come into the job table, from queues and from the web alike.
+//!
+//! [`Intake::prepare`] decides without a database; [`Intake::take`] commits a batch and splits it where it must.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    db::{Database, DbError, NewJob, NewRejection, Prepared, Taken},
+    names::{Package, Pair, Pool, RequestQueue},
+    params::{Ppa, Trigger},
+    request::{BadRequest, Request, redact},
+    run_id::RunHash,
+    seal::SealKeys,
+};
+
+/// A message as it came.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// The queue's name, whatever it is.
+    pub queue: String,
+    /// The bytes.
+    pub body: Bytes,
+    /// The broker gave it out before.
+    pub redelivered: bool,
+}
+
+/// What intake has to know.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// The pairs that are served, those that are switched off among them.
+    pub served: BTreeSet<Pair>,
+    /// Seals credentials.
+    pub keys: Option<SealKeys>,
+    /// Queues on which bad requests are answered with exit code 20.
+    pub answered: BTreeSet<RequestQueue>,
+}
+
+/// The pool that can run a pair's jobs: workers of one architecture.
+pub fn pool_of(pair: &Pair) -> Pool {
+    pair.arch.as_str().parse().unwrap_or_else(|_| unreachable!("an architecture's name is a pool's name"))
+}
+
+impl Intake {
+    /// Decides what a message is. It is remembered by its digest, so that a redelivery has no effect.
+    pub fn prepare(&self, incoming: &Incoming) -> Prepared {
+        let what = self.decide(&incoming.queue, &incoming.body).map_err(|error| NewRejection {
+            body: redact(&incoming.body),
+            kind: error.kind(),
+            reason: error.to_string(),
+            answer: self.answer(&incoming.queue, &incoming.body, &error).map(Box::new),
+        });
+        Prepared {
+            queue: incoming.queue.clone(),
+            digest: Some(hex::encode(Sha256::digest(&incoming.body))),
+            redelivered: incoming.redelivered,
+            what: what.map(Box::new),
+        }
+    }
+
+    fn decide(&self, queue: &str, body: &[u8]) -> Result<NewJob, BadRequest> {
+        let queue: RequestQueue = queue.parse().map_err(BadRequest::Queue)?;
+        if !self.served.contains(&queue.pair) {
+            return Err(BadRequest::NotServed(queue.pair));
+        }
+        self.job(&queue, &Request::parse(body)?, Some(body))
+    }
+
+    /// The job that a request becomes. `body`: the bytes as they came, which are kept where they hold no credentials.
+    pub fn job(
+        &self,
+        queue: &RequestQueue,
+        request: &Request,
+        body: Option<&[u8]>,
+    ) -> Result<NewJob, BadRequest> {
+        let text = request.to_body();
+        let hashed = body.unwrap_or(text.as_bytes());
+        let kept = if request.has_credentials() {
+            request.sealed(self.keys.as_ref())?.to_body()
+        } else {
+            String::from_utf8_lossy(hashed).into_owned()
+        };
+        Ok(NewJob {
+            identity: request.identity(queue.context, &queue.pair, self.keys.as_ref())?,
+            uuid: request.uuid,
+            context: queue.context,
+            pair: queue.pair.clone(),
+            package: request.package.clone(),
+            pool: pool_of(&queue.pair),
+            body: kept,
+            run_hash: RunHash::of(hashed, &queue.pair).as_str().to_owned(),
+            private: request.is_private(),
+            volatile: request.is_volatile(),
+            force: request.force,
+            requester: request.requester.as_ref().map(ToString::to_string),
+            answer: None,
+        })
+    }
+
+    /// The answer to a bad request whose package and triggers can be read, where an operator has switched that on.
+    fn answer(&self, queue: &str, body: &[u8], error: &BadRequest) -> Option<NewJob> {
+        let queue: RequestQueue = queue.parse().ok()?;
+        if !self.answered.contains(&queue) || !self.served.contains(&queue.pair) {
+            return None;
+        }
+        let readable = Readable::of(body)?;
+        let mut request = Request::plain(readable.package);
+        request.triggers = readable.triggers;
+        request.ppas = readable.ppas;
+        // Another identity than the good request's: it must never join a run, nor be joined by one.
+        let mut job = self.job(&queue, &request, None).ok()?;
+        job.identity = format!("answer:{}", hex::encode(Sha256::digest(body)));
+        job.answer = Some((20, format!("This request could not be run: {error}.\n")));
+        Some(job)
+    }
+
+    /// Commits a batch; one that the database refuses is split, so that a bad message never holds up the rest.
+    pub async fn take(
+        &self,
+        database: &Database,
+        session: i64,
+        batch: &[Prepared],
+    ) -> Result<(Vec<Taken>, Vec<i64>), DbError> {
+        match database.take(session, batch).await {
+            Err(DbError::Statement(error)) if batch.len() > 1 => {
+                tracing::warn!(error = %error, batch.length = batch.len(), "a batch of requests is refused by the database: splitting it");
+                let (left, right) = batch.split_at(batch.len() / 2);
+                let (mut taken, mut unsettled) = Box::pin(self.take(database, session, left)).await?;
+                let (more, further) = Box::pin(self.take(database, session, right)).await?;
+                taken.extend(more);
+                unsettled.extend(further);
+                Ok((taken, unsettled))
+            }
+            Err(DbError::Statement(error)) if batch.iter().all(|p| p.what.is_ok()) => {
+                let rejected: Vec<Prepared> = batch.iter().map(|p| refused(p, &error.to_string())).collect();
+                database.take(session, &rejected).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// A request that the database itself refuses.
+fn refused(prepared: &Prepared, error: &str) -> Prepared {
+    let body = prepared.what.as_ref().map(|job| redact(job.body.as_bytes())).unwrap_or_default();
+    let reason = format!("the database refuses it: {error}");
+    let what = Err(NewRejection { body, kind: "database", reason, answer: None });
+    Prepared { what, ..prepared.clone() }
+}
+
+/// What can be read of a bad request without doubt, and is nobody's secret.
+struct Readable {
+    package: Package,
+    triggers: Vec<Trigger>,
+    ppas: Vec<Ppa>,
+}
+
+impl Readable {
+    fn of(body: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(body).ok().filter(|t| t.len() <= crate::request::MAX_BODY)?;
+        let (package, params) = text.trim().split_once(char::is_whitespace)?;
+        let Ok(Value::Object(params)) = serde_json::from_str(params.trim()) else { return None };
+        if params.contains_key("swiftuser") || params.contains_key("readable-by") {
+            return None;
+        }
+        let texts = |key: &str| -> Option<Vec<String>> {
+            match params.get(key) {
+                None => Some(Vec::new()),
+                Some(value) => serde_json::from_value(value.clone()).ok(),
+            }
+        };
+        let triggers: Vec<Trigger> =
+            texts("triggers")?.iter().map(|t| t.parse().ok()).collect::<Option<_>>()?;
+        let ppas: Vec<Ppa> = texts("ppas")?.iter().map(|t| t.parse().ok()).collect::<Option<_>>()?;
+        let secret = ppas.iter().any(|p| p.credentials.is_some());
+        if triggers.is_empty() || secret || triggers.iter().any(Trigger::is_baseline) {
+            return None;
+        }
+        Some(Self { package: package.parse().ok()?, triggers, ppas })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intake(answered: &[&str]) -> Intake {
+        Intake {
+            served: ["noble/amd64".parse().unwrap()].into(),
+            keys: Some(SealKeys::parse(&SealKeys::generate()).unwrap()),
+            answered: answered.iter().map(|q| q.parse().unwrap()).collect(),
+        }
+    }
+
+    fn prepare(intake: &Intake, queue: &str, body: &str) -> Result<Box<NewJob>, NewRejection> {
+        let incoming = Incoming { queue: queue.to_owned(), body: body.to_owned().into(), redelivered: false };
+        intake.prepare(&incoming).what
+    }
+
+    #[test]
+    fn a_request_becomes_a_job() {
+        let body = "green\n{\"triggers\": [\"green/2\"],  \"submit-time\": \"x\"}";
+        let job = prepare(&intake(&[]), "debci-huge-noble-amd64", body).unwrap();
+        assert_eq!(job.body, body, "raw bodies are shown as they came");
+        assert_eq!((job.pool.as_str(), job.context), ("amd64", crate::names::Context::Huge));
+        assert_eq!(job.run_hash, RunHash::of(body.as_bytes(), &job.pair).as_str());
+    }
+
+    #[test]
+    fn credentials_are_never_kept() {
+        let body = "green\n{\"ppas\": [\"joe:s3cret@own/foo\"], \"swiftuser\": \"sec\"}";
+        let job = prepare(&intake(&[]), "debci-ppa-noble-amd64", body).unwrap();
+        assert!(job.private && job.volatile && !job.body.contains("s3cret"));
+        let body = "green\n{\"ppas\": [\"joe:s3cret@own/foo\"]}";
+        let rejection = prepare(&intake(&[]), "debci-ppa-noble-amd64", body).unwrap_err();
+        assert!(
+            !String::from_utf8_lossy(&rejection.body).contains("s3cret")
+                && !rejection.reason.contains("s3cret")
+        );
+    }
+
+    #[test]
+    fn queues_that_are_not_ours() {
+        for (queue, kind) in
+            [("x", "bad-queue"), ("debci-noble-arm64", "not-served"), ("debci-x-noble-amd64", "bad-queue")]
+        {
+            assert_eq!(prepare(&intake(&[]), queue, "green").unwrap_err().kind, kind);
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_read_is_answered_and_only_where_switched_on() {
+        let queue = "debci-noble-amd64";
+        let bad = "green {\"triggers\": [\"green/2\"], \"env\": [\"A=$(x)\"]}";
+        assert!(prepare(&intake(&[]), queue, bad).unwrap_err().answer.is_none());
+        let answer = prepare(&intake(&[queue]), queue, bad).unwrap_err().answer.unwrap();
+        assert_eq!(answer.answer.as_ref().unwrap().0, 20);
+        for never in [
+            "green {\"triggers\": [\"green/2\"], \"env\": 1, \"swiftuser\": \"x\"}",
+            "green {\"triggers\": [\"green/2\"], \"readable-by\": \"x\"}",
+            "green {\"triggers\": [\"green/2\"], \"ppas\": [\"joe\"]}",
+            "green {\"triggers\": [\"green/2\"], \"ppas\": [\"u:t@joe/foo\"]}",
+            "green {\"triggers\": [\"migration-reference/0\"], \"env\": 1}",
+            "green {\"triggers\": \"green/2\"}",
+            "green {\"env\": 1}",
+            "gr_een {\"triggers\": [\"green/2\"]}",
+            "green {",
+        ] {
+            assert!(prepare(&intake(&[queue]), queue, never).unwrap_err().answer.is_none(), "{never}");
+        }
+    }
+}

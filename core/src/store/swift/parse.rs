@@ -1,0 +1,182 @@
+//! What Swift's answers say: headers, listings, access rules.
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
+};
+use serde::Deserialize;
+
+use crate::store::{ContentHeaders, Entry, ObjectInfo};
+
+/// The header that says who may read a container.
+pub(super) const READ_ACL: HeaderName = HeaderName::from_static("x-container-read");
+
+/// When an object was stored, in seconds with a fraction; `Last-Modified` rounds it up.
+const X_TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
+
+/// A header's text.
+pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// What the headers of a GET or HEAD say of the whole object, and which part of it comes.
+pub(super) fn object(headers: &HeaderMap) -> Option<(ObjectInfo, Option<(u64, u64)>)> {
+    let length = text(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    let range = text(headers, &CONTENT_RANGE).and_then(|text| content_range(&text));
+    let (length, part) = match range {
+        Some((part, length)) => (length, part),
+        None => (length?, None),
+    };
+    let info = ObjectInfo {
+        length,
+        etag: text(headers, &ETAG).map(|etag| unquoted(&etag)).unwrap_or_default(),
+        modified: modified(headers),
+        headers: ContentHeaders {
+            content_type: text(headers, &CONTENT_TYPE),
+            content_encoding: text(headers, &CONTENT_ENCODING),
+        },
+    };
+    Some((info, part))
+}
+
+/// `bytes 0-4/12` or `bytes */12`: the part, and the whole length.
+fn content_range(text: &str) -> Option<(Option<(u64, u64)>, u64)> {
+    let (part, length) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let part = match part {
+        "*" => None,
+        part => {
+            let (first, last) = part.split_once('-')?;
+            Some((first.parse().ok()?, last.parse().ok()?))
+        }
+    };
+    Some((part, length.parse().ok()?))
+}
+
+fn modified(headers: &HeaderMap) -> Option<Timestamp> {
+    let exact = text(headers, &X_TIMESTAMP).and_then(|text| {
+        let (seconds, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        let nanos: i32 = format!("{fraction:0<9.9}").parse().ok()?;
+        Timestamp::new(seconds.parse().ok()?, nanos).ok()
+    });
+    exact.or_else(|| {
+        let date = jiff::fmt::rfc2822::parse(&text(headers, &LAST_MODIFIED)?).ok()?;
+        Some(date.timestamp())
+    })
+}
+
+/// An entity tag without the quotes that some stores send.
+pub(super) fn unquoted(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Prefix { subdir: String },
+    Object { name: String, bytes: u64, hash: String, last_modified: String, content_type: String },
+}
+
+/// A listing with `format=json`.
+pub(super) fn listing(json: &[u8]) -> Result<Vec<Entry>, serde_json::Error> {
+    if json.is_empty() {
+        return Ok(Vec::new()); // 204
+    }
+    let lines: Vec<Line> = serde_json::from_slice(json)?;
+    Ok(lines.into_iter().map(entry).collect())
+}
+
+fn entry(line: Line) -> Entry {
+    match line {
+        Line::Prefix { subdir } => Entry::Prefix(subdir),
+        Line::Object { name, bytes, hash, last_modified, content_type } => Entry::Object {
+            name,
+            length: bytes,
+            etag: unquoted(&hash),
+            modified: listed_time(&last_modified),
+            content_type,
+        },
+    }
+}
+
+/// A listing's time: UTC, in Swift without a zone, in radosgw with `Z`.
+fn listed_time(text: &str) -> Option<Timestamp> {
+    let time: DateTime = text.trim_end_matches('Z').parse().ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// True where an access rule lets anyone read and list.
+pub(super) fn is_public(acl: &str) -> bool {
+    rules(acl).any(|rule| rule == ".r:*") && rules(acl).any(|rule| rule == ".rlistings")
+}
+
+/// True where an access rule lets anyone read or list anything.
+pub(super) fn is_open(acl: &str) -> bool {
+    rules(acl).any(|rule| rule.starts_with(".r"))
+}
+
+/// True where an access rule names one reader and nobody else.
+pub(super) fn names_only(acl: &str, reader: &str) -> bool {
+    rules(acl).eq([format!("*:{reader}").as_str()])
+}
+
+fn rules(acl: &str) -> impl Iterator<Item = &str> {
+    acl.split(',').map(str::trim).filter(|rule| !rule.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_rules() {
+        assert!(is_public(".rlistings,.r:*") && is_public(".r:*, .rlistings"));
+        for acl in ["", ".r:*", ".rlistings", "*:adt", ".r:example.org,.rlistings", ".r:*x,.rlistings"] {
+            assert!(!is_public(acl), "{acl}");
+        }
+        assert!(names_only("*:adt:reader", "adt:reader") && names_only(" *:reader ,", "reader"));
+        for acl in
+            ["", "reader", "*:other", "*:reader,*:other", ".r:*,*:reader", "*:reader,*:reader", "*:readers"]
+        {
+            assert!(!names_only(acl, "reader"), "{acl}");
+        }
+        assert!(is_open("*:x,.r:example.org") && is_open(".rlistings") && !is_open("*:x") && !is_open(""));
+    }
+
+    #[test]
+    fn headers_of_objects() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-length", "5"),
+            ("content-range", "bytes 2-6/12"),
+            ("etag", "\"abc\""),
+            ("x-timestamp", "1763712000.50000"),
+            ("last-modified", "Fri, 21 Nov 2025 08:00:01 GMT"),
+            ("content-encoding", "gzip"),
+        ] {
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let (info, part) = object(&headers).unwrap();
+        assert_eq!((info.length, info.etag.as_str(), part), (12, "abc", Some((2, 6))));
+        assert_eq!(info.modified.unwrap().to_string(), "2025-11-21T08:00:00.5Z");
+        headers.remove("x-timestamp");
+        headers.remove("content-range");
+        let (info, part) = object(&headers).unwrap();
+        assert_eq!((info.length, part), (5, None));
+        assert_eq!(info.modified.unwrap().to_string(), "2025-11-21T08:00:01Z");
+        assert_eq!(content_range("bytes */12"), Some((None, 12)));
+        assert_eq!(content_range("bytes 1-/12"), None);
+    }
+
+    #[test]
+    fn listings() {
+        let json = br#"[{"subdir": "a@"}, {"bytes": 6, "content_type": "text/plain", "hash": "b1",
+            "last_modified": "2026-11-21T08:06:41.123450", "name": "a/b"}]"#;
+        let entries = listing(json).unwrap();
+        assert_eq!(entries[0], Entry::Prefix("a@".into()));
+        let Entry::Object { name, length, modified, .. } = &entries[1] else { panic!("{entries:?}") };
+        assert_eq!((name.as_str(), *length), ("a/b", 6));
+        assert_eq!(modified.unwrap().to_string(), "2026-11-21T08:06:41.12345Z");
+        assert_eq!(listed_time("2026-11-21T08:06:41.123Z").unwrap().as_millisecond(), 1_795_248_401_123);
+        assert!(listing(b"").unwrap().is_empty() && listing(b"<html>").is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! What a process tells about itself: log lines on stderr, and [`metrics`].
+
+pub mod metrics;
+
+use std::{
+    io::{self, IsTerminal as _},
+    panic::PanicHookInfo,
+};
+
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// The environment variable that filters log lines, as in `info,proofhouse_core::bus=debug`.
+pub const FILTER_VARIABLE: &str = "PROOFHOUSE_LOG";
+
+/// Why there are no logs.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is none.
+    #[error("{FILTER_VARIABLE} is no filter like info or info,proofhouse_core::bus=debug")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    /// It was set up before.
+    #[error("logs are set up already")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Sets up log lines on stderr: text on a terminal, JSON elsewhere. A panic becomes a log line too.
+///
+/// # Errors
+/// The filter does not parse, or this was called before.
+pub fn init() -> Result<(), TelemetryError> {
+    let filter = std::env::var(FILTER_VARIABLE).ok().filter(|f| !f.is_empty());
+    let filter = filter.as_deref().unwrap_or("info").parse::<EnvFilter>().map_err(TelemetryError::Filter)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = if io::stderr().is_terminal() {
+        lines.with_ansi(std::env::var_os("NO_COLOR").is_none()).with_target(false).boxed()
+    } else {
+        lines.json().flatten_event(true).boxed()
+    };
+    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(TelemetryError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    // The message stays away: it may hold whatever a test or a client sent.
+    tracing::error!(panic.place = place, "panic at {place}: a fault of the program");
+}

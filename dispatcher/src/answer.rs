@@ -1,0 +1,74 @@
+//! Results without a run: a list says so, the pair is switched off, or a bad request is answered.
+
+use std::collections::BTreeSet;
+
+use proofhouse_core::{
+    db::{JobRow, SyntheticResult},
+    evidence,
+    lists::Lists,
+    names::{Package, Pair},
+    request::Request,
+};
+
+/// What to do with a waiting job before it is offered to anyone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Screened {
+    /// Run it.
+    Run,
+    /// Publish this result.
+    Answer {
+        exit_code: i32,
+        version: &'static str,
+        log: String,
+    },
+    /// Nobody gains by a result: a baseline of a package that is never run would open the gate.
+    Obsolete(&'static str),
+}
+
+/// Decides by the lists, the pairs that are switched off, and what intake decided.
+pub(crate) fn screen(job: &JobRow, request: &Request, pair: &Pair, lists: &Lists, off: &BTreeSet<Pair>) -> Screened {
+    if let (Some(code), Some(log)) = (job.answer_code, &job.answer_log) {
+        let exit_code = i32::try_from(code).unwrap_or(20);
+        return Screened::Answer { exit_code, version: "unknown", log: log.clone() };
+    }
+    let never = lists.of(&request.package, pair).never;
+    let (version, log) = if never {
+        ("blacklisted", format!("{} is on the never_run list for {pair}: it is not tested there.\n", request.package))
+    } else if off.contains(pair) {
+        ("unknown", format!("Tests for {pair} are switched off.\n"))
+    } else {
+        return Screened::Run;
+    };
+    if request.is_baseline() {
+        return Screened::Obsolete("a baseline of what is not run publishes nothing");
+    }
+    Screened::Answer { exit_code: 99, version, log }
+}
+
+/// The files of such a result.
+pub(crate) struct Files {
+    pub(crate) result: SyntheticResult,
+    pub(crate) result_tar: Vec<u8>,
+    pub(crate) log_gz: Vec<u8>,
+}
+
+/// Makes `result.tar` and `log.gz`.
+pub(crate) fn files(job: &JobRow, request: &Request, code: i32, version: &str, log: &str) -> std::io::Result<Files> {
+    let package: &Package = &request.package;
+    let uuid = job.uuid.parse().unwrap_or_default();
+    let testinfo = evidence::testinfo(None, request, uuid);
+    let mut members = vec![
+        ("exitcode", format!("{code}\n").into_bytes()),
+        ("testpkg-version", format!("{package} {version}").into_bytes()),
+        ("duration", b"0\n".to_vec()),
+        ("testinfo.json", serde_json::to_vec(&testinfo)?),
+    ];
+    if let Some(requester) = job.requesters.lines().next().filter(|r| !r.is_empty()) {
+        members.push(("requester", format!("{requester}\n").into_bytes()));
+    }
+    Ok(Files {
+        result: SyntheticResult { job: job.id, exit_code: code, version: version.to_owned() },
+        result_tar: evidence::result_tar(&members)?,
+        log_gz: evidence::gzip(log.as_bytes())?,
+    })
+}

@@ -1,0 +1,136 @@
+//! From the clients' queues into the job table: commit, then acknowledge, in batches.
+
+use std::{sync::Arc, time::Duration};
+
+use proofhouse_core::{
+    bus::{Consumer, Delivery, Source},
+    db::{DbError, Prepared, Taken},
+    intake::Incoming,
+    names::RequestQueue,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Context, Error, chain};
+
+/// The most that is committed at once.
+const BATCH: usize = 200;
+/// The most that is delivered and not acknowledged.
+const PREFETCH: u16 = 1000;
+
+/// Takes requests in until `over`. `nudge` hears of every batch with new jobs.
+pub(crate) async fn run(context: Arc<Context>, nudge: mpsc::Sender<()>, over: CancellationToken) -> Result<(), Error> {
+    let served = &context.settings.intake.served;
+    let queues = served.iter().flat_map(RequestQueue::of).map(|queue| queue.to_string()).collect();
+    let mut consumer = context.bus.consume(Source::Queues(queues), PREFETCH).await.map_err(Error::Declare)?;
+    let link = context.bus.link();
+    let mut session = None;
+    loop {
+        let first = tokio::select! {
+            next = consumer.next() => next.ok_or(Error::BusClosed)?,
+            () = over.cancelled() => return Ok(()),
+        };
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Some(next) = consumer.try_next()
+        {
+            batch.push(next);
+        }
+        // Whatever is not settled comes again by a new link, where an earlier session's commits are still known.
+        let generation = link.borrow().generation;
+        let number = match session {
+            Some((known, number)) if known == generation => number,
+            _ => match until_done(&over, || context.database.begin_intake_session()).await? {
+                Some(number) => number,
+                None => return Ok(()),
+            },
+        };
+        session = Some((generation, number));
+        let Some(unsettled) = commit(&context, number, &batch, &nudge, &over).await? else { return Ok(()) };
+        acknowledge(&context, &consumer, batch, &unsettled).await;
+    }
+}
+
+async fn commit(
+    context: &Context,
+    session: i64,
+    batch: &[Delivery],
+    nudge: &mpsc::Sender<()>,
+    over: &CancellationToken,
+) -> Result<Option<Vec<i64>>, Error> {
+    let prepared: Vec<Prepared> = batch.iter().map(|delivery| prepare(context, delivery)).collect();
+    let intake = &context.settings.intake;
+    let Some((taken, unsettled)) =
+        until_done(over, || intake.take(&context.database, session, &prepared)).await?
+    else {
+        return Ok(None);
+    };
+    for (prepared, taken) in prepared.iter().zip(&taken) {
+        report(prepared, taken);
+    }
+    // A full channel means that the leader has yet to look: it will see these too.
+    let _ = nudge.try_send(());
+    Ok(Some(unsettled))
+}
+
+fn prepare(context: &Context, delivery: &Delivery) -> Prepared {
+    let incoming = Incoming {
+        queue: delivery.queue.clone(),
+        body: delivery.body.clone(),
+        redelivered: delivery.redelivered,
+    };
+    context.settings.intake.prepare(&incoming)
+}
+
+/// One line for each message. Nothing is said of a private one, nor of what could not be read.
+fn report(prepared: &Prepared, taken: &Taken) {
+    match (&prepared.what, taken) {
+        (Ok(job), Taken::New { uuid, job: id }) if !job.private => {
+            tracing::info!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request taken: job {id}, {}", job.package);
+        }
+        (Ok(job), Taken::Merged { uuid, job: id }) if !job.private => {
+            tracing::info!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request joins job {id}, {}", job.package);
+        }
+        (Err(rejection), Taken::Rejected) => {
+            tracing::warn!(queue = prepared.queue, reason = rejection.kind, "request rejected ({})", rejection.kind);
+        }
+        (_, Taken::Again) => tracing::info!(queue = prepared.queue, "request was taken before; acknowledged again"),
+        _ => tracing::info!(queue = prepared.queue, "private request taken"),
+    }
+}
+
+/// Acknowledges, and forgets the batch once the broker is known to have heard it.
+async fn acknowledge(context: &Context, consumer: &Consumer, batch: Vec<Delivery>, unsettled: &[i64]) {
+    for delivery in batch {
+        if let Err(error) = delivery.settle.ack().await {
+            tracing::warn!(error = %error, "an acknowledgement is lost; the message will come again and have no effect");
+            return;
+        }
+    }
+    if let Err(error) = consumer.settled().await {
+        tracing::warn!(error = %error, "it is not known whether the last acknowledgements arrived");
+    } else if let Err(error) = context.database.settle(unsettled).await {
+        tracing::warn!(error = %chain(&error), "acknowledged messages could not be forgotten");
+    }
+}
+
+/// Repeats until the database answers; none when leadership is over meanwhile.
+async fn until_done<T, F>(over: &CancellationToken, work: impl Fn() -> F) -> Result<Option<T>, Error>
+where
+    F: Future<Output = Result<T, DbError>>,
+{
+    let mut pause = Duration::from_millis(200);
+    loop {
+        match work().await {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) if error.may_retry() => {
+                tracing::warn!(error = %chain(&error), "requests cannot be committed; trying again");
+            }
+            Err(error) => return Err(Error::Database(error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(15)),
+            () = over.cancelled() => return Ok(None),
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! The leader's loop: events in, decisions by [`crate::schedule`], actions out.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use proofhouse_core::{
+    bus::{Consumer, Delivery, Link, Source},
+    db::{AttemptRow, Completed, DbError, GrantOutcome, JobRow, JobState, PublishOutcome, Publication, WorkerRef},
+    layout::Series,
+    names::Pool,
+    outcome::Fault,
+    protocol::{ASKS, Answer, Ask, Asked, AttemptId, Ended, Grant, RENEWALS, Timeouts, WorkerId},
+    run_id::RunId,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Context, Error,
+    answer::{self, Screened},
+    chain, intake, outbox,
+    outgoing::Outgoing,
+    schedule::{Action, EndAttempt, Event, Granted, Inherited, State},
+};
+
+const PREFETCH: u16 = 500;
+const SCREEN_PAGE: i64 = 500;
+/// How often the leases are compared with the open attempts of the table.
+const COMPARE: Duration = Duration::from_secs(30);
+
+struct Leader {
+    context: Arc<Context>,
+    epoch: i64,
+    state: State,
+    outgoing: Outgoing,
+    outbox: Arc<Notify>,
+    /// Waiting jobs up to this number were compared with the lists.
+    screened: i64,
+    /// Jobs that are answered without a run as soon as their series is free.
+    postponed: BTreeSet<i64>,
+    database_away: bool,
+}
+
+/// Leads in `epoch` until `over`.
+pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationToken) -> Result<(), Error> {
+    let Some(state) = inherit(context, epoch, &over).await? else { return Ok(()) };
+    let sources = Source::Queues(vec![ASKS.to_owned(), RENEWALS.to_owned()]);
+    let asks = context.bus.consume(sources, PREFETCH).await.map_err(Error::Declare)?;
+    let (nudge, nudged) = mpsc::channel(1);
+    let (stored_to, stored) = mpsc::channel(1000);
+    let wake = Arc::new(Notify::new());
+    let taking = tokio::spawn(intake::run(context.clone(), nudge, over.clone()));
+    let sending = tokio::spawn(outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
+    let leader = Leader {
+        context: context.clone(),
+        epoch,
+        state,
+        outgoing: Outgoing::start(context.bus.clone(), epoch),
+        outbox: wake,
+        screened: 0,
+        postponed: BTreeSet::new(),
+        database_away: false,
+    };
+    let outcome = leader.lead(Inputs { asks, nudged, stored }, over.clone()).await;
+    over.cancel();
+    // Both end by `over`; what they had in hand is in the table or comes again.
+    let taken = taking.await;
+    let _ = sending.await;
+    outcome.and(taken.unwrap_or(Err(Error::BusClosed)))
+}
+
+struct Inputs {
+    asks: Consumer,
+    nudged: mpsc::Receiver<()>,
+    stored: mpsc::Receiver<i64>,
+}
+
+/// Reads what an earlier leader left; none when leadership is over before the database answers.
+async fn inherit(context: &Context, epoch: i64, over: &CancellationToken) -> Result<Option<State>, Error> {
+    loop {
+        match read_open(context).await {
+            Ok((open, storing)) => {
+                let rules = context.settings.rules;
+                return Ok(Some(State::inherit(epoch, rules, open, storing, Instant::now())));
+            }
+            Err(error) if error.may_retry() => {
+                tracing::warn!(error = %chain(&error), "the open attempts cannot be read; trying again");
+            }
+            Err(error) => return Err(Error::Database(error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = over.cancelled() => return Ok(None),
+        }
+    }
+}
+
+async fn read_open(context: &Context) -> Result<(Vec<Inherited>, Vec<(i64, Series)>), DbError> {
+    let now = context.database.now_us().await?;
+    let mut open = Vec::new();
+    for one in context.database.open_attempts().await? {
+        let left = u64::try_from(one.attempt.absolute_end_us - now).unwrap_or(0);
+        let series = series_of(&one.job)?;
+        open.push(Inherited {
+            id: one.attempt.id(),
+            worker: one.attempt.holder()?,
+            pool: one.job.pool.parse().map_err(unreadable)?,
+            end: Duration::from_micros(left),
+            publication: publication(&one.attempt, &series)?,
+            series,
+        });
+    }
+    let mut storing = Vec::new();
+    for (job, _, _) in context.database.open_outbox_folders().await? {
+        if let Some(job) = context.database.job(job).await? {
+            storing.push((job.id, series_of(&job)?));
+        }
+    }
+    Ok((open, storing))
+}
+
+fn unreadable(error: impl std::fmt::Display) -> DbError {
+    DbError::Value(error.to_string())
+}
+
+fn series_of(job: &JobRow) -> Result<Series, DbError> {
+    let pair = job.pair()?;
+    let request = job.request().map_err(unreadable)?;
+    Ok(Series { container: request.container(&pair), pair, package: request.package })
+}
+
+fn publication(attempt: &AttemptRow, series: &Series) -> Result<Option<Publication>, DbError> {
+    let Some(run_id) = &attempt.run_id else { return Ok(None) };
+    Ok(Some(Publication { series: series.clone(), run_id: run_id.parse().map_err(unreadable)? }))
+}
+
+impl Leader {
+    async fn lead(mut self, mut inputs: Inputs, over: CancellationToken) -> Result<(), Error> {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut compare = tokio::time::interval_at(Instant::now() + COMPARE, COMPARE);
+        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut link = self.context.bus.link();
+        let mut lists = self.context.settings.lists.clone();
+        let mut known: Link = *link.borrow_and_update();
+        self.happened(Event::LinkUp).await?;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = over.cancelled() => return Ok(()),
+                changed = link.changed() => {
+                    changed.map_err(|_| Error::BusClosed)?;
+                    let events = link_events(&mut known, &mut link);
+                    for event in events {
+                        self.happened(event).await?;
+                    }
+                    continue;
+                }
+                delivery = inputs.asks.next() => match heard(delivery.ok_or(Error::BusClosed)?).await {
+                    Some(event) => event,
+                    None => continue,
+                },
+                Some(job) = inputs.stored.recv() => Event::Stored(job),
+                Some(()) = inputs.nudged.recv() => Event::Nudge,
+                // The sender lives as long as the process; without one the lists stay as they are.
+                Ok(()) = lists.changed() => {
+                    self.screened = 0;
+                    Event::Nudge
+                }
+                _ = compare.tick() => {
+                    let open = read_open(&self.context).await.map(|(open, _)| vec![Event::Open(open)]);
+                    match self.kept(open, Vec::new())?.pop() {
+                        Some(event) => event,
+                        None => continue,
+                    }
+                }
+                _ = tick.tick() => Event::Tick,
+            };
+            self.happened(event).await?;
+        }
+    }
+
+    /// Decides on an event, carries the decision out, and so on with what comes of it.
+    async fn happened(&mut self, event: Event) -> Result<(), Error> {
+        let mut events = VecDeque::new();
+        if matches!(event, Event::Nudge | Event::Tick | Event::Stored(_) | Event::Asked(_, Ask::Nudge)) {
+            let answered = self.screen().await;
+            events.extend(self.kept(answered, Vec::new())?);
+        }
+        events.push_back(event);
+        while let Some(event) = events.pop_front() {
+            for action in self.state.decide(event, Instant::now()) {
+                let id = concerns(&action);
+                let outcome = self.act(action).await;
+                let failed = id.map(Event::Failed).into_iter().collect();
+                events.extend(self.kept(outcome, failed)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// A database that is away costs nothing but the event: whoever asked asks again, and the next tick looks anew.
+    fn kept(&mut self, outcome: Result<Vec<Event>, DbError>, failed: Vec<Event>) -> Result<Vec<Event>, Error> {
+        match outcome {
+            Ok(events) => {
+                self.database_away = false;
+                Ok(events)
+            }
+            Err(error) if error.may_retry() => {
+                if !std::mem::replace(&mut self.database_away, true) {
+                    tracing::warn!(error = %chain(&error), "the job table is away; nothing is decided until it is back");
+                }
+                Ok(failed)
+            }
+            Err(DbError::LeadershipLost(epoch)) => {
+                tracing::warn!(leader.epoch = epoch, "another dispatcher leads");
+                Err(Error::Database(DbError::LeadershipLost(epoch)))
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the job table refuses a decision");
+                Ok(failed)
+            }
+        }
+    }
+
+    async fn act(&mut self, action: Action) -> Result<Vec<Event>, DbError> {
+        match action {
+            Action::Answer(worker, answer) => self.outgoing.answer(&worker, answer),
+            Action::Hail => self.outgoing.hail(),
+            Action::Offer(pool, id) => self.outgoing.offer(&pool, id),
+            Action::SaveWorker(worker, said) => self.context.database.worker_announced(&worker, &said).await?,
+            Action::FindWork(pool, limit) => return self.find_work(pool, limit).await,
+            Action::Grant(id, worker, pool) => return self.grant(id, worker, pool).await,
+            Action::OpenPublication(ended, series) => return self.open(ended, series).await,
+            Action::End(end) => return self.end(end).await,
+            Action::Complete(id, run_id, result_tar) => return self.complete(id, run_id, &result_tar).await,
+            Action::Recall(worker, id, ask) => return self.recall(worker, id, ask).await,
+        }
+        Ok(vec![])
+    }
+
+    async fn find_work(&self, pool: Pool, limit: usize) -> Result<Vec<Event>, DbError> {
+        let now = self.context.database.now_us().await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut found = self.context.database.candidates(&pool, now, limit).await?;
+        // What the lists have not seen yet, or what is to be answered without a run, is nobody's to run.
+        found.retain(|c| c.id <= self.screened && !self.postponed.contains(&c.id));
+        Ok(vec![Event::Work(pool, found)])
+    }
+
+    async fn grant(&self, id: AttemptId, worker: WorkerRef, pool: Pool) -> Result<Vec<Event>, DbError> {
+        let Some(job) = self.context.database.job(id.job).await? else {
+            return Ok(vec![Event::NotGranted(id, worker.id)]);
+        };
+        let grant = self.grant_of(id, &job)?;
+        let end = Duration::from_secs(grant.end_seconds);
+        let outcome = self.context.database.grant(self.epoch, id, &worker, grant.end_seconds).await?;
+        if matches!(outcome, GrantOutcome::Refused) {
+            return Ok(vec![Event::NotGranted(id, worker.id)]);
+        }
+        tracing::info!(job.id = id.job, attempt.number = id.attempt, worker.name = %worker.id, "attempt {id} granted to {}", worker.id);
+        let series = series_of(&job)?;
+        let answer = Answer::Granted(Box::new(grant));
+        Ok(vec![Event::Granted(Granted { id, worker, pool, series, end, answer })])
+    }
+
+    fn grant_of(&self, id: AttemptId, job: &JobRow) -> Result<Grant, DbError> {
+        let pair = job.pair()?;
+        let request = job.request().map_err(unreadable)?;
+        let lists = self.context.settings.lists.borrow().of(&request.package, &pair);
+        Ok(Grant {
+            id,
+            uuid: job.uuid.parse().map_err(unreadable)?,
+            context: job.context()?,
+            body: job.body.clone(),
+            lists,
+            lease_seconds: self.context.settings.rules.lease.as_secs(),
+            end_seconds: Timeouts::of(lists, &pair).absolute_end(),
+            pair,
+        })
+    }
+
+    async fn open(&self, ended: Ended, series: Series) -> Result<Vec<Event>, DbError> {
+        let id = ended.id;
+        let publication = match self.context.database.open_publication(self.epoch, &ended, &series).await? {
+            PublishOutcome::Granted(publication) => {
+                tracing::info!(job.id = id.job, attempt.number = id.attempt, "attempt {id} is being published");
+                Some(publication)
+            }
+            PublishOutcome::Over => None,
+        };
+        Ok(vec![Event::Opened(id, publication)])
+    }
+
+    async fn end(&self, end: EndAttempt) -> Result<Vec<Event>, DbError> {
+        let EndAttempt { id, fault, ended, detail, pause, answer } = end;
+        let pause_us = pause.map(|p| i64::try_from(p.as_micros()).unwrap_or(i64::MAX));
+        let database = &self.context.database;
+        if database.end_attempt(self.epoch, id, fault, ended.as_ref(), &detail, pause_us).await? {
+            let next = pause.map_or_else(|| "parked".to_owned(), |p| format!("next attempt in {} s", p.as_secs()));
+            tracing::warn!(job.id = id.job, attempt.number = id.attempt, attempt.fault = %fault, "attempt {id}: {}; {next}", fault.sentence());
+        }
+        self.outbox.notify_one();
+        self.outgoing.answer(&answer.0, answer.1);
+        Ok(vec![Event::Ended(id)])
+    }
+
+    async fn complete(&self, id: AttemptId, run_id: RunId, result_tar: &str) -> Result<Vec<Event>, DbError> {
+        let Ok(result_tar) = BASE64_STANDARD.decode(result_tar) else {
+            tracing::error!(job.id = id.job, "the result.tar of attempt {id} cannot be read; its worker will be heard again");
+            return Ok(vec![]);
+        };
+        let recorded = self.context.database.complete(self.epoch, Completed { id, run_id, result_tar }).await?;
+        if recorded {
+            tracing::info!(job.id = id.job, attempt.number = id.attempt, "the result of attempt {id} is recorded");
+            self.outbox.notify_one();
+        }
+        Ok(vec![Event::Completed(id, recorded)])
+    }
+
+    /// Answers from the job table what was decided of an attempt that is not among the leases, or was granted before.
+    async fn recall(&self, worker: WorkerId, id: AttemptId, ask: Ask) -> Result<Vec<Event>, DbError> {
+        let row = self.context.database.attempt(id).await?.filter(|row| row.is_of(&worker));
+        let answer = match (&ask, row) {
+            (Ask::Grant { .. }, Some(row)) if row.state == "running" => self.grant_again(id, &row).await?,
+            (Ask::Grant { .. }, _) => return Ok(vec![Event::NotGranted(id, worker)]),
+            (_, Some(row)) if row.state == "recorded" => Answer::Recorded { id },
+            (Ask::Ended(_), Some(row)) if row.state == "ended" => match no_result(&row) {
+                Some(fault) => Answer::NoResult { id, fault },
+                None => Answer::GivenUp { id },
+            },
+            _ => Answer::GivenUp { id },
+        };
+        self.outgoing.answer(&worker, answer);
+        Ok(vec![])
+    }
+
+    async fn grant_again(&self, id: AttemptId, row: &AttemptRow) -> Result<Answer, DbError> {
+        let Some(job) = self.context.database.job(id.job).await? else { return Ok(Answer::Refused { id }) };
+        let left = row.absolute_end_us - self.context.database.now_us().await?;
+        let grant = self.grant_of(id, &job)?;
+        let end_seconds = u64::try_from(left / 1_000_000).unwrap_or(0);
+        Ok(Answer::Granted(Box::new(Grant { end_seconds, ..grant })))
+    }
+
+    /// Looks at what came in since, before anyone is offered it: lists, pairs that are off, answers to bad requests.
+    async fn screen(&mut self) -> Result<Vec<Event>, DbError> {
+        let mut events = Vec::new();
+        for id in std::mem::take(&mut self.postponed) {
+            if let Some(job) = self.context.database.job(id).await?.filter(|j| j.state() == JobState::Waiting) {
+                events.extend(self.screen_one(&job).await?);
+            }
+        }
+        loop {
+            let page = self.context.database.waiting_after(self.screened, SCREEN_PAGE).await?;
+            for job in &page {
+                events.extend(self.screen_one(job).await?);
+                self.screened = job.id;
+            }
+            if page.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+
+    async fn screen_one(&mut self, job: &JobRow) -> Result<Vec<Event>, DbError> {
+        let (Ok(series), Ok(request)) = (series_of(job), job.request()) else {
+            // Intake takes only what can be read: another version wrote it. It must not hold up the rest.
+            let reason = "the request in the job table cannot be read";
+            self.context.database.end_waiting(self.epoch, job.id, JobState::Parked, reason).await?;
+            return Ok(vec![]);
+        };
+        let off = &self.context.settings.switched_off;
+        let screened = answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
+        let (code, version, log) = match screened {
+            Screened::Run => return Ok(vec![]),
+            Screened::Obsolete(reason) => {
+                self.context.database.end_waiting(self.epoch, job.id, JobState::Obsolete, reason).await?;
+                return Ok(vec![]);
+            }
+            Screened::Answer { exit_code, version, log } => (exit_code, version, log),
+        };
+        if self.state.is_publishing(&series) {
+            self.postponed.insert(job.id);
+            return Ok(vec![]);
+        }
+        let files = answer::files(job, &request, code, version, &log).map_err(unreadable)?;
+        let database = &self.context.database;
+        let recorded =
+            database.record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz).await?;
+        if recorded.is_none() {
+            return Ok(vec![]);
+        }
+        tracing::info!(job.id = job.id, "job {} is answered without a run (exit code {code})", job.id);
+        self.outbox.notify_one();
+        // At once: the next job of this page may be of the same series.
+        self.state.decide(Event::Answered(job.id, series), Instant::now());
+        Ok(vec![])
+    }
+}
+
+/// The fault that a worker was told; a lease that ran out was told to nobody.
+fn no_result(row: &AttemptRow) -> Option<Fault> {
+    let known = [
+        Fault::Testbed,
+        Fault::Unexpected,
+        Fault::Killed,
+        Fault::NoVersion,
+        Fault::TimedOut,
+        Fault::DiskFull,
+        Fault::Store,
+        Fault::Worker,
+    ];
+    known.into_iter().find(|fault| row.fault.as_deref() == Some(fault.as_str()))
+}
+
+/// The attempt that an action is about, where a failure of the action must be heard of.
+fn concerns(action: &Action) -> Option<AttemptId> {
+    match action {
+        Action::OpenPublication(ended, _) => Some(ended.id),
+        _ => None,
+    }
+}
+
+/// Reads a message; one that cannot be read is dropped, for it may come from another version.
+async fn heard(delivery: Delivery) -> Option<Event> {
+    let asked = serde_json::from_slice::<Asked>(&delivery.body);
+    // Asks are repeated until they are answered: nothing is lost by acknowledging first.
+    if let Err(error) = delivery.settle.ack().await {
+        tracing::debug!(error = %error, "an ask will come again");
+    }
+    match asked {
+        Ok(Asked { from: Some(worker), ask }) => Some(Event::Asked(worker, ask)),
+        Ok(Asked { from: None, .. }) => Some(Event::Nudge),
+        Err(error) => {
+            tracing::warn!(error = %error, queue = delivery.queue, "a message cannot be read; it is dropped");
+            None
+        }
+    }
+}
+
+/// What a change of the link means.
+fn link_events(known: &mut Link, link: &mut watch::Receiver<Link>) -> Vec<Event> {
+    let before = *known;
+    *known = *link.borrow_and_update();
+    if known.up && (!before.up || known.generation != before.generation) {
+        vec![Event::LinkUp]
+    } else if before.up && !known.up {
+        vec![Event::LinkDown]
+    } else {
+        vec![]
+    }
+}

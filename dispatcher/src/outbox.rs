@@ -1,0 +1,125 @@
+//! The outbox: `result.tar`, then `testcomplete`; and the sweeping of what given-up publications left.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use proofhouse_core::{
+    bus::{BusError, Message, Target},
+    db::{DbError, OutboxKind, OutboxRow},
+    layout::{Container, file},
+    names::BadName,
+    protocol::COMPLETE_EXCHANGE,
+    store::{Access, Body, ContentHeaders, StoreError, delete_prefix},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Context, chain};
+
+/// How many entries are worked on at once.
+const AT_ONCE: usize = 16;
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, thiserror::Error)]
+enum OutboxError {
+    #[error("the entry cannot be read")]
+    Name(#[from] BadName),
+    #[error("the store did not take it")]
+    Store(#[from] StoreError),
+    #[error("the job table did not take it")]
+    Database(#[from] DbError),
+    #[error("the completion message was not sent")]
+    Bus(#[from] BusError),
+}
+
+/// Works the outbox off until `over`. `stored` hears of each job whose result is in the store.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    wake: Arc<Notify>,
+    stored: mpsc::Sender<i64>,
+    over: CancellationToken,
+) {
+    let mut at_work = JoinSet::new();
+    let mut ids = BTreeSet::new();
+    let mut away = false;
+    loop {
+        match context.database.outbox_due(4 * i64::try_from(AT_ONCE).unwrap_or(i64::MAX)).await {
+            Ok(due) => {
+                away = false;
+                for entry in due {
+                    if at_work.len() < AT_ONCE && ids.insert(entry.id) {
+                        at_work.spawn(work_off(context.clone(), entry, stored.clone()));
+                    }
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut away, true) {
+                    tracing::warn!(error = %chain(&error), "the outbox cannot be read; trying again");
+                }
+            }
+        }
+        tokio::select! {
+            Some(done) = at_work.join_next() => {
+                // A panic leaves its entry in the table; the number is then only known to the next leader.
+                if let Ok(id) = done { ids.remove(&id); }
+            }
+            () = wake.notified() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = over.cancelled() => return,
+        }
+    }
+}
+
+async fn work_off(context: Arc<Context>, entry: OutboxRow, stored: mpsc::Sender<i64>) -> i64 {
+    let outcome = match entry.kind() {
+        OutboxKind::Publish => publish(&context, &entry, &stored).await,
+        OutboxKind::Sweep => sweep(&context, &entry).await,
+    };
+    let done = match outcome {
+        Ok(()) => context.database.outbox_done(entry.id).await,
+        Err(error) => {
+            let doublings = u32::try_from(entry.tries).unwrap_or(u32::MAX).min(6);
+            let pause = Duration::from_secs(1 << doublings).min(LONGEST_PAUSE);
+            let text = chain(&error);
+            tracing::warn!(job.id = entry.job_id, error = %text, "publication of job {} failed; trying again in {} s", entry.job_id, pause.as_secs());
+            let pause_us = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
+            context.database.outbox_failed(entry.id, &text, pause_us).await
+        }
+    };
+    if let Err(error) = done {
+        tracing::warn!(error = %chain(&error), "an entry of the outbox will be done once more");
+    }
+    entry.id
+}
+
+async fn publish(context: &Context, entry: &OutboxRow, stored: &mpsc::Sender<i64>) -> Result<(), OutboxError> {
+    let container: Container = entry.container.parse()?;
+    let access = match &entry.reader {
+        Some(reader) => Access::Reader(reader.parse()?),
+        None => Access::Public,
+    };
+    context.store.ensure_container(&container, &access).await?;
+    // The log first: result.tar is the commit mark.
+    for (name, content) in [(file::LOG, &entry.log_gz), (file::RESULT, &entry.result_tar)] {
+        if let Some(bytes) = content {
+            let object = format!("{}/{name}", entry.folder);
+            let body = Body::Bytes(bytes.clone().into());
+            context.store.put(&container, &object, &body, &ContentHeaders::of(name)).await?;
+        }
+    }
+    context.database.result_stored(entry.job_id).await?;
+    // The receiver is gone only when leadership is over; the next leader reads the table.
+    let _ = stored.send(entry.job_id).await;
+    if let Some(message) = &entry.message {
+        let target = Target::Fanout(COMPLETE_EXCHANGE.to_owned());
+        context.bus.publish(&target, Message::persistent(message.clone())).await?;
+    }
+    Ok(())
+}
+
+async fn sweep(context: &Context, entry: &OutboxRow) -> Result<(), OutboxError> {
+    let container: Container = entry.container.parse()?;
+    Ok(delete_prefix(context.store.as_ref(), &container, &format!("{}/", entry.folder)).await?)
+}

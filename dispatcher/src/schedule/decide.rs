@@ -1,0 +1,131 @@
+//! One event, one decision.
+
+use proofhouse_core::{
+    outcome::judge,
+    protocol::{Announce, Answer, Ask, AttemptId, Ended, WorkerId},
+};
+use tokio::time::Instant;
+
+use super::{Action, EndAttempt, Event, Publisher, State, WorkerView};
+
+impl State {
+    /// Decides. Actions are to be carried out in their order.
+    pub fn decide(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = match event {
+            Event::Asked(worker, ask) => self.asked(&worker, ask, now),
+            Event::Tick => self.tick(now),
+            Event::Nudge => self.stir_all(),
+            Event::LinkDown => self.link_down(),
+            Event::LinkUp => self.link_new(now),
+            Event::Work(pool, candidates) => self.offer(&pool, &candidates, now),
+            Event::Granted(granted) => self.granted(granted, now),
+            Event::NotGranted(id, worker) => self.not_granted(id, &worker),
+            Event::Opened(id, publication) => self.opened(id, publication, now),
+            Event::Ended(id) => self.forget(id, None),
+            Event::Completed(id, recorded) => self.completed(id, recorded),
+            Event::Stored(job) => self.stored(job),
+            Event::Answered(job, series) => {
+                self.publishers.insert(series, Publisher::Job(job));
+                vec![]
+            }
+            Event::Open(open) => {
+                self.adopt(open, now);
+                vec![]
+            }
+            Event::Failed(id) => self.failed(id),
+        };
+        actions.extend(self.fill());
+        actions
+    }
+
+    fn asked(&mut self, worker: &WorkerId, ask: Ask, now: Instant) -> Vec<Action> {
+        if let Some(view) = self.workers.get_mut(worker) {
+            view.seen = now;
+        }
+        match ask {
+            Ask::Announce(said) => self.announced(worker, said, now),
+            Ask::Grant { id, epoch } => self.asked_for_grant(worker, id, epoch),
+            Ask::Renew { ids } => self.renewed(worker, ids, now),
+            Ask::Ended(ended) => self.runner_ended(worker, ended, now),
+            Ask::Complete { id, run_id, result_tar } => match self.held_by(id, worker) {
+                Some(lease) if lease.publication.as_ref().is_some_and(|p| p.run_id == run_id) => {
+                    lease.ends = now + self.rules.lease;
+                    vec![Action::Complete(id, run_id, result_tar)]
+                }
+                Some(_) => vec![Self::reply(worker, Answer::GivenUp { id })],
+                None => vec![Action::Recall(worker.clone(), id, Ask::Complete { id, run_id, result_tar: String::new() })],
+            },
+            Ask::GiveUp { id, fault, detail } => {
+                if self.held_by(id, worker).is_none() {
+                    return vec![Self::reply(worker, Answer::GivenUp { id })];
+                }
+                let pause = self.rules.pause_after(id.attempt, fault);
+                let answer = (worker.clone(), Answer::GivenUp { id });
+                vec![Action::End(EndAttempt { id, fault, ended: None, detail, pause, answer })]
+            }
+            Ask::Nudge => self.stir_all(),
+        }
+    }
+
+    fn announced(&mut self, worker: &WorkerId, said: Announce, now: Instant) -> Vec<Action> {
+        // The same name in a new life: the old process is gone. Its leases run out by themselves.
+        self.workers.retain(|id, _| id.name != worker.name || id == worker);
+        let holds = self.leases.iter().filter(|(_, l)| l.worker.id == *worker).map(|(id, _)| *id).collect();
+        self.stirred.extend(said.pools.iter().cloned());
+        let view = WorkerView {
+            host: said.host.clone(),
+            pools: said.pools.clone(),
+            slots: if said.draining || said.unable.is_some() { 0 } else { said.slots as usize },
+            holds,
+            seen: now,
+        };
+        self.workers.insert(worker.clone(), view);
+        vec![Self::reply(worker, Answer::Welcome), Action::SaveWorker(worker.clone(), said)]
+    }
+
+    fn asked_for_grant(&mut self, worker: &WorkerId, id: AttemptId, epoch: i64) -> Vec<Action> {
+        if let Some(lease) = self.leases.get(&id) {
+            return if lease.worker.id == *worker {
+                vec![Action::Recall(worker.clone(), id, Ask::Grant { id, epoch })]
+            } else {
+                vec![Self::reply(worker, Answer::Refused { id })]
+            };
+        }
+        match (self.offers.get(&id), self.worker_ref(worker)) {
+            (Some(offer), Some(holder)) if epoch == self.epoch => vec![Action::Grant(id, holder, offer.pool.clone())],
+            // Not offered now, or by somebody who did not say who it is: what was decided earlier may still be asked for.
+            _ => vec![Action::Recall(worker.clone(), id, Ask::Grant { id, epoch })],
+        }
+    }
+
+    fn runner_ended(&mut self, worker: &WorkerId, ended: Ended, now: Instant) -> Vec<Action> {
+        let (id, lasts) = (ended.id, self.rules.lease);
+        let Some(lease) = self.held_by(id, worker) else {
+            return vec![Action::Recall(worker.clone(), id, Ask::Ended(ended))];
+        };
+        lease.ends = now + lasts;
+        if let Some(publication) = lease.publication.clone() {
+            return vec![Self::reply(worker, Self::publish_answer(id, publication))];
+        }
+        let series = lease.series.clone();
+        let has_version = ended.version.as_deref().is_some_and(|v| !v.trim().is_empty());
+        let verdict = ended.fault.map_or_else(|| judge(ended.exit_code, has_version), Err);
+        match verdict {
+            Err(fault) => {
+                let pause = self.rules.pause_after(id.attempt, fault);
+                let answer = (worker.clone(), Answer::NoResult { id, fault });
+                let detail = ended.detail.clone();
+                vec![Action::End(EndAttempt { id, fault, ended: Some(ended), detail, pause, answer })]
+            }
+            Ok(_) => match self.publishers.get(&series) {
+                Some(publisher) if *publisher != Publisher::Attempt(id) => {
+                    vec![Self::reply(worker, Answer::Wait { id })]
+                }
+                _ => {
+                    self.publishers.insert(series.clone(), Publisher::Attempt(id));
+                    vec![Action::OpenPublication(ended, series)]
+                }
+            },
+        }
+    }
+}

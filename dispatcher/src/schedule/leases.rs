@@ -1,0 +1,140 @@
+//! Leases: granted, renewed, run out, ended.
+
+use proofhouse_core::{
+    db::{Publication, WorkerRef},
+    outcome::Fault,
+    protocol::{Answer, AttemptId, WorkerId},
+};
+use tokio::time::Instant;
+
+use super::{Action, EndAttempt, Granted, Lease, Publisher, State};
+
+/// A run that went past its absolute end is ended by its worker; the leader does it when the worker has not for so long.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(120);
+
+impl State {
+    pub(super) fn held_by(&mut self, id: AttemptId, worker: &WorkerId) -> Option<&mut Lease> {
+        self.leases.get_mut(&id).filter(|lease| lease.worker.id == *worker)
+    }
+
+    pub(super) fn worker_ref(&self, worker: &WorkerId) -> Option<WorkerRef> {
+        self.workers.get(worker).map(|view| WorkerRef { id: worker.clone(), host: view.host.clone() })
+    }
+
+    pub(super) fn granted(&mut self, granted: Granted, now: Instant) -> Vec<Action> {
+        let Granted { id, worker, pool, series, end, answer } = granted;
+        self.offers.remove(&id);
+        if let Some(view) = self.workers.get_mut(&worker.id) {
+            view.holds.insert(id);
+        }
+        let reply = Self::reply(&worker.id, answer);
+        let lease =
+            Lease { worker, pool, series, ends: now + self.rules.lease, absolute_end: now + end, publication: None };
+        self.leases.insert(id, lease);
+        vec![reply]
+    }
+
+    pub(super) fn not_granted(&mut self, id: AttemptId, worker: &WorkerId) -> Vec<Action> {
+        if let Some(offer) = self.offers.remove(&id) {
+            self.stirred.insert(offer.pool);
+        }
+        vec![Self::reply(worker, Answer::Refused { id })]
+    }
+
+    pub(super) fn renewed(&mut self, worker: &WorkerId, ids: Vec<AttemptId>, now: Instant) -> Vec<Action> {
+        let ends = now + self.rules.lease;
+        let (mut held, mut given_up) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.held_by(id, worker) {
+                Some(lease) => {
+                    lease.ends = ends;
+                    held.push(id);
+                }
+                None => given_up.push(id),
+            }
+        }
+        let lease_seconds = self.rules.lease.as_secs();
+        vec![Self::reply(worker, Answer::Renewed { held, given_up, lease_seconds })]
+    }
+
+    pub(super) fn publish_answer(id: AttemptId, publication: Publication) -> Answer {
+        Answer::Publish { id, run_id: publication.run_id, container: publication.series.container }
+    }
+
+    pub(super) fn opened(&mut self, id: AttemptId, publication: Option<Publication>, now: Instant) -> Vec<Action> {
+        let Some(publication) = publication else {
+            self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
+            return self.forget(id, Some(Answer::GivenUp { id }));
+        };
+        let ends = now + self.rules.lease;
+        let Some(lease) = self.leases.get_mut(&id) else { return vec![] };
+        lease.ends = ends;
+        lease.publication = Some(publication.clone());
+        vec![Self::reply(&lease.worker.id, Self::publish_answer(id, publication))]
+    }
+
+    pub(super) fn completed(&mut self, id: AttemptId, recorded: bool) -> Vec<Action> {
+        if !recorded {
+            return self.forget(id, Some(Answer::GivenUp { id }));
+        }
+        for publisher in self.publishers.values_mut().filter(|p| **p == Publisher::Attempt(id)) {
+            *publisher = Publisher::Job(id.job);
+        }
+        self.forget(id, Some(Answer::Recorded { id }))
+    }
+
+    pub(super) fn stored(&mut self, job: i64) -> Vec<Action> {
+        self.publishers.retain(|_, p| *p != Publisher::Job(job));
+        vec![]
+    }
+
+    /// The database was away: what was only reserved is free again.
+    pub(super) fn failed(&mut self, id: AttemptId) -> Vec<Action> {
+        if self.leases.get(&id).is_some_and(|l| l.publication.is_none()) {
+            self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
+        }
+        vec![]
+    }
+
+    /// The attempt is over: its slot is free, and its series where nothing of it was recorded.
+    pub(super) fn forget(&mut self, id: AttemptId, answer: Option<Answer>) -> Vec<Action> {
+        self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
+        let Some(lease) = self.leases.remove(&id) else { return vec![] };
+        self.stirred.insert(lease.pool);
+        if let Some(view) = self.workers.get_mut(&lease.worker.id) {
+            view.holds.remove(&id);
+            self.stirred.extend(view.pools.iter().cloned());
+        }
+        answer.map(|answer| Self::reply(&lease.worker.id, answer)).into_iter().collect()
+    }
+
+    /// Leases that ran out. Nothing runs out while nobody can renew.
+    pub(super) fn run_out(&self, now: Instant) -> Vec<Action> {
+        if !self.link_up {
+            return vec![];
+        }
+        let over = |lease: &Lease| {
+            if lease.ends <= now {
+                Some((Fault::LeaseLost, "no renewal came until the lease ended"))
+            } else if lease.absolute_end + GRACE <= now {
+                Some((Fault::TimedOut, "the attempt went past its absolute end"))
+            } else {
+                None
+            }
+        };
+        self.leases
+            .iter()
+            .filter_map(|(id, lease)| over(lease).map(|(fault, detail)| (*id, lease, fault, detail)))
+            .map(|(id, lease, fault, detail)| {
+                Action::End(EndAttempt {
+                    id,
+                    fault,
+                    ended: None,
+                    detail: detail.to_owned(),
+                    pause: self.rules.pause_after(id.attempt, fault),
+                    answer: (lease.worker.id.clone(), Answer::GivenUp { id }),
+                })
+            })
+            .collect()
+    }
+}

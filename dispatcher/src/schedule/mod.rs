@@ -1,0 +1,283 @@
+//! What the leader decides, without a clock, a broker or a database: (state, event, time) → (state, actions).
+
+mod decide;
+mod leases;
+mod offers;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use proofhouse_core::{
+    db::{Candidate, Publication, WorkerRef},
+    layout::Series,
+    names::Pool,
+    outcome::Fault,
+    protocol::{Announce, Answer, Ask, AttemptId, Ended, WorkerId},
+    run_id::RunId,
+};
+use tokio::time::Instant;
+
+/// The rules of the life of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How long a lease lasts without being renewed.
+    pub lease: Duration,
+    /// How long an offer lives.
+    pub offer: Duration,
+    /// How many attempts a job has.
+    pub attempts: i32,
+    /// The pause before the second attempt; each further one is twice as long.
+    pub pause: Duration,
+}
+
+impl Rules {
+    /// The pause before the next attempt; none after the last.
+    ///
+    /// After a lost lease it is offered again at once, for nothing says that the next worker will fail too.
+    pub fn pause_after(&self, attempt: i32, fault: Fault) -> Option<Duration> {
+        if attempt >= self.attempts {
+            return None;
+        }
+        if fault == Fault::LeaseLost {
+            return Some(Duration::ZERO);
+        }
+        let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(16);
+        Some(self.pause.saturating_mul(1 << doublings))
+    }
+}
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A worker asks.
+    Asked(WorkerId, Ask),
+    /// Time passed.
+    Tick,
+    /// Something new may wait.
+    Nudge,
+    /// The link to the broker broke: nobody can renew.
+    LinkDown,
+    /// The link is new: everything is offered anew, and all leases count from now.
+    LinkUp,
+    /// The job table answered [`Action::FindWork`].
+    Work(Pool, Vec<Candidate>),
+    /// The job table committed [`Action::Grant`].
+    Granted(Granted),
+    /// It did not: the job does not wait for this attempt.
+    NotGranted(AttemptId, WorkerId),
+    /// The job table committed [`Action::OpenPublication`]; none where the attempt was over.
+    Opened(AttemptId, Option<Publication>),
+    /// The job table committed [`Action::End`].
+    Ended(AttemptId),
+    /// The job table committed [`Action::Complete`]; false where it refused.
+    Completed(AttemptId, bool),
+    /// `result.tar` of a recorded result is in the store: its series is open to others.
+    Stored(i64),
+    /// A result without a run was recorded in this series.
+    Answered(i64, Series),
+    /// Attempts that the job table holds open, for comparison.
+    Open(Vec<Inherited>),
+    /// An action failed for want of the database: whoever asked will ask again.
+    Failed(AttemptId),
+}
+
+/// A committed grant.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// The attempt.
+    pub id: AttemptId,
+    /// Who holds it.
+    pub worker: WorkerRef,
+    /// The pool it was offered in.
+    pub pool: Pool,
+    /// What it publishes to.
+    pub series: Series,
+    /// Its absolute end, from now.
+    pub end: Duration,
+    /// The answer to send.
+    pub answer: Answer,
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Answer a worker.
+    Answer(WorkerId, Answer),
+    /// Tell all workers that there is a new leader, or a new link of its.
+    Hail,
+    /// Put an offer on a pool's queue.
+    Offer(Pool, AttemptId),
+    /// Ask the job table for so many that wait in a pool.
+    FindWork(Pool, usize),
+    /// Write down what a worker said of itself.
+    SaveWorker(WorkerId, Announce),
+    /// Commit a lease.
+    Grant(AttemptId, WorkerRef, Pool),
+    /// Commit that the attempt is being published, and under which run id.
+    OpenPublication(Ended, Series),
+    /// Commit the end of an attempt without a result, then answer.
+    End(EndAttempt),
+    /// Commit a result, from a publication's completion.
+    Complete(AttemptId, RunId, String),
+    /// The attempt is not among the leases: look up what was decided of it, and answer the same.
+    Recall(WorkerId, AttemptId, Ask),
+}
+
+/// An attempt that ends without a result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndAttempt {
+    /// Which.
+    pub id: AttemptId,
+    /// Why.
+    pub fault: Fault,
+    /// How the runner ended, where it is known.
+    pub ended: Option<Ended>,
+    /// More for operators.
+    pub detail: String,
+    /// Before the next attempt; none: parked.
+    pub pause: Option<Duration>,
+    /// Who is answered, and how.
+    pub answer: (WorkerId, Answer),
+}
+
+#[derive(Debug, Clone)]
+struct WorkerView {
+    host: String,
+    pools: Vec<Pool>,
+    slots: usize,
+    holds: BTreeSet<AttemptId>,
+    seen: Instant,
+}
+
+impl WorkerView {
+    fn free(&self) -> usize {
+        self.slots.saturating_sub(self.holds.len())
+    }
+}
+
+#[derive(Debug, Clone)]
+struct OfferView {
+    pool: Pool,
+    since: Instant,
+}
+
+#[derive(Debug, Clone)]
+struct Lease {
+    worker: WorkerRef,
+    pool: Pool,
+    series: Series,
+    ends: Instant,
+    absolute_end: Instant,
+    publication: Option<Publication>,
+}
+
+/// Who keeps a series closed to other publications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Publisher {
+    /// An attempt that is being uploaded.
+    Attempt(AttemptId),
+    /// A job whose result is recorded and on its way to the store.
+    Job(i64),
+}
+
+/// An attempt that an earlier leader granted.
+#[derive(Debug, Clone)]
+pub struct Inherited {
+    /// Which.
+    pub id: AttemptId,
+    /// Who holds it.
+    pub worker: WorkerRef,
+    /// The pool it was offered in.
+    pub pool: Pool,
+    /// What it publishes to.
+    pub series: Series,
+    /// Its absolute end, from now.
+    pub end: Duration,
+    /// Where it is being published.
+    pub publication: Option<Publication>,
+}
+
+/// What the leader knows.
+#[derive(Debug)]
+pub struct State {
+    epoch: i64,
+    rules: Rules,
+    link_up: bool,
+    workers: BTreeMap<WorkerId, WorkerView>,
+    offers: BTreeMap<AttemptId, OfferView>,
+    leases: BTreeMap<AttemptId, Lease>,
+    publishers: BTreeMap<Series, Publisher>,
+    /// Pools in which something may have changed since they were last filled.
+    stirred: BTreeSet<Pool>,
+}
+
+impl State {
+    /// A new leader's state: the leases and open publications that it inherits, each with a full lease from now.
+    pub fn inherit(epoch: i64, rules: Rules, open: Vec<Inherited>, storing: Vec<(i64, Series)>, now: Instant) -> Self {
+        let mut state = Self {
+            epoch,
+            rules,
+            link_up: true,
+            workers: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            publishers: BTreeMap::new(),
+            stirred: BTreeSet::new(),
+        };
+        for (job, series) in storing {
+            state.publishers.insert(series, Publisher::Job(job));
+        }
+        state.adopt(open, now);
+        state
+    }
+
+    /// Attempts that are open in the table but not known here get a lease, so that they end in one way or another.
+    fn adopt(&mut self, open: Vec<Inherited>, now: Instant) {
+        for one in open {
+            if self.leases.contains_key(&one.id) {
+                continue;
+            }
+            if one.publication.is_some() {
+                self.publishers.insert(one.series.clone(), Publisher::Attempt(one.id));
+            }
+            if let Some(view) = self.workers.get_mut(&one.worker.id) {
+                view.holds.insert(one.id);
+            }
+            let lease = Lease {
+                worker: one.worker,
+                pool: one.pool,
+                series: one.series,
+                ends: now + self.rules.lease,
+                absolute_end: now + one.end,
+                publication: one.publication,
+            };
+            self.leases.insert(one.id, lease);
+        }
+    }
+
+    /// True while a publication of this series is open.
+    pub fn is_publishing(&self, series: &Series) -> bool {
+        self.publishers.contains_key(series)
+    }
+
+    /// How many leases are held.
+    pub fn leased(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Leases by pool, for autoscalers.
+    pub fn leased_by_pool(&self) -> BTreeMap<Pool, usize> {
+        self.leases.values().fold(BTreeMap::new(), |mut count, lease| {
+            *count.entry(lease.pool.clone()).or_default() += 1;
+            count
+        })
+    }
+
+    fn reply(worker: &WorkerId, answer: Answer) -> Action {
+        Action::Answer(worker.clone(), answer)
+    }
+}

@@ -1,0 +1,404 @@
+//! Decisions, without anything around them; and random histories that must keep the promises.
+
+use proofhouse_core::{
+    outcome::ExitCode,
+    protocol::{Announce, Ended},
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn rules() -> Rules {
+    Rules { lease: LEASE, offer: Duration::from_secs(60), attempts: 3, pause: Duration::from_secs(300) }
+}
+
+fn pool() -> Pool {
+    "amd64".parse().unwrap()
+}
+
+fn worker(n: u128) -> WorkerId {
+    WorkerId { name: format!("w{n}").parse().unwrap(), incarnation: Uuid::from_u128(n) }
+}
+
+fn series(package: &str) -> Series {
+    Series {
+        container: "autopkgtest-noble".parse().unwrap(),
+        pair: "noble/amd64".parse().unwrap(),
+        package: package.parse().unwrap(),
+    }
+}
+
+fn id(job: i64, attempt: i32) -> AttemptId {
+    AttemptId { job, attempt }
+}
+
+fn announce(slots: u32) -> Ask {
+    Ask::Announce(Announce {
+        host: "h".to_owned(),
+        pools: vec![pool()],
+        slots,
+        holds: vec![],
+        draining: false,
+        unable: None,
+        version: String::new(),
+    })
+}
+
+fn ended(id: AttemptId, code: i32) -> Ended {
+    let version = Some("green 2".to_owned());
+    Ended { id, exit_code: ExitCode(code), version, duration_seconds: 1, fault: None, detail: String::new() }
+}
+
+fn new(now: Instant) -> State {
+    State::inherit(1, rules(), vec![], vec![], now)
+}
+
+fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant) {
+    state.decide(Event::Work(pool(), vec![Candidate { id: id.job, attempts: i64::from(id.attempt) - 1 }]), now);
+    let holder = WorkerRef { id: worker(n), host: "h".to_owned() };
+    let asked = state.decide(Event::Asked(worker(n), Ask::Grant { id, epoch: 1 }), now);
+    assert!(asked.contains(&Action::Grant(id, holder.clone(), pool())), "{asked:?}");
+    let answer = Answer::Refused { id };
+    let granted = Granted {
+        id,
+        worker: holder,
+        pool: pool(),
+        series: series(package),
+        end: Duration::from_secs(100_000),
+        answer,
+    };
+    state.decide(Event::Granted(granted), now);
+}
+
+fn publication(package: &str) -> Publication {
+    Publication { series: series(package), run_id: "20261121_053634_abcde@".parse().unwrap() }
+}
+
+#[test]
+fn as_many_offers_as_free_slots() {
+    let now = Instant::now();
+    let mut state = new(now);
+    let actions = state.decide(Event::Asked(worker(1), announce(2)), now);
+    assert!(actions.contains(&Action::FindWork(pool(), 2)), "{actions:?}");
+    let candidates: Vec<Candidate> = (1..=5).map(|id| Candidate { id, attempts: 0 }).collect();
+    let offers = state.decide(Event::Work(pool(), candidates.clone()), now);
+    assert_eq!(offers, [Action::Offer(pool(), id(1, 1)), Action::Offer(pool(), id(2, 1))]);
+    assert_eq!(state.decide(Event::Work(pool(), candidates.clone()), now), []);
+    // Nobody took them: after a minute they are offered again.
+    let later = now + Duration::from_secs(61);
+    assert!(state.decide(Event::Tick, later).contains(&Action::FindWork(pool(), 2)));
+    assert_eq!(state.decide(Event::Work(pool(), candidates), later).len(), 2);
+}
+
+#[test]
+fn a_worker_that_drains_or_is_silent_gets_nothing() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce(2)), now);
+    let later = now + Duration::from_secs(121);
+    assert_eq!(state.decide(Event::Tick, later), []);
+    let Ask::Announce(said) = announce(2) else { unreachable!() };
+    let draining = Ask::Announce(Announce { draining: true, ..said.clone() });
+    assert!(!state.decide(Event::Asked(worker(1), draining), later).iter().any(|a| matches!(a, Action::FindWork(..))));
+    let unable = Ask::Announce(Announce { unable: Some("disk".to_owned()), ..said });
+    assert!(!state.decide(Event::Asked(worker(1), unable), later).iter().any(|a| matches!(a, Action::FindWork(..))));
+}
+
+#[test]
+fn only_this_epochs_offers_are_granted() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce(1)), now);
+    state.decide(Event::Work(pool(), vec![Candidate { id: 1, attempts: 0 }]), now);
+    let stale = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(1, 1), epoch: 0 }), now);
+    assert!(matches!(stale[..], [Action::Recall(..)]), "{stale:?}");
+    let unknown = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(9, 1), epoch: 1 }), now);
+    assert!(matches!(unknown[..], [Action::Recall(..)]), "{unknown:?}");
+    grant(&mut state, 1, id(1, 1), "green", now);
+    let other = state.decide(Event::Asked(worker(2), Ask::Grant { id: id(1, 1), epoch: 1 }), now);
+    assert_eq!(other, [Action::Answer(worker(2), Answer::Refused { id: id(1, 1) })]);
+    let again = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(1, 1), epoch: 1 }), now);
+    assert!(matches!(again[..], [Action::Recall(..)]), "the same answer, from the table");
+}
+
+#[test]
+fn leases_run_out_unless_renewed_and_never_while_the_link_is_down() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce(1)), now);
+    grant(&mut state, 1, id(1, 1), "green", now);
+    let renewed = state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1), id(2, 1)] }), now + LEASE / 2);
+    let answer = Answer::Renewed { held: vec![id(1, 1)], given_up: vec![id(2, 1)], lease_seconds: 60 };
+    assert!(renewed.contains(&Action::Answer(worker(1), answer)));
+    let lost = |actions: &[Action]| actions.iter().any(|a| matches!(a, Action::End(e) if e.fault == Fault::LeaseLost));
+    assert!(!lost(&state.decide(Event::Tick, now + LEASE)));
+    state.decide(Event::LinkDown, now + LEASE);
+    assert!(!lost(&state.decide(Event::Tick, now + LEASE * 9)));
+    let hailed = state.decide(Event::LinkUp, now + LEASE * 9);
+    assert!(hailed.contains(&Action::Hail));
+    assert!(!lost(&state.decide(Event::Tick, now + LEASE * 9)), "the count starts anew");
+    assert!(lost(&state.decide(Event::Tick, now + LEASE * 10)));
+}
+
+#[test]
+fn verdicts() {
+    let cases = [
+        (0, Some("green 2"), None, None),
+        (8, None, None, None),
+        (4, Some("green 2"), None, None),
+        (4, None, None, Some(Fault::NoVersion)),
+        (12, Some(" "), None, Some(Fault::NoVersion)),
+        (16, Some("green 2"), None, Some(Fault::Testbed)),
+        (20, None, None, Some(Fault::Unexpected)),
+        (-9, Some("green 2"), None, Some(Fault::Killed)),
+        (0, Some("green 2"), Some(Fault::DiskFull), Some(Fault::DiskFull)),
+        (-15, None, Some(Fault::TimedOut), Some(Fault::TimedOut)),
+    ];
+    for (code, version, seen, fault) in cases {
+        let now = Instant::now();
+        let mut state = new(now);
+        state.decide(Event::Asked(worker(1), announce(1)), now);
+        grant(&mut state, 1, id(1, 1), "green", now);
+        let said = Ended { version: version.map(str::to_owned), fault: seen, ..ended(id(1, 1), code) };
+        let actions = state.decide(Event::Asked(worker(1), Ask::Ended(said)), now);
+        match (&actions[..], fault) {
+            ([Action::OpenPublication(..)], None) => {}
+            ([Action::End(end)], Some(fault)) => assert_eq!(end.fault, fault),
+            other => panic!("{code}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn pauses_grow_and_the_last_attempt_parks() {
+    let rules = rules();
+    let pause = |attempt, fault| rules.pause_after(attempt, fault).map(|p| p.as_secs());
+    assert_eq!(pause(1, Fault::Testbed), Some(300));
+    assert_eq!(pause(2, Fault::Testbed), Some(600));
+    assert_eq!(pause(3, Fault::Testbed), None);
+    assert_eq!(pause(1, Fault::LeaseLost), Some(0));
+    assert_eq!(pause(3, Fault::LeaseLost), None, "a job that kills its workers ends up parked");
+}
+
+#[test]
+fn one_publication_of_a_series_at_a_time() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce(2)), now);
+    grant(&mut state, 1, id(1, 1), "green", now);
+    grant(&mut state, 1, id(2, 1), "green", now);
+    let first = state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(1, 1), 0))), now);
+    assert!(matches!(first[..], [Action::OpenPublication(..)]));
+    state.decide(Event::Opened(id(1, 1), Some(publication("green"))), now);
+    let wait = [Action::Answer(worker(1), Answer::Wait { id: id(2, 1) })];
+    assert_eq!(state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(2, 1), 0))), now), wait);
+    let complete = Ask::Complete {
+        id: id(1, 1),
+        run_id: publication("green").run_id,
+        result_tar: "dGFy".to_owned(),
+    };
+    let completing = state.decide(Event::Asked(worker(1), complete), now);
+    assert!(matches!(completing[..], [Action::Complete(..)]), "{completing:?}");
+    state.decide(Event::Completed(id(1, 1), true), now);
+    // Recorded, but result.tar is not stored yet.
+    assert_eq!(state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(2, 1), 0))), now), wait);
+    state.decide(Event::Stored(1), now);
+    let second = state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(2, 1), 0))), now);
+    assert!(matches!(second[..], [Action::OpenPublication(..)]));
+}
+
+#[test]
+fn a_new_leader_inherits_leases_and_open_publications() {
+    let now = Instant::now();
+    let holder = WorkerRef { id: worker(1), host: "h".to_owned() };
+    let open = Inherited {
+        id: id(1, 1),
+        worker: holder,
+        pool: pool(),
+        series: series("green"),
+        end: LEASE * 100,
+        publication: Some(publication("green")),
+    };
+    let mut state = State::inherit(2, rules(), vec![open], vec![(5, series("blue"))], now);
+    assert!(state.is_publishing(&series("green")) && state.is_publishing(&series("blue")));
+    let again = state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(1, 1), 0))), now);
+    assert!(matches!(again[..], [Action::Answer(_, Answer::Publish { .. })]), "{again:?}");
+    let announced = state.decide(Event::Asked(worker(1), announce(1)), now);
+    assert!(!announced.iter().any(|a| matches!(a, Action::FindWork(..))), "its only slot is taken");
+}
+
+#[test]
+fn a_database_that_is_away_leaves_the_series_open_to_others() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce(1)), now);
+    grant(&mut state, 1, id(1, 1), "green", now);
+    for _ in 0..2 {
+        let ask = Event::Asked(worker(1), Ask::Ended(ended(id(1, 1), 0)));
+        assert!(matches!(state.decide(ask, now)[..], [Action::OpenPublication(..)]));
+        state.decide(Event::Failed(id(1, 1)), now);
+        assert!(!state.is_publishing(&series("green")));
+    }
+}
+
+/// What a random history does next.
+#[derive(Debug, Clone)]
+enum Step {
+    Announce(u128, u32),
+    Work(Vec<i64>),
+    Ask(u128, i64),
+    Renew(u128),
+    End(i64, i32),
+    Complete(i64),
+    GiveUp(i64),
+    Wait(u64),
+    Stored(i64),
+    Link(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let job = 1i64..6;
+    prop_oneof![
+        (1u128..4, 0u32..3).prop_map(|(w, s)| Step::Announce(w, s)),
+        proptest::collection::vec(1i64..6, 0..5).prop_map(Step::Work),
+        (1u128..4, job.clone()).prop_map(|(w, j)| Step::Ask(w, j)),
+        (1u128..4).prop_map(Step::Renew),
+        (job.clone(), prop_oneof![Just(0), Just(4), Just(16), Just(20)]).prop_map(|(j, c)| Step::End(j, c)),
+        job.clone().prop_map(Step::Complete),
+        job.clone().prop_map(Step::GiveUp),
+        (0u64..50).prop_map(Step::Wait),
+        job.prop_map(Step::Stored),
+        any::<bool>().prop_map(Step::Link),
+    ]
+}
+
+/// A job table that behaves, to answer the actions with.
+#[derive(Default)]
+struct Table {
+    waiting: BTreeMap<i64, i32>,
+    held: BTreeMap<AttemptId, WorkerId>,
+    publishing: BTreeMap<AttemptId, Publication>,
+    storing: BTreeSet<i64>,
+    results: Vec<i64>,
+}
+
+impl Table {
+    fn answer(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::FindWork(pool, _) => {
+                let found = self.waiting.iter().map(|(id, n)| Candidate { id: *id, attempts: i64::from(*n) }).collect();
+                Some(Event::Work(pool, found))
+            }
+            Action::Grant(id, worker, pool) => {
+                if self.waiting.get(&id.job) != Some(&(id.attempt - 1)) {
+                    return Some(Event::NotGranted(id, worker.id));
+                }
+                self.waiting.remove(&id.job);
+                assert!(self.held.insert(id, worker.id.clone()).is_none(), "granted twice");
+                let answer = Answer::Welcome;
+                Some(Event::Granted(Granted { id, worker, pool, series: series("green"), end: LEASE * 50, answer }))
+            }
+            Action::OpenPublication(ended, series) => {
+                assert!(self.publishing.is_empty() && self.storing.is_empty(), "two publications of one series");
+                let publication = Publication { series, ..publication("green") };
+                self.publishing.insert(ended.id, publication.clone());
+                Some(Event::Opened(ended.id, Some(publication)))
+            }
+            Action::End(end) => {
+                self.publishing.remove(&end.id);
+                if self.held.remove(&end.id).is_some() && end.pause.is_some() {
+                    self.waiting.insert(end.id.job, end.id.attempt);
+                }
+                Some(Event::Ended(end.id))
+            }
+            Action::Complete(id, _, _) => {
+                let recorded = self.publishing.remove(&id).is_some();
+                if recorded {
+                    self.held.remove(&id);
+                    self.storing.insert(id.job);
+                    self.results.push(id.job);
+                }
+                Some(Event::Completed(id, recorded))
+            }
+            _ => None,
+        }
+    }
+
+    fn attempt_of(&self, job: i64) -> Option<(AttemptId, WorkerId)> {
+        self.held.iter().find(|(id, _)| id.job == job).map(|(id, w)| (*id, w.clone()))
+    }
+}
+
+fn event_of(step: &Step, table: &mut Table, now: &mut Instant) -> Option<Event> {
+    let on_attempt = |table: &Table, job: i64, ask: fn(AttemptId, i32) -> Ask, n: i32| {
+        table.attempt_of(job).map(|(id, worker)| Event::Asked(worker, ask(id, n)))
+    };
+    match step {
+        Step::Announce(w, slots) => Some(Event::Asked(worker(*w), announce(*slots))),
+        Step::Work(jobs) => {
+            for job in jobs {
+                let known = table.attempt_of(*job).is_some() || table.results.contains(job);
+                if !known {
+                    table.waiting.entry(*job).or_insert(0);
+                }
+            }
+            Some(Event::Nudge)
+        }
+        Step::Ask(w, job) => {
+            let attempt = table.waiting.get(job).map_or(1, |n| n + 1);
+            Some(Event::Asked(worker(*w), Ask::Grant { id: id(*job, attempt), epoch: 1 }))
+        }
+        Step::Renew(w) => {
+            let ids = table.held.iter().filter(|(_, h)| **h == worker(*w)).map(|(id, _)| *id).collect();
+            Some(Event::Asked(worker(*w), Ask::Renew { ids }))
+        }
+        Step::End(job, code) => on_attempt(table, *job, |id, n| Ask::Ended(ended(id, n)), *code),
+        Step::Complete(job) => on_attempt(
+            table,
+            *job,
+            |id, _| Ask::Complete { id, run_id: publication("green").run_id, result_tar: String::new() },
+            0,
+        ),
+        Step::GiveUp(job) => {
+            on_attempt(table, *job, |id, _| Ask::GiveUp { id, fault: Fault::Worker, detail: String::new() }, 0)
+        }
+        Step::Wait(seconds) => {
+            *now += Duration::from_secs(*seconds);
+            Some(Event::Tick)
+        }
+        Step::Stored(job) => table.storing.remove(job).then_some(Event::Stored(*job)),
+        Step::Link(up) => Some(if *up { Event::LinkUp } else { Event::LinkDown }),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_history_breaks_the_promises(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut now = Instant::now();
+        let mut state = new(now);
+        let mut table = Table::default();
+        for step in steps {
+            let Some(first) = event_of(&step, &mut table, &mut now) else { continue };
+            let mut events = std::collections::VecDeque::from([first]);
+            while let Some(event) = events.pop_front() {
+                for action in state.decide(event, now) {
+                    events.extend(table.answer(action));
+                }
+            }
+            // What is held in the table is leased here and nothing else, so that each ends in one way or another.
+            let leased: Vec<AttemptId> = state.leases.keys().copied().collect();
+            let held: Vec<AttemptId> = table.held.keys().copied().collect();
+            prop_assert_eq!(leased, held);
+            for view in state.workers.values() {
+                prop_assert!(view.holds.iter().all(|id| table.held.contains_key(id)));
+            }
+        }
+        let mut results = table.results.clone();
+        results.sort_unstable();
+        results.dedup();
+        prop_assert_eq!(results.len(), table.results.len(), "a job with two results");
+    }
+}

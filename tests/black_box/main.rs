@@ -1,0 +1,3 @@
+//! Black-box tests: the real binary and the real servers.
+
+mod harness;

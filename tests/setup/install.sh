@@ -1,0 +1,95 @@
+#!/bin/sh
+# Installs the Debian packages that a purpose needs, and says first which and what for.
+# usage: tests/setup/install.sh lint|demo|test|verify      (verify includes test, test includes demo)
+# Says and does nothing where all is there. Starts no service. As another user than root it asks sudo.
+set -eu
+
+purpose=${1:-}
+missing='' reasons=''
+
+# need REASON PACKAGE…: notes what is missing of them
+need() {
+    reason=$1 absent=''
+    shift
+    for package in "$@"; do
+        case " $installed " in *" $package "*) ;; *) absent="$absent $package" ;; esac
+    done
+    [ -n "$absent" ] || return 0
+    missing="$missing$absent"
+    reasons="$reasons
+ $absent  ($reason)"
+}
+
+build() { need 'to build' build-essential pkg-config ca-certificates git; }
+
+demo() {
+    build
+    need 'to test packages on fresh testbeds' autopkgtest mmdebstrap uidmap
+}
+
+tests() {
+    demo
+    need 'the broker' rabbitmq-server
+    need 'the database' postgresql
+    need 'the object store' swift-proxy swift-account swift-container swift-object memcached attr keystone
+}
+
+verify() {
+    tests
+    need 'testbeds in containers' lxd lxd-client lxcfs liblxc-common nftables btrfs-progs dnsmasq-base \
+        squashfs-tools rsync iproute2 xz-utils
+    need 'the site in a browser' chromium chromium-driver
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Where this script made policy-rc.d it goes again; one that an administrator made stays.
+policy=/usr/sbin/policy-rc.d
+
+install_missing() {
+    echo "Proofhouse ($purpose) installs these Debian packages:$reasons"
+    if ! command -v apt-get >/dev/null; then
+        echo 'There is no apt-get here: install them, or what they are called here, by hand.' >&2
+        exit 1
+    fi
+    if [ ! -e $policy ]; then
+        trap 'as_root rm -f $policy' EXIT
+        trap 'exit 130' INT TERM
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod 755 $policy
+    fi
+    as_root apt-get -o DPkg::Lock::Timeout=300 -qq update
+    # shellcheck disable=SC2086 # one word per package
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y \
+        --no-install-recommends install $missing
+}
+
+# subordinate_ids FILE: unprivileged user namespaces need a range of ids, for root too, who has none by default.
+subordinate_ids() {
+    user=$(id -un)
+    ! grep -qs "^$user:" "$1" || return 0
+    first=$(awk -F: '{ end = $2 + $3; if (end > max) max = end } END { print max > 100000 ? max : 100000 }' \
+        "$1" 2>/dev/null || echo 100000)
+    echo "Proofhouse ($purpose) adds $user:$first:65536 to $1 (testbeds in user namespaces)"
+    echo "$user:$first:65536" | as_root tee -a "$1" >/dev/null
+}
+
+# shellcheck disable=SC2016 # the dollar sign is dpkg-query's
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | tr '\n' ' ')
+case $purpose in
+    lint) build && need 'to check shell scripts' shellcheck ;;
+    demo) demo ;;
+    test) tests ;;
+    verify) verify ;;
+    *)
+        sed -n '2,4s/^# //p' "$0" >&2
+        exit 2
+        ;;
+esac
+[ -z "$missing" ] || install_missing
+if [ "$purpose" != lint ]; then
+    subordinate_ids /etc/subuid
+    subordinate_ids /etc/subgid
+fi

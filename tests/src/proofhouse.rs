@@ -1,0 +1,203 @@
+//! The real binary as a process.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, ExitStatus, Output},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use crate::{
+    keeper::{Keeper, Process},
+    ports::free_port,
+};
+
+/// The binary that was built beside the test binary.
+pub fn binary() -> Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let profile = exe.parent().and_then(|deps| deps.parent()).context("the target folder")?;
+    let binary = profile.join("proofhouse");
+    anyhow::ensure!(binary.exists(), "{} is missing: cargo build -p proofhouse", binary.display());
+    Ok(binary)
+}
+
+/// Runs the binary to its end, with a clean environment and the variables of `env`.
+pub async fn run(args: &[&str], env: &[(String, String)]) -> Result<Output> {
+    let mut command = Command::new(binary()?);
+    clean(&mut command);
+    command.args(args).envs(env.iter().cloned());
+    tokio::process::Command::from(command).output().await.context("running proofhouse")
+}
+
+/// What is to be started: `Proofhouse::role("worker").arg("--slots", "2").start().await?`.
+#[derive(Debug)]
+pub struct Role {
+    name: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+}
+
+/// A running role. Dropping it kills it and all its children; what it logged stands in the test's output, which
+/// is shown when the test failed.
+#[derive(Debug)]
+pub struct Proofhouse {
+    role: Role,
+    admin: SocketAddr,
+    site: Option<SocketAddr>,
+    process: Process,
+    keeper: Keeper,
+}
+
+impl Role {
+    /// An option and its value.
+    #[must_use]
+    pub fn arg(mut self, option: &str, value: impl Into<String>) -> Self {
+        self.args.extend([option.to_owned(), value.into()]);
+        self
+    }
+
+    /// An option without a value.
+    #[must_use]
+    pub fn flag(mut self, option: &str) -> Self {
+        self.args.push(option.to_owned());
+        self
+    }
+
+    /// A variable of the environment.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.env.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Variables of the environment, such as a store's credentials.
+    #[must_use]
+    pub fn envs(mut self, env: Vec<(String, String)>) -> Self {
+        self.env.extend(env);
+        self
+    }
+
+    /// Starts it and waits until `/healthz` answers 200.
+    pub async fn start(self) -> Result<Proofhouse> {
+        let proofhouse = self.start_unready()?;
+        proofhouse.ready(Duration::from_secs(60)).await?;
+        Ok(proofhouse)
+    }
+
+    /// Starts it without waiting: for servers that are away, and for wrong configurations.
+    pub fn start_unready(self) -> Result<Proofhouse> {
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let serves = matches!(&*self.name, "up" | "web");
+        let site = if serves { Some(SocketAddr::from(([127, 0, 0, 1], free_port()?))) } else { None };
+        let keeper = Keeper::new(&self.name)?;
+        let mut command = self.command(&keeper, admin, site)?;
+        let process = keeper.spawn(&self.name, &mut command)?;
+        Ok(Proofhouse { role: self, admin, site, process, keeper })
+    }
+
+    fn command(&self, keeper: &Keeper, admin: SocketAddr, site: Option<SocketAddr>) -> Result<Command> {
+        let mut command = keeper.command(binary()?);
+        clean(&mut command);
+        command.arg(&self.name).args(["--admin", &admin.to_string()]);
+        if let Some(site) = site {
+            command.args(["--listen", &site.to_string()]);
+        }
+        if !self.args.iter().any(|arg| arg == "--data") {
+            command.arg("--data").arg(keeper.dir().join("data"));
+        }
+        command.args(&self.args).envs(self.env.iter().cloned());
+        Ok(command)
+    }
+}
+
+impl Proofhouse {
+    /// A role to start, with ports of its own for `--admin` and `--listen`, and a `--data` that goes with it.
+    pub fn role(name: &str) -> Role {
+        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new() }
+    }
+
+    /// The address of the admin port: `http://…` without a slash at the end.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
+    /// The address of the site (`up` and `web`): `http://…` without a slash at the end.
+    pub fn site_url(&self) -> Result<String> {
+        Ok(format!("http://{}", self.site.context("this role has no site")?))
+    }
+
+    /// Its data folder, unless `--data` was given.
+    pub fn data(&self) -> PathBuf {
+        self.keeper.dir().join("data")
+    }
+
+    /// The text of `/metrics`.
+    pub async fn metrics(&self) -> Result<String> {
+        let answer = reqwest::get(format!("{}/metrics", self.admin_url())).await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
+    /// Waits until `/healthz` answers 200; an error with the log's tail when the process ends before.
+    pub async fn ready(&self, timeout: Duration) -> Result<()> {
+        let url = format!("{}/healthz", self.admin_url());
+        let what = format!("{} to be healthy", self.role.name);
+        let attempt = async || reqwest::get(&url).await?.error_for_status().map(drop);
+        self.process.wait_until_ok(&what, timeout, attempt).await
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The process, for signals and its id.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The living processes: its own, and everything it started that kept its environment.
+    pub fn processes(&self) -> Vec<nix::unistd::Pid> {
+        self.keeper.processes()
+    }
+
+    /// Asks it to stop.
+    pub fn sigterm(&self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM)
+    }
+
+    /// Kills this process alone, without a warning; its children are its own business.
+    pub async fn kill9(&self) -> Result<()> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.wait(Duration::from_secs(10)).await.map(drop)
+    }
+
+    /// Waits for its end.
+    pub async fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
+        self.process.wait(timeout).await
+    }
+
+    /// Starts it again after its end, with the same options, ports and data, and waits until it is healthy.
+    pub async fn start_again(&mut self) -> Result<()> {
+        anyhow::ensure!(self.process.ended()?.is_some(), "{} still runs", self.role.name);
+        let mut command = self.role.command(&self.keeper, self.admin, self.site)?;
+        self.process = self.keeper.spawn(&self.role.name, &mut command)?;
+        self.ready(Duration::from_secs(60)).await
+    }
+}
+
+impl Drop for Proofhouse {
+    fn drop(&mut self) {
+        eprintln!("--- {} logged:\n{}\n---", self.role.name, self.process.tail(200));
+    }
+}
+
+/// Nothing of the caller's own configuration reaches the process.
+fn clean(command: &mut Command) {
+    let ours = |key: &str| ["PROOFHOUSE_", "OS_", "AWS_", "ST_"].iter().any(|prefix| key.starts_with(prefix));
+    for (key, _) in std::env::vars().filter(|(key, _)| ours(key)) {
+        command.env_remove(key);
+    }
+}
