@@ -170,7 +170,11 @@ fn archive_and_source_by_parameters() {
     let rows: Vec<(&str, Value, &str)> = vec![
         ("green", json!({}), "--apt-upgrade green"),
         ("green", json!({"triggers": ["a/1"]}), "--apt-pocket=proposed=src:a --apt-upgrade green"),
-        ("green", json!({"triggers": ["b/1", "a/2"]}), "--apt-pocket=proposed=src:b,src:a --apt-upgrade green"),
+        (
+            "green",
+            json!({"triggers": ["b/1", "a/2"]}),
+            "--apt-pocket=proposed=src:b,src:a --apt-upgrade green",
+        ),
         ("green", json!({"triggers": ["migration-reference/0"]}), "--apt-upgrade green"),
         (
             "green",
@@ -192,7 +196,11 @@ fn archive_and_source_by_parameters() {
         ("linux-aws", json!({"triggers": ["a/1"]}), "--apt-pocket=proposed --apt-upgrade linux-aws"),
         ("linux", json!({"triggers": ["migration-reference/0"]}), "--apt-upgrade linux"),
         ("linux", json!({}), "--apt-upgrade linux"),
-        ("linux", json!({"triggers": ["a/1"], "ppas": ["j/p"]}), "--add-apt-source=ppa:j/p --apt-upgrade linux"),
+        (
+            "linux",
+            json!({"triggers": ["a/1"], "ppas": ["j/p"]}),
+            "--add-apt-source=ppa:j/p --apt-upgrade linux",
+        ),
         ("linux", json!({"triggers": ["a/1"], "test-git": git}), "--apt-upgrade --no-built-binaries GIT"),
         ("green", json!({"ppas": ["j/p"]}), "--add-apt-source=ppa:j/p --apt-upgrade green"),
         (
@@ -211,11 +219,7 @@ fn archive_and_source_by_parameters() {
             json!({"test-git": format!("{git} b"), "triggers": ["a/1"]}),
             "--apt-upgrade --no-built-binaries GIT#b",
         ),
-        (
-            "green",
-            json!({"test-git": git, "all-proposed": "1"}),
-            "--apt-upgrade --no-built-binaries GIT",
-        ),
+        ("green", json!({"test-git": git, "all-proposed": "1"}), "--apt-upgrade --no-built-binaries GIT"),
         (
             "green",
             json!({"test-git": git, "ppas": ["j/p"], "all-proposed": "1"}),
@@ -238,7 +242,11 @@ fn archive_and_source_by_parameters() {
             .split(' ')
             .filter(|word| !word.starts_with("--apt-pocket") && *word != "--apt-upgrade")
             .collect();
-        assert_eq!(case.middle().join(" "), expected.join(" ").replace("GIT", git), "null: {package} {params}");
+        assert_eq!(
+            case.middle().join(" "),
+            expected.join(" ").replace("GIT", git),
+            "null: {package} {params}"
+        );
     }
 }
 
@@ -292,11 +300,7 @@ fn credentials_stand_in_a_file() {
     assert_eq!(case.middle().join(" "), "@/w/arguments --apt-upgrade green");
     assert_eq!(
         case.line().secret.unwrap(),
-        [
-            "--add-apt-source=ppa:j/a",
-            "--add-apt-source=ppa:joe:s3cret@j/b:AB",
-            "--add-apt-source=ppa:j/c"
-        ]
+        ["--add-apt-source=ppa:j/a", "--add-apt-source=ppa:joe:s3cret@j/b:AB", "--add-apt-source=ppa:j/c"]
     );
     assert!(!case.words().concat().contains("s3cret"));
 }
@@ -310,8 +314,20 @@ fn lists_and_architectures_decide_testbed_and_timeouts() {
     let none = Listed::default();
     let rows: Vec<(&str, Listed, &str, String, &str)> = vec![
         ("noble/amd64", none, "10000", format!("{image}/amd64 -p extra {label} {small}"), ""),
-        ("noble/amd64", Listed { big: true, ..none }, "20000", format!("{image}/amd64 -p extra {label} {big}"), ""),
-        ("noble/amd64", Listed { long: true, ..none }, "40000", format!("{image}/amd64 -p extra {label} {small}"), ""),
+        (
+            "noble/amd64",
+            Listed { big: true, ..none },
+            "20000",
+            format!("{image}/amd64 -p extra {label} {big}"),
+            "",
+        ),
+        (
+            "noble/amd64",
+            Listed { long: true, ..none },
+            "40000",
+            format!("{image}/amd64 -p extra {label} {small}"),
+            "",
+        ),
         (
             "noble/amd64",
             Listed { big: true, long: true, ..none },
@@ -319,7 +335,13 @@ fn lists_and_architectures_decide_testbed_and_timeouts() {
             format!("{image}/amd64 -p extra {label} {big}"),
             "",
         ),
-        ("noble/amd64", Listed { vm: true, ..none }, "10000", format!("{image}/amd64/vm -p extra {label} {small}"), "--vm "),
+        (
+            "noble/amd64",
+            Listed { vm: true, ..none },
+            "10000",
+            format!("{image}/amd64/vm -p extra {label} {small}"),
+            "--vm ",
+        ),
         (
             "noble/s390x",
             Listed { vm: true, ..none },
@@ -327,7 +349,13 @@ fn lists_and_architectures_decide_testbed_and_timeouts() {
             format!("{image}/s390x/vm -p extra {label} {small}"),
             "--vm ",
         ),
-        ("noble/arm64", Listed { vm: true, ..none }, "10000", format!("{image}/arm64 -p extra {label} {small}"), ""),
+        (
+            "noble/arm64",
+            Listed { vm: true, ..none },
+            "10000",
+            format!("{image}/arm64 -p extra {label} {small}"),
+            "",
+        ),
         ("noble/s390x", none, "10000", format!("{image}/s390x -p extra {label} {one_cpu}"), ""),
         (
             "noble/s390x",

@@ -33,6 +33,11 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
 }
 
+/// A text of one line for each item.
+pub(crate) fn lines<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().fold(String::new(), |text, item| text + &item.to_string() + "\n")
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

@@ -117,7 +117,9 @@ fn spawn(order: &Order) -> io::Result<Pid> {
         .stderr(stderr)
         .process_group(0)
         .spawn()
-        .map_err(|e| io::Error::new(e.kind(), format!("{} cannot be started: {e}", order.program.display())))?;
+        .map_err(|e| {
+            io::Error::new(e.kind(), format!("{} cannot be started: {e}", order.program.display()))
+        })?;
     i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)
 }
 
@@ -165,11 +167,11 @@ fn watch(runner: Pid, events: &Receiver<Event>) -> Report {
                 if ended.is_none() && killing_since.is_none() {
                     let _ = kill(runner, Signal::SIGTERM);
                 }
-                kill_at = sooner(kill_at, grace);
+                kill_at = Some(sooner(kill_at, grace));
             }
             Ok(Event::RunnerEnded(report)) => {
                 ended = Some(report);
-                kill_at = sooner(kill_at, HELPERS_GRACE);
+                kill_at = Some(sooner(kill_at, HELPERS_GRACE));
             }
             Err(RecvTimeoutError::Timeout) => {
                 let since = *killing_since.get_or_insert_with(Instant::now);
@@ -185,7 +187,7 @@ fn watch(runner: Pid, events: &Receiver<Event>) -> Report {
     ended.unwrap_or(Report::Signalled(Signal::SIGKILL as i32))
 }
 
-fn sooner(at: Option<Instant>, grace: Duration) -> Option<Instant> {
+fn sooner(at: Option<Instant>, grace: Duration) -> Instant {
     let new = Instant::now() + grace;
-    Some(at.map_or(new, |old| old.min(new)))
+    at.map_or(new, |old| old.min(new))
 }

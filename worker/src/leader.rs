@@ -116,12 +116,11 @@ impl Leader {
 
     /// Takes a message of the mailbox.
     pub(crate) fn hear(&self, body: &[u8]) -> Heard {
-        match serde_json::from_slice(body) {
-            Ok(answered) => self.desk().sort(answered),
-            Err(_) => {
-                warn!(bytes = body.len(), "an answer of an unknown kind is dropped");
-                Heard::Nothing
-            }
+        if let Ok(answered) = serde_json::from_slice(body) {
+            self.desk().sort(answered)
+        } else {
+            warn!(bytes = body.len(), "an answer of an unknown kind is dropped");
+            Heard::Nothing
         }
     }
 

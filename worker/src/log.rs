@@ -35,8 +35,8 @@ impl Follower {
     /// Begins to follow `log`, which need not be there yet, and to write `packed`.
     pub(crate) fn start(log: PathBuf, packed: &Path, redactor: Redactor) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Tail::default()));
-        let packer = GzEncoder::new(BufWriter::new(File::create(packed)?), Compression::default());
-        let mut sink = Sink { redactor, packer, tail: tail.clone() };
+        let gzip = encoder(packed)?;
+        let mut sink = Sink { redactor, gzip, tail: tail.clone() };
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut source = None;
@@ -78,9 +78,15 @@ impl Follower {
     }
 }
 
+type Gzip = GzEncoder<BufWriter<File>>;
+
+fn encoder(packed: &Path) -> io::Result<Gzip> {
+    Ok(GzEncoder::new(BufWriter::new(File::create(packed)?), Compression::default()))
+}
+
 struct Sink {
     redactor: Redactor,
-    packer: GzEncoder<BufWriter<File>>,
+    gzip: Gzip,
     tail: Arc<Mutex<Tail>>,
 }
 
@@ -99,21 +105,21 @@ impl Sink {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-        self.packer.write_all(bytes)
+        self.gzip.write_all(bytes)
     }
 
     fn finish(mut self) -> io::Result<()> {
         let rest = self.redactor.finish();
         self.write(&rest)?;
-        self.packer.finish()?.into_inner()?;
+        self.gzip.finish()?.into_inner()?;
         Ok(())
     }
 }
 
 /// Packs a log that is complete: the runner's own words, where it made no log.
 pub(crate) fn pack(log: &Path, packed: &Path, redactor: Redactor, tail: Arc<Mutex<Tail>>) -> io::Result<()> {
-    let packer = GzEncoder::new(BufWriter::new(File::create(packed)?), Compression::default());
-    let mut sink = Sink { redactor, packer, tail };
+    let gzip = encoder(packed)?;
+    let mut sink = Sink { redactor, gzip, tail };
     if let Ok(mut source) = files::open_regular(log) {
         sink.copy(&mut source)?;
     }
@@ -122,7 +128,11 @@ pub(crate) fn pack(log: &Path, packed: &Path, redactor: Redactor, tail: Arc<Mute
 
 /// What went wrong with a log, for an operator.
 pub(crate) fn describe(error: &io::Error) -> String {
-    if disk::is_full(error) { "the disk is full".to_owned() } else { format!("the log cannot be written: {error}") }
+    if disk::is_full(error) {
+        "the disk is full".to_owned()
+    } else {
+        format!("the log cannot be written: {error}")
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use proofhouse_core::{
 };
 use tracing::{info, warn};
 
-use crate::workdir::WorkDir;
+use crate::{files, workdir::WorkDir};
 
 /// An outage of the store is sat out for about an hour; after that the attempt is given up.
 const PATIENT: ExponentialBuilder = ExponentialBuilder::new()
@@ -50,11 +50,8 @@ pub(crate) async fn evidence(
     run_id: &RunId,
     work: &WorkDir,
 ) -> Result<(), StoreError> {
-    let series = Series {
-        container: container.clone(),
-        pair: grant.pair.clone(),
-        package: request.package.clone(),
-    };
+    let series =
+        Series { container: container.clone(), pair: grant.pair.clone(), package: request.package.clone() };
     let object = |name| series.object(run_id, name);
     let mut uploads = vec![
         Upload::file(object(file::LOG), work.log(), file::LOG),
@@ -63,7 +60,7 @@ pub(crate) async fn evidence(
     if !request.readable_by.is_empty() {
         uploads.push(Upload {
             object: object(file::READABLE_BY),
-            body: Body::Bytes(request.readable_by.iter().map(|name| format!("{name}\n")).collect::<String>().into()),
+            body: Body::Bytes(files::lines(&request.readable_by).into()),
             headers: ContentHeaders::of(file::READABLE_BY),
         });
     }
@@ -76,10 +73,11 @@ pub(crate) async fn failed_log(store: &Arc<dyn Store>, grant: &Grant, work: &Wor
     let object = format!("{}/{}/{}", grant.uuid, grant.id.attempt, file::LOG);
     let uploads = [Upload::file(object, work.log(), file::LOG)];
     let container = Container::attempts();
-    match put(store, &container, &Access::Internal, &uploads, BEST_EFFORT).await {
-        Ok(()) => info!("the log of the failed attempt is kept"),
-        // Only our own container and the run's uuid could stand in the error, and a private run's uuid is not for logs.
-        Err(_) => warn!("the log of the failed attempt is not kept: it could not be stored"),
+    // Its error could name a private run's uuid, which is not for logs.
+    if put(store, &container, &Access::Internal, &uploads, BEST_EFFORT).await.is_ok() {
+        info!("the log of the failed attempt is kept");
+    } else {
+        warn!("the log of the failed attempt is not kept: it could not be stored");
     }
 }
 

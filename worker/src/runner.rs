@@ -21,8 +21,7 @@ use crate::{
 
 /// A program that runs under a guard. Dropping it closes the guard's pipe, which ends the program.
 pub(crate) struct Runner {
-    /// Reaped when it is dropped.
-    _guard: Child,
+    guard: Child,
     pipe: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     /// Its processes carry this mark.
@@ -32,7 +31,8 @@ pub(crate) struct Runner {
 impl Runner {
     /// Starts `order` under a guard; its processes are marked with the work folder `mark`.
     pub(crate) async fn start(guard: &[OsString], mut order: Order, mark: &Path) -> io::Result<Self> {
-        let (program, args) = guard.split_first().ok_or_else(|| io::Error::other("no guard is configured"))?;
+        let (program, args) =
+            guard.split_first().ok_or_else(|| io::Error::other("no guard is configured"))?;
         order.env.push((processes::MARK.to_owned(), mark.into()));
         let mut guard = Command::new(program)
             .args(args)
@@ -44,7 +44,7 @@ impl Runner {
         let mut pipe = guard.stdin.take().ok_or_else(missing)?;
         let lines = BufReader::new(guard.stdout.take().ok_or_else(missing)?).lines();
         pipe.write_all(&json_line(&order)?).await?;
-        Ok(Self { _guard: guard, pipe, lines, mark: mark.to_owned() })
+        Ok(Self { guard, pipe, lines, mark: mark.to_owned() })
     }
 
     /// Waits until the program and all its descendants are gone. It can be dropped half-way and called again.
@@ -55,6 +55,7 @@ impl Runner {
             }
         }
         // Somebody killed the guard: what it guarded must not live on.
+        let _ = self.guard.wait().await;
         processes::kill_marked(&self.mark);
         Report::Signalled(Signal::SIGKILL as i32)
     }
@@ -74,3 +75,7 @@ fn json_line<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
     line.push(b'\n');
     Ok(line)
 }
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

@@ -47,8 +47,7 @@ pub async fn run(
     let me = WorkerId { name: name.clone(), incarnation: Uuid::new_v4() };
     let connected = async {
         bus.declare(&declarations(&settings)).await?;
-        let mailbox =
-            Source::Mailbox { name: me.mailbox(), exchanges: vec![LEADER_EXCHANGE.to_owned()] };
+        let mailbox = Source::Mailbox { name: me.mailbox(), exchanges: vec![LEADER_EXCHANGE.to_owned()] };
         bus.consume(mailbox, 100).await
     };
     let mailbox = tokio::select! {
@@ -173,12 +172,8 @@ impl Worker {
 
     async fn take_offers(&self) -> Result<(), Error> {
         let shared = &self.shared;
-        let mut offers = Offers::new(
-            shared.bus.clone(),
-            &shared.settings,
-            self.able.subscribe(),
-            shared.stop.clone(),
-        );
+        let mut offers =
+            Offers::new(shared.bus.clone(), &shared.settings, self.able.subscribe(), shared.stop.clone());
         while let Some(Taken { offer, slot }) = offers.next().await? {
             let busy = Busy::new(self.state.clone());
             let shared = shared.clone();

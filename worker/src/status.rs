@@ -72,8 +72,7 @@ pub(crate) async fn send_until(
             () = over.cancelled() => false,
             _ = ticks.tick() => true,
         };
-        let status =
-            shown.at(running, began.elapsed(), &tail.lock().unwrap_or_else(PoisonError::into_inner));
+        let status = shown.at(running, began.elapsed(), &tail.lock().unwrap_or_else(PoisonError::into_inner));
         send(&*bus, &status).await;
         if !running {
             return;

@@ -29,7 +29,7 @@ use crate::{
 /// How long autopkgtest has to remove its testbed.
 const GRACE: Duration = Duration::from_secs(60);
 /// The same when this process is to end within seconds.
-const HARD_GRACE: Duration = Duration::from_secs(5);
+const HARD_GRACE: Duration = Duration::from_secs(4);
 /// How often disk and log are looked after.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -52,8 +52,8 @@ struct End {
 /// Runs the test. Status messages go on until the guard that is returned with the outcome is dropped.
 pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(Outcome, DropGuard), Over> {
     let work = &prepared.work;
-    let follower =
-        Follower::start(work.out().join("log"), &work.log(), prepared.redactor()).map_err(fault_of)?;
+    let follower = Follower::start(work.out().join("log"), &work.log(), prepared.redactor())
+        .map_err(|error| fault_of(&error))?;
     let tail = follower.tail();
     let mut runner = Runner::start(&attempt.shared.settings.guard, order(attempt, prepared), work.path())
         .await

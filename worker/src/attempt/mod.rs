@@ -136,7 +136,12 @@ impl Attempt {
     }
 
     /// Asks until it is answered; that the attempt was given up is an answer to everything.
-    async fn ask<T>(&self, inbox: &mut Inbox, ask: Ask, accept: impl Fn(Answer) -> Option<T>) -> Result<T, Over> {
+    async fn ask<T>(
+        &self,
+        inbox: &mut Inbox,
+        ask: Ask,
+        accept: impl Fn(Answer) -> Option<T>,
+    ) -> Result<T, Over> {
         let answer = inbox.ask(ask, |answer| match answer {
             Answer::GivenUp { .. } => Some(Err(Over::GivenUp)),
             other => accept(other).map(Ok),
@@ -198,8 +203,7 @@ impl Attempt {
             let detail = if request.is_private() { "the store failed".to_owned() } else { error.to_string() };
             return Err(Over::Fault(Fault::Store, detail));
         }
-        let complete =
-            Ask::Complete { id: grant.id, run_id, result_tar: BASE64_STANDARD.encode(result_tar) };
+        let complete = Ask::Complete { id: grant.id, run_id, result_tar: BASE64_STANDARD.encode(result_tar) };
         self.ask(inbox, complete, |answer| matches!(answer, Answer::Recorded { .. }).then_some(())).await
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn prepare(attempt: &Attempt) -> Result<Prepared, Over> {
     let request = Request::parse(attempt.grant.body.as_bytes())
         .map_err(|error| worker(format!("the request cannot be read ({})", error.kind())))?;
     let opened = open(&request, settings.seal_keys.as_ref()).map_err(worker)?;
-    let work = WorkDir::new(&settings.data, &shared.name, attempt.id()).map_err(fault_of)?;
+    let work = WorkDir::new(&settings.data, &shared.name, attempt.id()).map_err(|error| fault_of(&error))?;
     let tarball = match &settings.provider {
         Provider::Unshare(unshare) => {
             let tarball = testbed::tarball(settings, unshare, &attempt.grant.pair, &work);
@@ -85,8 +85,7 @@ fn open(request: &Request, keys: Option<&SealKeys>) -> Result<Request, String> {
         return Ok(request.clone());
     }
     let keys = keys.ok_or("the request has credentials, and this worker has no seal key (seal_key_file)")?;
-    let ppas: Vec<Ppa> =
-        request.ppas.iter().map(|ppa| open_one(ppa, keys)).collect::<Result<_, String>>()?;
+    let ppas: Vec<Ppa> = request.ppas.iter().map(|ppa| open_one(ppa, keys)).collect::<Result<_, String>>()?;
     Ok(Request { ppas, ..request.clone() })
 }
 
@@ -112,8 +111,9 @@ fn write_secret(line: &CommandLine, work: &WorkDir) -> Result<(), Over> {
     let Some(lines) = &line.secret else {
         return Ok(());
     };
-    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    files::write_new(&command::secret_file(work.path()), text.as_bytes(), 0o600).map_err(fault_of)
+    let text = files::lines(lines);
+    files::write_new(&command::secret_file(work.path()), text.as_bytes(), 0o600)
+        .map_err(|error| fault_of(&error))
 }
 
 /// A lightweight checkout of a bzr branch, for `test-bzr`.
@@ -121,17 +121,13 @@ async fn checkout(attempt: &Attempt, branch: &BzrSource, work: &WorkDir) -> Resu
     let path = work.path().join("checkout");
     let order = Order {
         program: "bzr".into(),
-        args: vec![
-            "checkout".into(),
-            "--lightweight".into(),
-            branch.as_str().into(),
-            path.clone().into(),
-        ],
+        args: vec!["checkout".into(), "--lightweight".into(), branch.as_str().into(), path.clone().into()],
         env: Vec::new(),
         folder: work.path().to_owned(),
         stderr: work.stderr(),
     };
-    let failed = |why: String| Over::Fault(Fault::Worker, format!("the bzr branch cannot be checked out: {why}"));
+    let failed =
+        |why: String| Over::Fault(Fault::Worker, format!("the bzr branch cannot be checked out: {why}"));
     let mut runner = Runner::start(&attempt.shared.settings.guard, order, work.path())
         .await
         .map_err(|error| failed(error.to_string()))?;
@@ -144,8 +140,8 @@ async fn checkout(attempt: &Attempt, branch: &BzrSource, work: &WorkDir) -> Resu
 }
 
 /// An error of our own files: a full disk is a fault of its own.
-pub(super) fn fault_of(error: io::Error) -> Over {
-    let fault = if disk::is_full(&error) { Fault::DiskFull } else { Fault::Worker };
+pub(super) fn fault_of(error: &io::Error) -> Over {
+    let fault = if disk::is_full(error) { Fault::DiskFull } else { Fault::Worker };
     Over::Fault(fault, format!("the work folder cannot be written: {error}"))
 }
 

@@ -117,7 +117,10 @@ mod tests {
             ]
         );
         assert_eq!((members["exitcode"].as_str(), members["duration"].as_str()), ("4\n", "12\n"));
-        assert_eq!((members["requester"].as_str(), members["testpkg-version"].as_str()), ("joe\n", "green 2\n"));
+        assert_eq!(
+            (members["requester"].as_str(), members["testpkg-version"].as_str()),
+            ("joe\n", "green 2\n")
+        );
         assert_eq!(artifacts::tests::names(&packed), ["t1-stdout"]);
     }
 
@@ -140,7 +143,9 @@ mod tests {
         fs::create_dir(&out).unwrap();
         let secret = dir.path().join("secret");
         fs::write(&secret, "root:x hash\n").unwrap();
-        for name in ["testpkg-version", "testinfo.json", "testbed-packages", "summary", "exitcode", "duration"] {
+        for name in
+            ["testpkg-version", "testinfo.json", "testbed-packages", "summary", "exitcode", "duration"]
+        {
             symlink(&secret, out.join(name)).unwrap();
         }
         let request = Request::parse(b"green").unwrap();

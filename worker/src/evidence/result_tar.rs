@@ -24,17 +24,9 @@ pub(crate) fn is_member(name: &Path) -> bool {
 
 /// Packs the members.
 pub(crate) fn pack(out: &Path) -> io::Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, limit) in MEMBERS {
-        let Some(bytes) = files::read_regular(&out.join(name), limit) else {
-            continue;
-        };
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, name, &bytes[..])?;
-    }
-    tar.into_inner()
+    let read = |(name, limit)| Some((name, files::read_regular(&out.join(name), limit)?));
+    let members: Vec<(&str, Vec<u8>)> = MEMBERS.into_iter().filter_map(read).collect();
+    proofhouse_core::evidence::result_tar(&members)
 }
 
 #[cfg(test)]

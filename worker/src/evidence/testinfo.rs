@@ -25,16 +25,11 @@ pub(crate) struct RunInfo {
 pub(crate) fn augment(path: &Path, request: &Request, run: &RunInfo) -> String {
     let mut info = read(path);
     let environment = environment(info.get(ENVIRONMENT), request);
+    info.shift_remove(ENVIRONMENT);
     if !environment.is_empty() {
         info.insert(ENVIRONMENT.to_owned(), environment.into());
     }
-    info.insert("uuid".to_owned(), run.uuid.to_string().into());
-    if request.all_proposed {
-        info.insert("all-proposed".to_owned(), "1".into());
-    }
-    if let Some(testname) = &request.testname {
-        info.insert("testname".to_owned(), testname.as_str().into());
-    }
+    let mut info = proofhouse_core::evidence::testinfo(Some(info), request, run.uuid);
     info.insert("worker".to_owned(), run.worker.as_str().into());
     info.insert("attempts".to_owned(), run.attempt.into());
     let mut text = format!("{:#}", json!(info));
@@ -52,7 +47,8 @@ fn read(path: &Path) -> Map<String, Value> {
 
 /// What autopkgtest noted of the environment, but the triggers are the request's, whatever the file says of them.
 fn environment(noted: Option<&Value>, request: &Request) -> Vec<String> {
-    let noted = noted.and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter().filter_map(Value::as_str);
+    let noted =
+        noted.and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter().filter_map(Value::as_str);
     noted
         .filter(|variable| !variable.starts_with("ADT_TEST_TRIGGERS="))
         .map(str::to_owned)
@@ -75,7 +71,8 @@ mod tests {
         serde_json::from_str(&augment(&path, &request, &run)).unwrap()
     }
 
-    const OURS: &str = "\"uuid\": \"00000000-0000-0000-0000-000000000000\", \"worker\": \"w\", \"attempts\": 3";
+    const OURS: &str =
+        "\"uuid\": \"00000000-0000-0000-0000-000000000000\", \"worker\": \"w\", \"attempts\": 3";
 
     fn expected(more: &str) -> Value {
         serde_json::from_str(&format!("{{{more}{OURS}}}")).unwrap()
@@ -85,7 +82,10 @@ mod tests {
     fn what_autopkgtest_wrote_is_kept() {
         let before = r#"{"nproc": "2", "custom_environment": ["AB=1", "ADT_TEST_TRIGGERS=a/1 b/2"]}"#;
         assert_eq!(
-            augmented(Some(before), r#"green {"triggers": ["a/1", "b/2"], "testname": "t", "all-proposed": 1}"#),
+            augmented(
+                Some(before),
+                r#"green {"triggers": ["a/1", "b/2"], "testname": "t", "all-proposed": 1}"#
+            ),
             expected(
                 r#""nproc": "2", "custom_environment": ["AB=1", "ADT_TEST_TRIGGERS=a/1 b/2"], "testname": "t", "all-proposed": "1", "#
             )

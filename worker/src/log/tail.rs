@@ -60,7 +60,9 @@ mod tests {
 
     fn tail(pieces: &[&[u8]]) -> String {
         let mut tail = Tail::default();
-        pieces.iter().for_each(|piece| tail.push(piece));
+        for piece in pieces {
+            tail.push(piece);
+        }
         tail.text()
     }
 
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn odd_bytes_and_endless_lines() {
         assert_eq!(tail(&[b"\xff\n"]), "\u{fffd}\n");
-        let endless = tail(&[&[b'x'; 100_000]]);
+        let endless = tail(&[&vec![b'x'; 100_000]]);
         assert!(endless.len() < 5000 && endless.contains(MARKER));
     }
 }

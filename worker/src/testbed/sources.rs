@@ -8,17 +8,25 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::files;
+
 const DEBIAN: &str = "http://archive.example.org/debian";
 
 /// The archives of this machine's apt: `uri suite component` a line; empty where there is no apt.
 pub(super) fn of_host() -> String {
-    output("apt-get", &["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"])
+    output(
+        "apt-get",
+        &["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"],
+    )
 }
 
 /// The proxies of this machine's apt, as apt's own configuration.
 pub(super) fn proxies() -> String {
     let format = "%F \"%v\";%n";
-    output("apt-config", &["dump", "--no-empty", "--format", format, "Acquire::http::Proxy", "Acquire::https::Proxy"])
+    output(
+        "apt-config",
+        &["dump", "--no-empty", "--format", format, "Acquire::http::Proxy", "Acquire::https::Proxy"],
+    )
 }
 
 fn output(program: &str, args: &[&str]) -> String {
@@ -32,13 +40,10 @@ pub(super) fn for_release(mirror: Option<&str>, release: &str, host: &str) -> St
         Some(mirror) => vec![(mirror.to_owned(), release.to_owned(), components(mirror).to_owned())],
         None => from_host(release, host),
     };
-    let mut text = String::new();
-    for (uri, suite, components) in archives {
-        for kind in ["deb", "deb-src"] {
-            text.push_str(&format!("{kind} {uri} {suite} {components}\n"));
-        }
-    }
-    text
+    let both = |(uri, suite, components): &(String, String, String)| {
+        ["deb", "deb-src"].map(|kind| format!("{kind} {uri} {suite} {components}"))
+    };
+    files::lines(&archives.iter().flat_map(both).collect::<Vec<_>>())
 }
 
 fn components(mirror: &str) -> &'static str {
@@ -97,7 +102,10 @@ mod tests {
             for_release(None, "trixie", HOST),
             "deb http://m/debian/ trixie main\ndeb-src http://m/debian/ trixie main\n"
         );
-        assert_eq!(for_release(None, "sid", ""), format!("deb {DEBIAN} sid main\ndeb-src {DEBIAN} sid main\n"));
+        assert_eq!(
+            for_release(None, "sid", ""),
+            format!("deb {DEBIAN} sid main\ndeb-src {DEBIAN} sid main\n")
+        );
         assert!(
             for_release(Some("http://u/ubuntu"), "noble", HOST)
                 .starts_with("deb http://u/ubuntu noble main restricted universe multiverse\n")
