@@ -5,4 +5,5 @@ mod ends;
 mod faults;
 mod harness;
 mod journey;
+mod real;
 mod rejected;
