@@ -162,7 +162,9 @@ impl std::str::FromStr for RunName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let uuid = || Uuid::try_parse(text).map(Self::Uuid);
         let run_id = |_| text.parse().map(Self::RunId);
-        uuid().or_else(run_id).map_err(|_| "a run is named by its uuid or its run id (YYYYMMDD_HHMMSS_xxxxx@)")
+        uuid()
+            .or_else(run_id)
+            .map_err(|_| "a run is named by its uuid or its run id (YYYYMMDD_HHMMSS_xxxxx@)")
     }
 }
 
@@ -230,7 +232,9 @@ pub(crate) struct RejectedShowArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatabaseCommand {
     /// Bring the schema to the version that this program needs
-    #[command(after_help = "Roles of the version before go on running on the new schema: migrate first, then restart them.")]
+    #[command(
+        after_help = "Roles of the version before go on running on the new schema: migrate first, then restart them."
+    )]
     Migrate(Servers),
 }
 

@@ -18,7 +18,9 @@ pub(crate) async fn migrate(servers: &Servers) -> Result<Status> {
     let (address, now) = (database.address(), database.needed_version());
     let said = match before {
         SchemaState::Empty => format!("{address} is set up with schema version {now}\n"),
-        SchemaState::Version(old) if old >= now => format!("{address} has schema version {old}: nothing to do\n"),
+        SchemaState::Version(old) if old >= now => {
+            format!("{address} has schema version {old}: nothing to do\n")
+        }
         SchemaState::Version(old) => format!("{address} went from schema version {old} to {now}\n"),
     };
     print::text(&said)?;

@@ -103,7 +103,11 @@ impl Follower<'_> {
             let page = self.database.rejected(self.rejected, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             if let Some(row) = page.iter().find(|row| names_it(row)) {
-                bail!("the request was rejected: {} (proofhouse rejected show {})", print::one_line(&row.reason, 300), row.id);
+                bail!(
+                    "the request was rejected: {} (proofhouse rejected show {})",
+                    print::one_line(&row.reason, 300),
+                    row.id
+                );
             }
             self.rejected = last.id;
         }

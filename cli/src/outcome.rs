@@ -83,7 +83,9 @@ impl Outcome {
         match self.result.as_ref().map(|result| result.class) {
             Some(Class::Pass | Class::Neutral) => Status::Done,
             Some(Class::Fail) => Status::Failed,
-            Some(Class::Tmpfail | Class::Error | Class::Denylisted | Class::Otherfail) | None => Status::NotRun,
+            Some(Class::Tmpfail | Class::Error | Class::Denylisted | Class::Otherfail) | None => {
+                Status::NotRun
+            }
         }
     }
 
@@ -100,12 +102,16 @@ impl Outcome {
                     _ => paint.yellow(&verdict),
                 };
                 let Evidence { version, exit_code, duration_seconds, container, folder, .. } = result;
-                let _ = writeln!(text, "{verdict}: {what}, version {version}, exit code {exit_code}, {duration_seconds} s");
+                let _ = writeln!(
+                    text,
+                    "{verdict}: {what}, version {version}, exit code {exit_code}, {duration_seconds} s"
+                );
                 let _ = writeln!(text, "  result: {container}/{folder}/{}", file::RESULT);
             }
             None => {
                 let verdict = paint.yellow(&format!("⚠ {}", self.state));
-                let _ = writeln!(text, "{verdict}: {what}: {}", self.reason.as_deref().unwrap_or("no result"));
+                let _ =
+                    writeln!(text, "{verdict}: {what}: {}", self.reason.as_deref().unwrap_or("no result"));
             }
         }
         if let Some(page) = &self.page {

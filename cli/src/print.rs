@@ -83,9 +83,8 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
 
 /// Rows under a heading, in columns as wide as they must be; the last one runs free.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
-    let width = |n: usize| {
-        rows.iter().map(|row| row[n].chars().count()).chain([heading[n].len()]).max().unwrap_or(0)
-    };
+    let width =
+        |n: usize| rows.iter().map(|row| row[n].chars().count()).chain([heading[n].len()]).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: [&str; N]| {
         let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));

@@ -87,7 +87,8 @@ async fn add(args: AddArgs) -> Result<Status> {
     scopes.dedup();
     let scopes = scopes.into_iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
     let lasts = i64::from(args.days) * 86_400;
-    let id = database.add_token(&args.name, args.person.as_str(), &token_hash(&secret), &scopes, lasts).await?;
+    let id =
+        database.add_token(&args.name, args.person.as_str(), &token_hash(&secret), &scopes, lasts).await?;
     database.close().await;
     if args.json {
         print::json(&serde_json::json!({ "id": id, "name": args.name, "secret": secret }))?;
@@ -151,7 +152,10 @@ fn text(tokens: &[TokenRow], now_us: i64) -> String {
             print::one_line(&token.name, 60),
         ]
     };
-    print::table(["ID", "STATE", "ENDS", "MAY", "PERSON", "NAME"], &tokens.iter().map(row).collect::<Vec<_>>())
+    print::table(
+        ["ID", "STATE", "ENDS", "MAY", "PERSON", "NAME"],
+        &tokens.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 async fn revoke(args: RevokeArgs) -> Result<Status> {

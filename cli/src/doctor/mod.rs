@@ -65,7 +65,10 @@ impl Report {
         let works = |name: &str| providers.iter().any(|p| p.name == name && p.ok);
         let provider = match configured {
             Some(name) => Some(name.as_str()),
-            None => [ProviderName::Lxd, ProviderName::Unshare].map(ProviderName::as_str).into_iter().find(|n| works(n)),
+            None => [ProviderName::Lxd, ProviderName::Unshare]
+                .map(ProviderName::as_str)
+                .into_iter()
+                .find(|n| works(n)),
         };
         let ok = provider.is_some_and(works) && machine.iter().all(Check::is_good);
         Self { ok, provider, providers, machine }
@@ -76,7 +79,8 @@ fn text(report: &Report, paint: Paint) -> String {
     let mut text = String::new();
     for provider in &report.providers {
         let used = if report.provider == Some(provider.name) { ", used here" } else { "" };
-        let null = if provider.name == "null" { ", without any isolation: only where it is asked for" } else { "" };
+        let null =
+            if provider.name == "null" { ", without any isolation: only where it is asked for" } else { "" };
         let _ = writeln!(text, "{}{used}{null}", paint.bold(&format!("provider {}", provider.name)));
         lines(&mut text, &provider.checks, paint);
     }
@@ -84,7 +88,9 @@ fn text(report: &Report, paint: Paint) -> String {
     lines(&mut text, &report.machine, paint);
     let verdict = match (report.ok, report.provider) {
         (true, Some(name)) => paint.green(&format!("✔ ready: tests run on {name}")),
-        (false, Some(name)) => paint.red(&format!("✘ not ready: see what is missing above (provider {name})")),
+        (false, Some(name)) => {
+            paint.red(&format!("✘ not ready: see what is missing above (provider {name})"))
+        }
         (_, None) => paint.red("✘ not ready: no provider of testbeds works here"),
     };
     let _ = writeln!(text, "{verdict}");
@@ -106,7 +112,9 @@ mod tests {
     use super::*;
 
     fn report(configured: Option<ProviderName>, lxd: bool, unshare: bool) -> Report {
-        let check = |ok| if ok { Check::good("x", "there") } else { Check::bad("x", "not in PATH", "apt-get install x") };
+        let check = |ok| {
+            if ok { Check::good("x", "there") } else { Check::bad("x", "not in PATH", "apt-get install x") }
+        };
         let of = |name, ok| ProviderReport { name, ok, checks: vec![check(ok)] };
         let providers = vec![of("lxd", lxd), of("unshare", unshare), of("null", true)];
         Report::of(configured, providers, vec![Check::good("disk", "9 MiB free")])

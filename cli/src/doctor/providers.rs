@@ -39,27 +39,36 @@ async fn unshare(config: &Config) -> Vec<Check> {
     checks.extend(["/etc/subuid", "/etc/subgid"].map(ids));
     checks.push(match output("unshare", &["--user", "true"]).await {
         Ok(_) => Check::good("user namespaces", "allowed"),
-        Err(reason) => {
-            Check::bad("user namespaces", reason, "sysctl kernel.unprivileged_userns_clone=1, or another host")
-        }
+        Err(reason) => Check::bad(
+            "user namespaces",
+            reason,
+            "sysctl kernel.unprivileged_userns_clone=1, or another host",
+        ),
     });
     match &config.worker.unshare.tarball {
         None => checks.push(program("mmdebstrap", "mmdebstrap")),
-        Some(tarball) => checks.extend(config.served.pairs().filter(|p| config.served.is_on(p)).map(|pair| {
-            let (name, path) = (format!("tarball of {pair}"), tarball.fill_path(pair));
-            if path.is_file() {
-                Check::good(name, path.display().to_string())
-            } else {
-                Check::bad(name, format!("{} is missing", path.display()), "make it, or leave unshare_tarball out")
-            }
-        })),
+        Some(tarball) => {
+            checks.extend(config.served.pairs().filter(|p| config.served.is_on(p)).map(|pair| {
+                let (name, path) = (format!("tarball of {pair}"), tarball.fill_path(pair));
+                if path.is_file() {
+                    Check::good(name, path.display().to_string())
+                } else {
+                    Check::bad(
+                        name,
+                        format!("{} is missing", path.display()),
+                        "make it, or leave unshare_tarball out",
+                    )
+                }
+            }))
+        }
     }
     checks
 }
 
 fn ids(file: &str) -> Check {
     let id = nix::unistd::geteuid();
-    let user = nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);
+    let user =
+        nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);
     let text = std::fs::read_to_string(file).unwrap_or_default();
     match subordinate_ids(&text, &user, id.as_raw()) {
         Some(line) => Check::good(file, line),

@@ -56,7 +56,11 @@ async fn bus(url: &BusUrl) -> Check {
         bus.close().await;
         anyhow::Ok(address)
     };
-    said("broker", tokio::time::timeout(LIMIT, asked).await, "start it, or check --bus with its user and vhost")
+    said(
+        "broker",
+        tokio::time::timeout(LIMIT, asked).await,
+        "start it, or check --bus with its user and vhost",
+    )
 }
 
 async fn store(config: &Config) -> Check {

@@ -46,7 +46,9 @@ pub(crate) enum BadLine {
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoPair => f.write_str("it names no release and arch: give them as arguments or in the line"),
+            Self::NoPair => {
+                f.write_str("it names no release and arch: give them as arguments or in the line")
+            }
             Self::NoPackage => f.write_str("the object names no \"package\""),
             Self::NoText(key) => write!(f, "{key:?} must be a string"),
             Self::Json(column) => write!(f, "it is not JSON (column {column})"),
@@ -184,7 +186,9 @@ mod tests {
 
     fn one(line: &str, defaults: &Defaults) -> Result<String, String> {
         let parsed = parse(line.as_bytes(), defaults).remove(0).1;
-        parsed.map(|w| format!("{} {}", w.queue, w.request.to_body().replace('\n', " "))).map_err(|e| e.to_string())
+        parsed
+            .map(|w| format!("{} {}", w.queue, w.request.to_body().replace('\n', " ")))
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -193,13 +197,22 @@ mod tests {
             ("hello", "debci-noble-amd64 hello"),
             ("hello {\"triggers\": [\"a/1\"]}", "debci-noble-amd64 hello {\"triggers\":[\"a/1\"]}"),
             ("hello\t{\"arch\": \"armhf\"}", "debci-noble-armhf hello"),
-            ("{\"package\": \"hello\", \"release\": \"jammy\", \"context\": \"huge\"}", "debci-huge-jammy-amd64 hello"),
-            ("{\"package\": \"hello\", \"ppas\": [\"a/b\"]}", "debci-ppa-noble-amd64 hello {\"ppas\":[\"a/b\"]}"),
+            (
+                "{\"package\": \"hello\", \"release\": \"jammy\", \"context\": \"huge\"}",
+                "debci-huge-jammy-amd64 hello",
+            ),
+            (
+                "{\"package\": \"hello\", \"ppas\": [\"a/b\"]}",
+                "debci-ppa-noble-amd64 hello {\"ppas\":[\"a/b\"]}",
+            ),
             (
                 "debci-ppa-jammy-i386:green {\"triggers\": \"green/2 blue/1\"}",
                 "debci-ppa-jammy-i386 green {\"triggers\":[\"green/2\",\"blue/1\"]}",
             ),
-            ("debci-jammy-i386:green {\"triggers\": [\"green/2\"]}", "debci-jammy-i386 green {\"triggers\":[\"green/2\"]}"),
+            (
+                "debci-jammy-i386:green {\"triggers\": [\"green/2\"]}",
+                "debci-jammy-i386 green {\"triggers\":[\"green/2\"]}",
+            ),
         ] {
             assert_eq!(one(line, &defaults()), Ok(read.to_owned()), "{line}");
         }

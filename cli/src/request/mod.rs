@@ -13,11 +13,11 @@ use proofhouse_core::{config::Config, db::Database};
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(crate) use self::options::{EXAMPLES, RequestArgs};
 use self::{
     lines::{Defaults, Wanted},
     send::Way,
 };
-pub(crate) use self::options::{EXAMPLES, RequestArgs};
 use crate::{
     connect, follow,
     outcome::Outcome,
@@ -163,7 +163,8 @@ async fn send_list(config: &Config, text: &[u8], defaults: &Defaults) -> Result<
 /// Seen on a terminal alone.
 fn bar(length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {eta} left");
-    let bar = ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar =
+        ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -86,15 +86,13 @@ async fn publish(bus: &Arc<dyn Bus>, wanted: &Wanted) -> Result<Result<Sent, Str
             Ok(Err(format!("the broker refuses: {reason}; is {} served?", wanted.queue.pair)))
         }
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Away(format!("the broker at {} did not confirm; perhaps it was sent", bus.address())).into()),
+        Err(_) => {
+            Err(Away(format!("the broker at {} did not confirm; perhaps it was sent", bus.address())).into())
+        }
     }
 }
 
-async fn take(
-    database: &Database,
-    intake: &Intake,
-    wanted: &[Wanted],
-) -> Result<Vec<Result<Sent, String>>> {
+async fn take(database: &Database, intake: &Intake, wanted: &[Wanted]) -> Result<Vec<Result<Sent, String>>> {
     let mut outcomes: Vec<Result<Sent, String>> = Vec::with_capacity(wanted.len());
     let mut batch = Vec::new();
     for wanted in wanted {

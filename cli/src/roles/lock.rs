@@ -54,7 +54,10 @@ impl DataLock {
             Err((_, Errno::EWOULDBLOCK)) => {
                 let other = serde_json::from_str::<UpFile>(&said).ok();
                 let who = other.map(|o| format!(" (process {}, {})", o.pid, o.site)).unwrap_or_default();
-                bail!("another `proofhouse up` works in {}{who}: stop it, or give this one another --data", data.display())
+                bail!(
+                    "another `proofhouse up` works in {}{who}: stop it, or give this one another --data",
+                    data.display()
+                )
             }
             Err((_, errno)) => Err(errno).with_context(|| format!("{} cannot be locked", path.display())),
         }
@@ -76,7 +79,8 @@ mod tests {
     #[test]
     fn a_second_one_says_who_is_there_and_a_later_one_takes_over() {
         let data = tempfile::tempdir().unwrap();
-        let said = UpFile { pid: 7, site: "http://127.0.0.1:8080/".to_owned(), pairs: vec!["a/b".parse().unwrap()] };
+        let said =
+            UpFile { pid: 7, site: "http://127.0.0.1:8080/".to_owned(), pairs: vec!["a/b".parse().unwrap()] };
         let mut lock = DataLock::take(data.path()).unwrap();
         lock.say(&said).unwrap();
         let Err(error) = DataLock::take(data.path()) else { panic!("two at once") };

@@ -9,8 +9,8 @@ mod watch;
 pub(crate) mod web;
 pub(crate) mod worker;
 
-pub(crate) use self::{lock::UpFile, process::make_folder};
 use self::process::chain;
+pub(crate) use self::{lock::UpFile, process::make_folder};
 
 /// The hidden subcommand that a worker starts for each of its runners.
 pub(crate) const GUARD: &str = "guard";

@@ -63,9 +63,7 @@ impl Process {
         let database = connect::database(&self.config)?;
         let condition = self.health.condition("database");
         let migrates = self.config.role == Role::Up && database.is_sqlite();
-        let prepare = || async {
-            if migrates { database.migrate().await } else { database.prepare().await }
-        };
+        let prepare = || async { if migrates { database.migrate().await } else { database.prepare().await } };
         let prepared = prepare
             .retry(backoff::growing())
             .when(DbError::may_retry)

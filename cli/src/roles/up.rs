@@ -7,7 +7,6 @@ use proofhouse_core::{
     bus::{Bus, local::Local},
     config::{BusUrl, Config, DatabaseUrl, Options, Role, make_seal_keys},
     db::Database,
-    store::Store,
     telemetry,
 };
 use tokio_util::sync::CancellationToken;
@@ -36,10 +35,9 @@ pub(crate) struct Up {
     pub(crate) process: Process,
     pub(crate) database: Database,
     pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) store: Arc<dyn Store>,
     /// Where the site is.
     pub(crate) site: Url,
-    data: String,
+    pub(crate) data: String,
     _lock: DataLock,
 }
 
@@ -86,7 +84,7 @@ pub(crate) async fn start(mut config: Config) -> Result<Option<Up>> {
         open,
     };
     web::spawn(&process, served, ready, worker_ended);
-    Ok(Some(Up { process, database, bus, store, site, data, _lock: lock }))
+    Ok(Some(Up { process, database, bus, site, data, _lock: lock }))
 }
 
 /// One bus for all three, in process or at a broker.

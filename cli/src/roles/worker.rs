@@ -100,5 +100,6 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
 }
 
 fn name_of_host(host: &str) -> Result<WorkerName> {
-    host.parse().with_context(|| format!("this host's name {host:?} is no worker's name: give one with --name"))
+    host.parse()
+        .with_context(|| format!("this host's name {host:?} is no worker's name: give one with --name"))
 }

@@ -40,12 +40,16 @@ fn place(found: &Found, attempt: Option<i32>) -> Result<(Container, String)> {
         }
         (Some(_), None, _) => bail!("this result came from another system: nothing is known of its attempts"),
         (None, _, Some(result)) => {
-            let container = result.container.parse().context("the job table holds a container that is none")?;
+            let container =
+                result.container.parse().context("the job table holds a container that is none")?;
             Ok((container, format!("{}/{}", outcome::folder(result), file::LOG)))
         }
         (None, Some(job), None) => match job.state() {
             JobState::Running | JobState::Publishing | JobState::Storing => {
-                bail!("it is {}: its log is stored at the end; its page shows what is there so far", job.state)
+                bail!(
+                    "it is {}: its log is stored at the end; its page shows what is there so far",
+                    job.state
+                )
             }
             state if job.attempts > 0 => bail!(
                 "it is {state} and has no result; --attempt N prints the log of one of its {} attempts",

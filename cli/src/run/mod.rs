@@ -42,7 +42,14 @@ async fn find(database: &Database, name: &RunName) -> Result<Found> {
 
 fn choices(results: &[ResultRow]) -> String {
     let line = |r: &ResultRow| {
-        format!("  {}  {} {}/{} ({})", r.uuid.as_deref().unwrap_or("-"), r.package, r.release, r.arch, r.container)
+        format!(
+            "  {}  {} {}/{} ({})",
+            r.uuid.as_deref().unwrap_or("-"),
+            r.package,
+            r.release,
+            r.arch,
+            r.container
+        )
     };
     results.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -116,7 +116,10 @@ fn text(run: &Run, paint: Paint) -> String {
     }
     if let Some(r) = &run.result {
         let Evidence { class, version, exit_code, duration_seconds, container, folder, .. } = r;
-        let verdict = format!("{} {class}: version {version}, exit code {exit_code}, {duration_seconds} s", class.symbol());
+        let verdict = format!(
+            "{} {class}: version {version}, exit code {exit_code}, {duration_seconds} s",
+            class.symbol()
+        );
         line("result", &verdict);
         line("stored", &format!("{container}/{folder}"));
     }
