@@ -1,8 +1,8 @@
 //! Parts die at the worst moments; afterwards each request has exactly one result.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use proofhouse_tests::{
     cluster::{Cluster, PATIENCE, Results, body, params},
     proxy::TcpProxy,
@@ -42,49 +42,51 @@ async fn kill_9_of_the_worker_in_mid_test() -> Result<()> {
     Ok(())
 }
 
+/// How many objects of green's runs in Swift end so.
+async fn objects(cluster: &Cluster, file: &str) -> Option<usize> {
+    let Results::Swift(account) = &cluster.results else { return None };
+    let url = format!("{}/autopkgtest-noble/?prefix=noble/amd64/g/green/", account.public_url());
+    let listed = reqwest::get(url).await.ok()?.text().await.ok()?;
+    Some(listed.lines().filter(|name| name.ends_with(file)).count())
+}
+
 #[tokio::test]
 async fn kill_9_of_the_worker_between_upload_and_completion() -> Result<()> {
-    let cluster = Cluster::on_folder().await?;
+    let cluster = Cluster::on_swift().await?;
+    let Results::Swift(account) = &cluster.results else { anyhow::bail!("a Swift") };
     let _dispatcher = cluster.dispatcher().start().await?;
-    let proxy = TcpProxy::start(shared::rabbit().await?.address()).await?;
-    let mut through = Cluster::on_folder().await?;
-    through.bus = proxy.before(&cluster.bus)?;
+    let broker = TcpProxy::start(shared::rabbit().await?.address()).await?;
+    let swift = TcpProxy::start(SocketAddr::from(([127, 0, 0, 1], shared::swift().await?.port()))).await?;
     let release = cluster.folder().join("go");
     let hold = format!("HOLD={}", release.display());
-    let Results::Folder(store) = &cluster.results else { anyhow::bail!("a folder") };
-    let worker = through
+    let worker = cluster
         .worker("one")
-        .arg("--store", format!("file://{}", store.display()))
-        .env("STAND_IN_STARTS", cluster.folder().join("starts").display().to_string())
+        .arg("--bus", broker.before(&cluster.bus)?)
+        .arg("--store", swift.before(&account.store_url())?)
         .start()
         .await?;
-    cluster
-        .client()
-        .await?
-        .publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold])))
-        .await?;
+    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
     cluster.started("green", 1).await?;
-    // The store takes the uploads only when we let it: a file stands where the run's folder must go.
-    let blocker = store.join("autopkgtest-noble/noble");
-    std::fs::create_dir_all(blocker.parent().context("a parent")?)?;
-    std::fs::write(&blocker, "")?;
+    // The uploads wait until we let them through.
+    swift.refuse().await?;
+    swift.cut();
     std::fs::write(&release, "")?;
     wait_for("the publication", PATIENCE, async || worker.log().contains("the store failed").then_some(()))
         .await?;
-    // From here on nothing it says arrives: not its completion, nor its renewals.
-    proxy.hold_client_to_server();
-    std::fs::remove_file(&blocker)?;
+    // From here on nothing the worker says arrives: not its completion, nor its renewals.
+    broker.hold_client_to_server();
+    swift.restore().await?;
     wait_for("the uploads", PATIENCE, async || {
-        (folders_with(&cluster, "artifacts.tar.gz") == 1).then_some(())
+        (objects(&cluster, "/artifacts.tar.gz").await? == 1).then_some(())
     })
     .await?;
     worker.kill9().await?;
     let _second = cluster.worker("two").start().await?;
     cluster.done("green", 1).await?;
     assert_eq!(cluster.starts().len(), 2);
-    assert_eq!(folders_with(&cluster, "result.tar"), 1);
+    assert_eq!(objects(&cluster, "/result.tar").await, Some(1));
     wait_for("what the first attempt uploaded to be swept", PATIENCE, async || {
-        (folders_with(&cluster, "log.gz") == 1).then_some(())
+        (objects(&cluster, "/log.gz").await? == 1).then_some(())
     })
     .await
 }
@@ -98,8 +100,12 @@ async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result
     through.database.clone_from(&cluster.database);
     let Results::Folder(store) = &cluster.results else { anyhow::bail!("a folder") };
     let first = through.dispatcher().arg("--store", format!("file://{}", store.display())).start().await?;
-    proxy.hold_client_to_server();
     let client = cluster.client().await?;
+    // Once one came through, it is known to consume.
+    client.publish("debci-noble-amd64", &body("first", &params("first/1", &[]))).await?;
+    wait_for("the first request", PATIENCE, async || (cluster.jobs("first").await.ok()? == (0, 1)).then_some(()))
+        .await?;
+    proxy.hold_client_to_server();
     // One that would be merged if it came twice, and one that would become a follower once the first runs.
     client.publish("debci-noble-amd64", &body("green", &params("green/2", &[]))).await?;
     let ppa = serde_json::json!({"triggers": ["blue/2"], "ppas": ["joe/foo"]});
@@ -117,7 +123,8 @@ async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result
             client.depth("debci-noble-amd64").await.ok()?,
             client.depth("debci-ppa-noble-amd64").await.ok()?,
         );
-        (depths == (Some(1), Some(1))).then_some(())
+        // The first one's acknowledgement may be among those that were lost.
+        (depths.0 >= Some(1) && depths.1 == Some(1)).then_some(())
     })
     .await?;
     let second = cluster.dispatcher().start().await?;
@@ -125,10 +132,11 @@ async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result
     cluster.done("green", 1).await?;
     cluster.done("blue", 1).await?;
     wait_for("the acknowledgements", PATIENCE, async || {
-        second.log().matches("request was taken before").count().eq(&2).then_some(())
+        (second.log().matches("request was taken before").count() >= 2).then_some(())
     })
     .await?;
-    assert_eq!(cluster.starts().len(), 2);
+    cluster.done("first", 1).await?;
+    assert_eq!(cluster.starts().len(), 3);
     Ok(())
 }
 
@@ -204,6 +212,8 @@ async fn a_second_sigterm_stops_hard_and_the_job_runs_elsewhere() -> Result<()> 
         .await?;
     cluster.started("green", 1).await?;
     worker.sigterm()?;
+    wait_for("the first stage", PATIENCE, async || worker.log().contains("takes nothing new").then_some(()))
+        .await?;
     worker.sigterm()?;
     worker.wait(PATIENCE).await?;
     wait_for("the runner's end", PATIENCE, async || worker.processes().is_empty().then_some(())).await?;

@@ -52,9 +52,12 @@ pub struct Proofhouse {
 }
 
 impl Role {
-    /// An option and its value.
+    /// An option and its value; it replaces an earlier one.
     #[must_use]
     pub fn arg(mut self, option: &str, value: impl Into<String>) -> Self {
+        if let Some(at) = self.args.iter().position(|arg| arg == option) {
+            self.args.drain(at..at + 2);
+        }
         self.args.extend([option.to_owned(), value.into()]);
         self
     }

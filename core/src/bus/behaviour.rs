@@ -165,7 +165,10 @@ async fn a_source_that_does_not_exist_is_refused(bus: &dyn Bus, name: &str) {
     assert!(matches!(mailbox, Err(BusError::Refused { reason, .. }) if reason.contains(name)));
     for target in [Target::Fanout(name.into()), Target::ExistingQueue(name.into())] {
         let refused = bus.publish(&target, Message::persistent("x")).await;
-        assert!(matches!(refused, Err(BusError::Refused { reason, .. }) if reason.contains(name)), "{target:?}");
+        assert!(
+            matches!(refused, Err(BusError::Refused { reason, .. }) if reason.contains(name)),
+            "{target:?}"
+        );
     }
 }
 

@@ -16,7 +16,9 @@ use tokio::{
 };
 
 use self::broker::{Broker, ConsumerId, Outgoing, Tag};
-use super::{Barrier, Bus, BusError, Consumer, Declaration, Delivery, Link, Message, Settle, Source, Target, no_queue};
+use super::{
+    Barrier, Bus, BusError, Consumer, Declaration, Delivery, Link, Message, Settle, Source, Target, no_queue,
+};
 
 /// How this end is called where an address is shown.
 const ADDRESS: &str = "local:";
