@@ -25,13 +25,11 @@ pub(crate) async fn provider_checks(config: &Config, provider: ProviderName) -> 
 }
 
 fn autopkgtest(path: &Path) -> Check {
-    match find(path) {
-        Some(found) => Check::good("autopkgtest", found.display().to_string()),
-        None => {
-            let detail = format!("{} cannot be run", path.display());
-            Check::bad("autopkgtest", detail, "apt-get install autopkgtest, or name it with --autopkgtest")
-        }
+    if let Some(found) = find(path) {
+        return Check::good("autopkgtest", found.display().to_string());
     }
+    let detail = format!("{} cannot be run", path.display());
+    Check::bad("autopkgtest", detail, "apt-get install autopkgtest, or name it with --autopkgtest")
 }
 
 async fn unshare(config: &Config) -> Vec<Check> {
