@@ -308,7 +308,7 @@ mod tests {
             "proofhouse worker --provider null --slots 3 --autopkgtest ./a --lease-seconds 2",
             "proofhouse dispatcher --retry-attempts 1 --retry-pause-seconds 0",
             "proofhouse web --database postgres://h/d --bus amqp://h --store file:///d",
-            "proofhouse request noble amd64 hello --trigger a/1 --trigger b/2 --ppa x/y --env A=1 --wait --data d",
+            "proofhouse request noble amd64 hello --trigger a/1 --trigger b/2 --ppa x/y --env AB=1 --wait --data d",
             "proofhouse request --file list --json",
             "proofhouse request noble amd64 --file - --bus amqp://h",
             "proofhouse request noble amd64 x --swiftuser s --readable-by a --readable-by b --all-proposed --force",

@@ -89,30 +89,30 @@ impl Outcome {
         }
     }
 
+    fn paint(&self, paint: Paint, text: &str) -> String {
+        match self.status() {
+            Status::Done => paint.green(text),
+            Status::Failed => paint.red(text),
+            Status::NotRun | Status::Usage | Status::Away => paint.yellow(text),
+        }
+    }
+
     /// Some lines for people.
     pub(crate) fn text(&self, paint: Paint) -> String {
         let what = format!("{} on {}/{}", self.package, self.release, self.arch);
         let mut text = String::new();
-        match &self.result {
-            Some(result) => {
-                let verdict = format!("{} {}", result.class.symbol(), result.class);
-                let verdict = match self.status() {
-                    Status::Done => paint.green(&verdict),
-                    Status::Failed => paint.red(&verdict),
-                    _ => paint.yellow(&verdict),
-                };
-                let Evidence { version, exit_code, duration_seconds, container, folder, .. } = result;
-                let _ = writeln!(
-                    text,
-                    "{verdict}: {what}, version {version}, exit code {exit_code}, {duration_seconds} s"
-                );
-                let _ = writeln!(text, "  result: {container}/{folder}/{}", file::RESULT);
-            }
-            None => {
-                let verdict = paint.yellow(&format!("⚠ {}", self.state));
-                let _ =
-                    writeln!(text, "{verdict}: {what}: {}", self.reason.as_deref().unwrap_or("no result"));
-            }
+        if let Some(Evidence { class, version, exit_code, duration_seconds, container, folder, .. }) =
+            &self.result
+        {
+            let verdict = self.paint(paint, &format!("{} {class}", class.symbol()));
+            let _ = writeln!(
+                text,
+                "{verdict}: {what}, version {version}, exit code {exit_code}, {duration_seconds} s"
+            );
+            let _ = writeln!(text, "  result: {container}/{folder}/{}", file::RESULT);
+        } else {
+            let verdict = self.paint(paint, &format!("⚠ {}", self.state));
+            let _ = writeln!(text, "{verdict}: {what}: {}", self.reason.as_deref().unwrap_or("no result"));
         }
         if let Some(page) = &self.page {
             let _ = writeln!(text, "  page:   {page}");

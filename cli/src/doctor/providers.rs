@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use proofhouse_core::config::{Config, ProviderName};
+use proofhouse_core::{
+    config::{Config, ProviderName},
+    names::Pair,
+};
 
 use super::{
     check::Check,
@@ -25,13 +28,11 @@ pub(crate) async fn provider_checks(config: &Config, provider: ProviderName) -> 
 }
 
 fn autopkgtest(path: &Path) -> Check {
-    match find(path) {
-        Some(found) => Check::good("autopkgtest", found.display().to_string()),
-        None => {
-            let detail = format!("{} cannot be run", path.display());
-            Check::bad("autopkgtest", detail, "apt-get install autopkgtest, or name it with --autopkgtest")
-        }
+    if let Some(found) = find(path) {
+        return Check::good("autopkgtest", found.display().to_string());
     }
+    let detail = format!("{} cannot be run", path.display());
+    Check::bad("autopkgtest", detail, "apt-get install autopkgtest, or name it with --autopkgtest")
 }
 
 async fn unshare(config: &Config) -> Vec<Check> {
@@ -48,21 +49,19 @@ async fn unshare(config: &Config) -> Vec<Check> {
     match &config.worker.unshare.tarball {
         None => checks.push(program("mmdebstrap", "mmdebstrap")),
         Some(tarball) => {
-            checks.extend(config.served.pairs().filter(|p| config.served.is_on(p)).map(|pair| {
-                let (name, path) = (format!("tarball of {pair}"), tarball.fill_path(pair));
-                if path.is_file() {
-                    Check::good(name, path.display().to_string())
-                } else {
-                    Check::bad(
-                        name,
-                        format!("{} is missing", path.display()),
-                        "make it, or leave unshare_tarball out",
-                    )
-                }
-            }))
+            let pairs = config.served.pairs().filter(|pair| config.served.is_on(pair));
+            checks.extend(pairs.map(|pair| file_check(pair, &tarball.fill_path(pair))));
         }
     }
     checks
+}
+
+fn file_check(pair: &Pair, path: &Path) -> Check {
+    let name = format!("tarball of {pair}");
+    if path.is_file() {
+        return Check::good(name, path.display().to_string());
+    }
+    Check::bad(name, format!("{} is missing", path.display()), "make it, or leave unshare_tarball out")
 }
 
 fn ids(file: &str) -> Check {
@@ -70,13 +69,11 @@ fn ids(file: &str) -> Check {
     let user =
         nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    match subordinate_ids(&text, &user, id.as_raw()) {
-        Some(line) => Check::good(file, line),
-        None => {
-            let fix = format!("echo {user}:100000:65536 >>{file} (as root; a range that nobody has yet)");
-            Check::bad(file, format!("{user} has no range of 65536 ids"), fix)
-        }
+    if let Some(line) = subordinate_ids(&text, &user, id.as_raw()) {
+        return Check::good(file, line);
     }
+    let fix = format!("echo {user}:100000:65536 >>{file} (as root; a range that nobody has yet)");
+    Check::bad(file, format!("{user} has no range of 65536 ids"), fix)
 }
 
 async fn lxd(config: &Config) -> Vec<Check> {
