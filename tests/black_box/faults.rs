@@ -65,7 +65,11 @@ async fn kill_9_of_the_worker_between_upload_and_completion() -> Result<()> {
         .arg("--store", swift.before(&account.store_url())?)
         .start()
         .await?;
-    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster
+        .client()
+        .await?
+        .publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold])))
+        .await?;
     cluster.started("green", 1).await?;
     // The uploads wait until we let them through.
     swift.refuse().await?;
@@ -103,8 +107,10 @@ async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result
     let client = cluster.client().await?;
     // Once one came through, it is known to consume.
     client.publish("debci-noble-amd64", &body("first", &params("first/1", &[]))).await?;
-    wait_for("the first request", PATIENCE, async || (cluster.jobs("first").await.ok()? == (0, 1)).then_some(()))
-        .await?;
+    wait_for("the first request", PATIENCE, async || {
+        (cluster.jobs("first").await.ok()? == (0, 1)).then_some(())
+    })
+    .await?;
     proxy.hold_client_to_server();
     // One that would be merged if it came twice, and one that would become a follower once the first runs.
     client.publish("debci-noble-amd64", &body("green", &params("green/2", &[]))).await?;
