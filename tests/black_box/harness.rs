@@ -112,6 +112,26 @@ async fn swift_stores_and_lists() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn keystone_guards_swift() -> Result<()> {
+    let cloud = shared::cloud().await?;
+    let owner = cloud.project("guarded").await?;
+    let reader = cloud.project("guarded-reader").await?;
+    let http = reqwest::Client::new();
+    let container = format!("{}/private-autopkgtest-noble", owner.public_url());
+    let token = owner.token().await?;
+    let made = http.put(&container).header("X-Auth-Token", &token);
+    assert_eq!(made.header("X-Container-Read", format!("*:{}", reader.user_id)).send().await?.status(), 201);
+    let object = format!("{container}/log.gz");
+    assert_eq!(http.put(&object).header("X-Auth-Token", token).body("bytes").send().await?.status(), 201);
+    let read = http.get(&object).header("X-Auth-Token", reader.token().await?).send().await?;
+    assert_eq!(read.text().await?, "bytes");
+    assert_eq!(reqwest::get(&object).await?.status(), 401);
+    let stranger = cloud.project("guarded-stranger").await?.token().await?;
+    assert_eq!(http.get(&object).header("X-Auth-Token", stranger).send().await?.status(), 403);
+    Ok(())
+}
+
 /// A server that sends back what it gets.
 async fn echo_server() -> Result<std::net::SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

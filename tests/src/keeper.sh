@@ -15,4 +15,4 @@ while [ "$quiet" -lt 3 ] && [ "$rounds" -lt 100 ]; do
     [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
     sleep 0.02
 done
-rm -rf "$DIR"
+rm -rf --one-file-system "$DIR"

@@ -5,6 +5,8 @@
 
 pub mod amqp;
 pub mod keeper;
+pub mod keystone;
+pub mod lxd;
 pub mod ports;
 pub mod postgres;
 pub mod proofhouse;

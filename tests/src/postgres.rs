@@ -82,7 +82,7 @@ impl Postgres {
         command.args(["-F", "-c", "dynamic_shared_memory_type=mmap"]);
         let server = self.keeper.spawn("server", &mut command)?;
         let attempt = async || PgConnection::connect(&self.url("postgres")).await?.close().await;
-        server.wait_until_ok("PostgreSQL to take connections", Duration::from_secs(60), attempt).await
+        server.wait_until_ok("PostgreSQL to take connections", Duration::from_secs(120), attempt).await
     }
 
     async fn make_cluster(&self) -> Result<()> {

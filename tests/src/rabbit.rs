@@ -116,7 +116,7 @@ impl Rabbit {
         self.keeper.spawn("epmd", &mut epmd)?;
         let server = self.keeper.spawn("server", &mut self.command("rabbitmq-server"))?;
         let attempt = async || self.try_connection().await;
-        server.wait_until_ok("RabbitMQ to take connections", Duration::from_secs(60), attempt).await
+        server.wait_until_ok("RabbitMQ to take connections", Duration::from_secs(120), attempt).await
     }
 
     async fn try_connection(&self) -> Result<()> {

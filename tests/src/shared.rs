@@ -4,10 +4,11 @@
 use anyhow::Result;
 use tokio::sync::OnceCell;
 
-use crate::{postgres::Postgres, rabbit::Rabbit, swift::Swift};
+use crate::{keystone::Cloud, postgres::Postgres, rabbit::Rabbit, swift::Swift};
 
 static RABBIT: OnceCell<Rabbit> = OnceCell::const_new();
 static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
+static CLOUD: OnceCell<Cloud> = OnceCell::const_new();
 static SWIFT: OnceCell<Swift> = OnceCell::const_new();
 
 /// The broker; take a vhost of your own by [`Rabbit::url_for_vhost`].
@@ -23,4 +24,9 @@ pub async fn postgres() -> Result<&'static Postgres> {
 /// The object store; take an account of your own by [`Swift::account`].
 pub async fn swift() -> Result<&'static Swift> {
     SWIFT.get_or_try_init(Swift::start).await
+}
+
+/// A Swift behind Keystone; take a project of your own by [`Cloud::project`].
+pub async fn cloud() -> Result<&'static Cloud> {
+    CLOUD.get_or_try_init(Cloud::start).await
 }

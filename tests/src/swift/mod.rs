@@ -1,4 +1,9 @@
-//! A Swift of one's own, with tempauth: proxy, account, container and object server on one folder.
+//! A Swift of one's own: proxy, account, container and object server on one folder. With tempauth by itself, with
+//! Keystone as a [`Cloud`](crate::keystone::Cloud).
+
+mod configuration;
+
+pub(crate) use configuration::Auth;
 
 use std::{
     fs,
@@ -10,6 +15,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use nix::unistd::{Uid, User};
+use tokio::net::TcpStream;
 
 use crate::{
     keeper::{Keeper, Process, run},
@@ -23,7 +29,7 @@ pub const PASSWORD: &str = "swift-sekrit";
 const ACCOUNTS: usize = 100;
 
 /// Debian's Python programs, whatever `python3` comes first in PATH.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// A running Swift.
 #[derive(Debug)]
@@ -50,8 +56,12 @@ pub struct Account {
 }
 
 impl Swift {
-    /// Starts all servers and waits until they serve (about 6 s).
+    /// Starts all servers, with tempauth, and waits until they serve (about 6 s).
     pub async fn start() -> Result<Self> {
+        Self::start_with(Auth::Tempauth).await
+    }
+
+    pub(crate) async fn start_with(auth: Auth) -> Result<Self> {
         let ports = Ports {
             proxy: free_port()?,
             account: free_port()?,
@@ -61,16 +71,21 @@ impl Swift {
         };
         let keeper = Keeper::with_hook("swift", &parent_with_attributes()?, "")?;
         let swift = Self { ports, given: AtomicUsize::new(0), keeper };
-        swift.configure().await?;
+        swift.configure(&auth).await?;
         swift.start_again().await?;
         Ok(swift)
     }
 
-    /// An account that no other caller gets.
+    /// An account that no other caller gets (tempauth).
     pub fn account(&self) -> Result<Account> {
         let number = self.given.fetch_add(1, Ordering::Relaxed);
         anyhow::ensure!(number < ACCOUNTS, "all {ACCOUNTS} accounts are given out");
         Ok(Account { name: account_name(number), port: self.ports.proxy })
+    }
+
+    /// The port of the proxy server.
+    pub fn port(&self) -> u16 {
+        self.ports.proxy
     }
 
     /// Kills all servers without a warning.
@@ -88,22 +103,24 @@ impl Swift {
         for kind in ["account", "container", "object"] {
             self.spawn(kind)?;
         }
-        let attempt = async || self.try_account().await;
-        self.spawn("proxy")?.wait_until_ok("Swift to answer", Duration::from_secs(60), attempt).await
+        let attempt = async || self.try_all().await;
+        self.spawn("proxy")?.wait_until_ok("Swift to answer", Duration::from_secs(120), attempt).await
     }
 
     fn spawn(&self, kind: &str) -> Result<Process> {
         let mut server = self.keeper.command(PYTHON);
         server.arg(format!("/usr/bin/swift-{kind}-server")).arg(self.path(&format!("{kind}-server.conf")));
+        // Errors go to the log here, not only to a syslog that may not be there.
+        server.arg("--verbose");
         self.keeper.spawn(kind, &mut server)
     }
 
-    /// The proxy answers by itself; that an account can be read shows the servers behind it.
-    async fn try_account(&self) -> Result<()> {
-        let probe = Account { name: "probe".to_owned(), port: self.ports.proxy };
-        let token = probe.token("admin").await?;
-        let request = reqwest::Client::new().get(probe.public_url()).header("X-Auth-Token", token);
-        request.send().await?.error_for_status()?;
+    async fn try_all(&self) -> Result<()> {
+        let Ports { proxy, account, container, object, .. } = self.ports;
+        for port in [account, container, object] {
+            TcpStream::connect(("127.0.0.1", port)).await?;
+        }
+        reqwest::get(format!("http://127.0.0.1:{proxy}/healthcheck")).await?.error_for_status()?;
         Ok(())
     }
 
@@ -111,15 +128,18 @@ impl Swift {
         self.keeper.dir().join(name)
     }
 
-    async fn configure(&self) -> Result<()> {
+    async fn configure(&self, auth: &Auth) -> Result<()> {
         fs::create_dir_all(self.path("srv/d1"))?;
         let Ports { account, container, object, .. } = self.ports;
         for (kind, port) in [("account", account), ("container", container), ("object", object)] {
             self.make_ring(kind, port).await?;
-            fs::write(self.path(&format!("{kind}-server.conf")), self.storage_configuration(kind, port)?)?;
+            let text = configuration::storage(self.keeper.dir(), &user_name()?, kind, port);
+            fs::write(self.path(&format!("{kind}-server.conf")), text)?;
         }
-        fs::write(self.path("swift.conf"), SWIFT_CONF)?;
-        fs::write(self.path("proxy-server.conf"), self.proxy_configuration()?)?;
+        fs::write(self.path("swift.conf"), configuration::SWIFT)?;
+        let Ports { proxy, memcached, .. } = self.ports;
+        let text = configuration::proxy(self.keeper.dir(), &user_name()?, proxy, memcached, auth);
+        fs::write(self.path("proxy-server.conf"), text)?;
         Ok(())
     }
 
@@ -132,41 +152,6 @@ impl Swift {
             run(command).await?;
         }
         Ok(())
-    }
-
-    fn default_section(&self, port: u16) -> Result<String> {
-        let dir = self.keeper.dir().display();
-        let user = user_name()?;
-        Ok(format!(
-            "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nuser = {user}\nworkers = 0\nswift_dir = {dir}\n\
-             log_level = INFO\n"
-        ))
-    }
-
-    fn storage_configuration(&self, kind: &str, port: u16) -> Result<String> {
-        let default = self.default_section(port)?;
-        Ok(format!(
-            "{default}devices = {}\nmount_check = false\nfallocate_reserve = 0\ndisable_fallocate = true\n\
-             [pipeline:main]\npipeline = {kind}-server\n[app:{kind}-server]\nuse = egg:swift#{kind}\n",
-            self.path("srv").display()
-        ))
-    }
-
-    fn proxy_configuration(&self) -> Result<String> {
-        let default = self.default_section(self.ports.proxy)?;
-        let users: String = (0..ACCOUNTS)
-            .map(account_name)
-            .chain(["probe".to_owned()])
-            .flat_map(|account| {
-                [("admin", ".admin"), ("reader", ""), ("writer", "")]
-                    .map(|(user, groups)| format!("user_{account}_{user} = {PASSWORD} {groups}\n"))
-            })
-            .collect();
-        let memcached = self.ports.memcached;
-        Ok(format!(
-            "{default}{PROXY_CONF}[filter:cache]\nuse = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{memcached}\n\
-             [filter:tempauth]\nuse = egg:swift#tempauth\ntoken_life = 86400\n{users}"
-        ))
     }
 }
 
@@ -242,45 +227,3 @@ fn takes_attributes(dir: &Path) -> Result<bool> {
     command.args(["-n", "user.proofhouse", "-v", "1"]).arg(file.path());
     Ok(command.output()?.status.success())
 }
-
-const SWIFT_CONF: &str = "\
-[swift-hash]
-swift_hash_path_suffix = lab
-swift_hash_path_prefix = lab
-[storage-policy:0]
-name = default
-default = yes
-[swift-constraints]
-";
-
-/// The pipeline of a usual public cloud, in Swift's recommended order.
-const PROXY_CONF: &str = "\
-[pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl tempauth copy slo dlo proxy-server
-[app:proxy-server]
-use = egg:swift#proxy
-allow_account_management = true
-account_autocreate = true
-# The only server of a kind is asked again at once, however often it failed.
-error_suppression_limit = 1000000000
-[filter:catch_errors]
-use = egg:swift#catch_errors
-[filter:gatekeeper]
-use = egg:swift#gatekeeper
-[filter:healthcheck]
-use = egg:swift#healthcheck
-[filter:proxy-logging]
-use = egg:swift#proxy_logging
-[filter:listing_formats]
-use = egg:swift#listing_formats
-[filter:bulk]
-use = egg:swift#bulk
-[filter:tempurl]
-use = egg:swift#tempurl
-[filter:copy]
-use = egg:swift#copy
-[filter:slo]
-use = egg:swift#slo
-[filter:dlo]
-use = egg:swift#dlo
-";
