@@ -4,6 +4,7 @@
 //! test process is gone, however that ended (see [`keeper`]). `tests/setup/install.sh test` installs the servers.
 
 pub mod amqp;
+pub mod cluster;
 pub mod keeper;
 pub mod keystone;
 pub mod lxd;

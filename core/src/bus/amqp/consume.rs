@@ -12,6 +12,7 @@ use lapin::{
     types::FieldTable,
 };
 use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     errors::Failure,
     link::{Live, Shared},
     pauses::Pauses,
-    settle::{Ledger, Receipt},
+    settle::{Ledger, Place, Receipt},
 };
 use crate::bus::{BusError, Consumer, Delivery, Source};
 
@@ -43,6 +44,7 @@ type Arrival = (Arc<str>, Option<lapin::Result<lapin::message::Delivery>>);
 struct Subscription {
     number: u64,
     channel: Channel,
+    lost: CancellationToken,
     arrivals: SelectAll<BoxStream<'static, Arrival>>,
 }
 
@@ -75,7 +77,7 @@ impl Order {
         let mut refusals = 0;
         loop {
             let live = self.shared.live().await?;
-            match self.subscribe(&live).await {
+            match live.run(self.subscribe(&live)).await {
                 Ok(subscription) => return Ok(subscription),
                 Err(Failure::Refused { text, .. }) => {
                     refusals += 1;
@@ -119,7 +121,7 @@ impl Order {
                 Some(Err(error)) => return Ended::Broken(error.to_string()),
                 None => return Ended::Broken(format!("the broker ended the subscription to {queue}")),
             };
-            let delivery = self.delivery(subscription.number, &queue, arrived);
+            let delivery = self.delivery(subscription, &queue, arrived);
             tokio::select! {
                 sent = out.send(delivery) => if sent.is_err() { return Ended::Done },
                 () = self.shared.closed.cancelled() => return Ended::Done,
@@ -127,34 +129,45 @@ impl Order {
         }
     }
 
-    fn delivery(&self, number: u64, queue: &str, arrived: lapin::message::Delivery) -> Delivery {
+    fn delivery(&self, by: &Subscription, queue: &str, arrived: lapin::message::Delivery) -> Delivery {
+        let receipt = Receipt {
+            number: by.number,
+            acker: arrived.acker,
+            lost: by.lost.clone(),
+            ledger: self.ledger.clone(),
+        };
         Delivery {
             queue: queue.to_owned(),
             body: arrived.data.into(),
             redelivered: arrived.redelivered,
-            settle: Arc::new(Receipt::new(number, arrived.acker, self.ledger.clone())),
+            settle: Arc::new(receipt),
         }
     }
 
     /// Subscribes until it works. Errors when the bus is closed.
     async fn again(&self) -> Result<Subscription, BusError> {
         let mut pauses = Pauses::new();
-        let mut told = false;
+        let mut refusals = 0;
         loop {
             let live = self.shared.live().await?;
-            match self.subscribe(&live).await {
+            match live.run(self.subscribe(&live)).await {
                 Ok(subscription) => return Ok(subscription),
                 Err(Failure::Broken(_)) => {}
                 Err(Failure::Refused { text, .. }) => {
-                    let reason =
-                        if let Err(failure) = self.restore(&live).await { failure.into_text() } else { text };
-                    if !std::mem::replace(&mut told, true) {
-                        let address = &self.shared.address.shown;
-                        warn!("the broker at {address} refuses a subscription: {reason}; trying again");
-                    }
+                    refusals += 1;
+                    self.refused_again(&live, refusals, text).await;
                 }
             }
             pauses.wait().await;
+        }
+    }
+
+    /// Declares what was deleted. Where that does not help, says so once.
+    async fn refused_again(&self, live: &Live, refusals: u32, text: String) {
+        let text = self.restore(live).await.err().map_or(text, Failure::into_text);
+        if refusals == 2 {
+            let address = &self.shared.address.shown;
+            warn!("the broker at {address} refuses a subscription: {text}; trying again until it works");
         }
     }
 
@@ -164,7 +177,7 @@ impl Order {
             Source::Queues(names) => names,
             Source::Mailbox { exchanges, .. } => exchanges,
         };
-        declare_all(&live.connection, &self.shared.declared_as(names)).await
+        live.run(declare_all(&live.connection, &self.shared.declared_as(names))).await
     }
 
     async fn subscribe(&self, live: &Live) -> Result<Subscription, Failure> {
@@ -183,8 +196,9 @@ impl Order {
         for queue in queues {
             arrivals.push(arrivals_of(&channel, &queue).await?);
         }
-        let number = self.ledger.entered(channel.clone(), self.prefetch, qos);
-        Ok(Subscription { number, channel, arrivals })
+        let lost = live.lost.clone();
+        let number = self.ledger.entered(Place { channel: channel.clone(), qos: (self.prefetch, qos), lost });
+        Ok(Subscription { number, channel, lost: live.lost.clone(), arrivals })
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, tcp::TLSConfig, uri::AMQPScheme};
 use tokio::time::timeout;
 
-use super::address::Address;
+use super::{address::Address, errors::text};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub(super) async fn dial(address: &Address, connection_name: &str) -> Result<Con
     let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
     match answer {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) if error.is_amqp_error() => Err(Trouble::Refused(error.to_string())),
-        Ok(Err(error)) => Err(Trouble::Away(error.to_string())),
+        Ok(Err(error)) if error.is_amqp_error() => Err(Trouble::Refused(text(&error))),
+        Ok(Err(error)) => Err(Trouble::Away(text(&error))),
         Err(_) => {
             // A socket that is gone already needs no end.
             socket.map(|socket| socket.shutdown(Shutdown::Both));

@@ -27,8 +27,16 @@ impl From<lapin::Error> for Failure {
             ErrorKind::ProtocolError(said) if error.is_amqp_soft_error() => {
                 Self::Refused { code: said.get_id(), text: said.get_message().to_string() }
             }
-            _ => Self::Broken(error.to_string()),
+            _ => Self::Broken(text(&error)),
         }
+    }
+}
+
+/// The broker's own words where there are some.
+pub(super) fn text(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(said) => said.get_message().to_string(),
+        _ => error.to_string(),
     }
 }
 

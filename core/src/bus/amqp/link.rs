@@ -15,7 +15,7 @@ use super::{
     address::Address,
     declare::declare_all,
     dial::{Trouble, dial},
-    errors::Failure,
+    errors::{Failure, text},
     pauses::Pauses,
     publish::Outlet,
 };
@@ -31,9 +31,24 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub(super) struct Live {
     pub(super) generation: u64,
     pub(super) connection: Connection,
+    /// Cancelled when the link is gone.
+    pub(super) lost: CancellationToken,
     /// Two, so that an exchange that vanished does not make messages to queues go out twice.
     pub(super) to_queues: Outlet,
     pub(super) to_exchanges: Outlet,
+}
+
+impl Live {
+    /// Waits for the broker's answer, or the link's end: lapin leaves some calls unanswered that meet the end of their link.
+    pub(super) async fn run<T, E: Into<Failure>>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        match self.lost.run_until_cancelled(call).await {
+            Some(answer) => answer.map_err(Into::into),
+            None => Err(Failure::Broken("the link broke".into())),
+        }
+    }
 }
 
 /// What all parts of this end share.
@@ -96,7 +111,9 @@ impl Shared {
 
     fn lost(&self) {
         self.link.send_modify(|link| link.up = false);
-        self.live.send_replace(None);
+        if let Some(live) = self.live.send_replace(None) {
+            live.lost.cancel();
+        }
     }
 }
 
@@ -137,11 +154,16 @@ async fn raise(shared: &Shared, generation: u64, pauses: &mut Pauses, teller: &m
 async fn try_to_raise(shared: &Shared, generation: u64) -> Result<Arc<Live>, Trouble> {
     let connection = dial(&shared.address, &shared.connection_name).await?;
     let declarations = shared.declared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    declare_all(&connection, &declarations).await.map_err(|failure| match failure {
+    let declared = tokio::select! {
+        declared = declare_all(&connection, &declarations) => declared,
+        why = loss(&connection) => Err(Failure::Broken(why)),
+    };
+    declared.map_err(|failure| match failure {
         Failure::Refused { text, .. } => Trouble::Refused(text),
         Failure::Broken(text) => Trouble::Away(text),
     })?;
-    let live = Live { generation, connection, to_queues: Outlet::default(), to_exchanges: Outlet::default() };
+    let (to_queues, to_exchanges) = (Outlet::default(), Outlet::default());
+    let live = Live { generation, connection, lost: CancellationToken::new(), to_queues, to_exchanges };
     Ok(Arc::new(live))
 }
 
@@ -153,7 +175,7 @@ async fn loss(connection: &Connection) -> String {
     // Channels that the broker closed come by here too.
     while connection.status().connected() {
         match events.next().await {
-            Some(Event::Error(error)) => reason = Some(error.to_string()),
+            Some(Event::Error(error)) => reason = Some(text(&error)),
             Some(Event::ConnectionBlocked(why)) => warn!("the broker takes no messages for now: {why}"),
             Some(Event::ConnectionUnblocked) => info!("the broker takes messages again"),
             Some(_) => {}
@@ -164,16 +186,15 @@ async fn loss(connection: &Connection) -> String {
 }
 
 async fn goodbye(shared: &Shared) {
-    let live = shared.live.send_replace(None);
-    shared.link.send_modify(|link| link.up = false);
-    let Some(live) = live else { return };
-    if live.connection.status().connected() {
+    let live = shared.live.borrow().clone();
+    if let Some(live) = live.filter(|live| live.connection.status().connected()) {
         match timeout(GOODBYE, live.connection.close(200, "OK".into())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!("closing the link to the broker: {error}"),
             Err(_) => debug!("the broker did not answer the end of the link in time"),
         }
     }
+    shared.lost();
 }
 
 /// Says each change once, not each try.

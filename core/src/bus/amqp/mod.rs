@@ -69,7 +69,7 @@ impl Bus for Amqp {
         let mut pauses = Pauses::new();
         loop {
             let live = self.shared.live().await?;
-            match declare_all(&live.connection, declarations).await {
+            match live.run(declare_all(&live.connection, declarations)).await {
                 Ok(()) => {
                     self.shared.remember(declarations);
                     // A link that came up meanwhile may have been raised without them.

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Pauses between tries to reach the broker: 0.1 to 0.2 s at first, never more than 15 s.
+/// Pauses between tries to reach the broker: 0.2 to 0.4 s at first, never more than 15 s.
 pub(super) struct Pauses(ExponentialBackoff);
 
 /// Jitter adds up to as much again.
 const LONGEST_BEFORE_JITTER: Duration = Duration::from_millis(7_500);
 
 impl Pauses {
-    /// The first is 0.1 to 0.2 s.
+    /// The first is 0.2 to 0.4 s.
     pub(super) fn new() -> Self {
         Self(
             ExponentialBuilder::new()
-                .with_min_delay(Duration::from_millis(100))
+                .with_min_delay(Duration::from_millis(200))
                 .with_max_delay(LONGEST_BEFORE_JITTER)
                 .without_max_times()
                 .with_jitter()
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn they_grow_and_stay_below_fifteen_seconds() {
         let pauses: Vec<_> = Pauses::new().0.take(50).collect();
-        assert!(pauses[0] >= Duration::from_millis(100) && pauses[0] <= Duration::from_millis(200));
+        assert!(pauses[0] >= Duration::from_millis(200) && pauses[0] <= Duration::from_millis(400));
         assert!(pauses[20] >= LONGEST_BEFORE_JITTER);
         assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(15)));
     }

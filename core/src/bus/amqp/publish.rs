@@ -92,7 +92,7 @@ async fn attempt(shared: &Shared, live: &Live, target: &Target, message: &Messag
         Target::Queue(_) => &live.to_queues,
         Target::Fanout(_) => &live.to_exchanges,
     };
-    match outlet.send(&live.connection, target, message).await.map_err(Failure::from) {
+    match live.run(outlet.send(&live.connection, target, message)).await {
         Ok(confirmation) => Ok(confirmation.is_ack()),
         // The channel was closed over one of the messages on it, perhaps another one: ask about this one alone.
         Err(Failure::Refused { .. }) => alone(shared, live, target, message).await,
@@ -102,8 +102,8 @@ async fn attempt(shared: &Shared, live: &Live, target: &Target, message: &Messag
 
 /// Sends on a channel of its own. An exchange that is ours and vanished is declared again.
 async fn alone(shared: &Shared, live: &Live, target: &Target, message: &Message) -> Result<bool, Failure> {
-    let refused = match Outlet::default().send(&live.connection, target, message).await.map_err(Failure::from)
-    {
+    let outlet = Outlet::default();
+    let refused = match live.run(outlet.send(&live.connection, target, message)).await {
         Ok(confirmation) => return Ok(confirmation.is_ack()),
         Err(failure) => failure,
     };
@@ -112,6 +112,6 @@ async fn alone(shared: &Shared, live: &Live, target: &Target, message: &Message)
     if !refused.is(NOT_FOUND) || ours.is_empty() {
         return Err(refused);
     }
-    declare_all(&live.connection, &ours).await?;
+    live.run(declare_all(&live.connection, &ours)).await?;
     Ok(false)
 }

@@ -10,6 +10,7 @@ use lapin::{
     Acker, Channel,
     options::{BasicAckOptions, BasicNackOptions, BasicQosOptions},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::errors::Failure;
 use crate::bus::{Barrier, BusError, Settle};
@@ -20,16 +21,20 @@ const NONE: u64 = u64::MAX;
 /// What a consumer's acknowledgements went by.
 pub(super) struct Ledger {
     address: String,
-    place: Mutex<Place>,
+    /// How many subscriptions there were, and the present one.
+    place: Mutex<(u64, Option<Place>)>,
     /// The oldest subscription that an acknowledgement went by since the last barrier.
     oldest: AtomicU64,
 }
 
-#[derive(Default)]
-struct Place {
-    /// Counts the subscriptions; the present or the last one.
-    number: u64,
-    now: Option<(Channel, u16, BasicQosOptions)>,
+/// Where a subscription is.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) channel: Channel,
+    /// As they were set.
+    pub(super) qos: (u16, BasicQosOptions),
+    /// Cancelled when the link is gone.
+    pub(super) lost: CancellationToken,
 }
 
 impl Ledger {
@@ -38,62 +43,58 @@ impl Ledger {
     }
 
     /// A new subscription; gives its number.
-    pub(super) fn entered(&self, channel: Channel, prefetch: u16, qos: BasicQosOptions) -> u64 {
+    pub(super) fn entered(&self, now: Place) -> u64 {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        place.number += 1;
-        place.now = Some((channel, prefetch, qos));
-        place.number
+        *place = (place.0 + 1, Some(now));
+        place.0
     }
 
     /// The subscription ended.
     pub(super) fn left(&self) {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).now = None;
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
     }
 }
 
 #[async_trait]
 impl Barrier for Ledger {
     async fn settled(&self) -> Result<(), BusError> {
-        let (number, now) = {
-            let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-            (place.number, place.now.clone())
-        };
+        let (number, now) = self.place.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let oldest = self.oldest.swap(NONE, Ordering::AcqRel);
         if oldest == NONE {
             return Ok(());
         }
-        let Some((channel, prefetch, qos)) = now.filter(|_| oldest == number) else {
-            return Err(BusError::Stale);
-        };
+        let Some(place) = now.filter(|_| oldest == number) else { return Err(BusError::Stale) };
         // The broker works a channel off in order: the answer to this comes after the acknowledgements. It changes nothing.
-        channel.basic_qos(prefetch, qos).await.map_err(|error| BusError::Away {
-            address: self.address.clone(),
-            reason: Failure::from(error).into_text(),
-        })
+        let asked = place.channel.basic_qos(place.qos.0, place.qos.1);
+        let reason = match place.lost.run_until_cancelled(asked).await {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => Failure::from(error).into_text(),
+            None => "the link broke".into(),
+        };
+        Err(BusError::Away { address: self.address.clone(), reason })
     }
 }
 
 /// One delivery's settling.
 pub(super) struct Receipt {
-    number: u64,
-    acker: Acker,
-    ledger: Arc<Ledger>,
+    /// Of the subscription it came by.
+    pub(super) number: u64,
+    pub(super) acker: Acker,
+    /// Cancelled when the link is gone.
+    pub(super) lost: CancellationToken,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 impl Receipt {
-    pub(super) fn new(number: u64, acker: Acker, ledger: Arc<Ledger>) -> Self {
-        Self { number, acker, ledger }
-    }
-
     /// lapin says false both for a channel that is gone and for a second settling, which has no effect.
-    fn outcome(&self, sent: &lapin::Result<bool>) -> Result<(), BusError> {
-        match sent {
-            Ok(true) => {
+    async fn settle(&self, sent: impl Future<Output = lapin::Result<bool>> + Send) -> Result<(), BusError> {
+        match self.lost.run_until_cancelled(sent).await {
+            Some(Ok(true)) => {
                 self.ledger.oldest.fetch_min(self.number, Ordering::AcqRel);
                 Ok(())
             }
-            Ok(false) if !self.acker.poisoned() => Ok(()),
-            Ok(false) | Err(_) => Err(BusError::Stale),
+            Some(Ok(false)) if !self.acker.poisoned() => Ok(()),
+            Some(Ok(false) | Err(_)) | None => Err(BusError::Stale),
         }
     }
 }
@@ -101,11 +102,11 @@ impl Receipt {
 #[async_trait]
 impl Settle for Receipt {
     async fn ack(&self) -> Result<(), BusError> {
-        self.outcome(&self.acker.ack(BasicAckOptions::default()).await)
+        self.settle(self.acker.ack(BasicAckOptions::default())).await
     }
 
     async fn requeue(&self) -> Result<(), BusError> {
         let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-        self.outcome(&self.acker.nack(options).await)
+        self.settle(self.acker.nack(options)).await
     }
 }

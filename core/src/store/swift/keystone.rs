@@ -94,10 +94,16 @@ pub(super) fn failure(address: &str, error: &Error) -> StoreError {
             StoreError::Configuration(format!("{address} is no Keystone v3 (HTTP 404)"))
         }
         ErrorKind::InvalidConfig | ErrorKind::InvalidInput => {
-            StoreError::Configuration(format!("{address}: {error}"))
+            StoreError::Configuration(format!("{address}: {}", plain(error)))
         }
-        _ => StoreError::Away { address: address.to_owned(), reason: error.to_string() },
+        _ => StoreError::Away { address: address.to_owned(), reason: plain(error) },
     }
+}
+
+/// An error's text, unless that is a web page.
+fn plain(error: &Error) -> String {
+    let text = error.to_string();
+    if text.contains('<') { error.kind().to_string() } else { text }
 }
 
 fn from_clouds_yaml(name: &str) -> Result<Value, StoreError> {

@@ -12,6 +12,7 @@ use tokio::sync::RwLock;
 use url::Url;
 
 use super::{
+    header,
     http::{chain, refusal},
     keystone::{self, Keystone},
 };
@@ -156,11 +157,9 @@ impl Identity {
     }
 
     async fn log_in_v1(&self, url: &Url, user: &str, key: &SecretString) -> Result<Grant, StoreError> {
-        let request = self
-            .client
-            .get(url.clone())
-            .header("x-auth-user", user)
-            .header("x-auth-key", key.expose_secret());
+        let mut key = header(key.expose_secret())?;
+        key.set_sensitive(true);
+        let request = self.client.get(url.clone()).header("x-auth-user", user).header("x-auth-key", key);
         let response = request.send().await.map_err(|e| self.away(chain(e)))?;
         match response.status() {
             status if status.is_success() => {}

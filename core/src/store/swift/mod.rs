@@ -275,3 +275,6 @@ fn range_text(range: ByteRange) -> String {
         ByteRange::Last(n) => format!("bytes=-{n}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

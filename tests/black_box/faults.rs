@@ -1,0 +1,189 @@
+//! Parts die at the worst moments; afterwards each request has exactly one result.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use proofhouse_tests::{
+    cluster::{Cluster, PATIENCE, Results, body, params},
+    proxy::TcpProxy,
+    rabbit::Rabbit,
+    shared,
+    wait::wait_for,
+};
+
+/// The run folders of green in the store that hold a file.
+fn folders_with(cluster: &Cluster, file: &str) -> usize {
+    let Results::Folder(store) = &cluster.results else { return 0 };
+    let Ok(runs) = std::fs::read_dir(store.join("autopkgtest-noble/noble/amd64/g/green")) else { return 0 };
+    runs.flatten().filter(|run| run.path().join(file).exists()).count()
+}
+
+#[tokio::test]
+async fn kill_9_of_the_worker_in_mid_test() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let _dispatcher = cluster.dispatcher().start().await?;
+    let mut worker = cluster.worker("one").start().await?;
+    let release = cluster.folder().join("go");
+    let hold = format!("HOLD={}", release.display());
+    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    worker.kill9().await?;
+    // The runner and all its children die with it.
+    wait_for("the runner's end", PATIENCE, async || worker.processes().is_empty().then_some(())).await?;
+    worker.start_again().await?;
+    cluster.started("green", 2).await?;
+    std::fs::write(&release, "")?;
+    cluster.done("green", 1).await?;
+    assert_eq!((folders_with(&cluster, "result.tar"), cluster.starts().len()), (1, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn kill_9_of_the_worker_between_upload_and_completion() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let _dispatcher = cluster.dispatcher().start().await?;
+    let proxy = TcpProxy::start(shared::rabbit().await?.address()).await?;
+    let mut through = Cluster::on_folder().await?;
+    through.bus = proxy.before(&cluster.bus)?;
+    let release = cluster.folder().join("go");
+    let hold = format!("HOLD={}", release.display());
+    let Results::Folder(store) = &cluster.results else { anyhow::bail!("a folder") };
+    let worker = through
+        .worker("one")
+        .arg("--store", format!("file://{}", store.display()))
+        .env("STAND_IN_STARTS", cluster.folder().join("starts").display().to_string())
+        .start()
+        .await?;
+    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    // The store takes the uploads only when we let it: a file stands where the run's folder must go.
+    let blocker = store.join("autopkgtest-noble/noble");
+    std::fs::create_dir_all(blocker.parent().context("a parent")?)?;
+    std::fs::write(&blocker, "")?;
+    std::fs::write(&release, "")?;
+    wait_for("the publication", PATIENCE, async || {
+        worker.log().contains("the store failed").then_some(())
+    })
+    .await?;
+    // From here on nothing it says arrives: not its completion, nor its renewals.
+    proxy.hold_client_to_server();
+    std::fs::remove_file(&blocker)?;
+    wait_for("the uploads", PATIENCE, async || (folders_with(&cluster, "artifacts.tar.gz") == 1).then_some(())).await?;
+    worker.kill9().await?;
+    let _second = cluster.worker("two").start().await?;
+    cluster.done("green", 1).await?;
+    assert_eq!(cluster.starts().len(), 2);
+    assert_eq!(folders_with(&cluster, "result.tar"), 1);
+    wait_for("what the first attempt uploaded to be swept", PATIENCE, async || {
+        (folders_with(&cluster, "log.gz") == 1).then_some(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let proxy = TcpProxy::start(shared::rabbit().await?.address()).await?;
+    let mut through = Cluster::on_folder().await?;
+    through.bus = proxy.before(&cluster.bus)?;
+    through.database.clone_from(&cluster.database);
+    let Results::Folder(store) = &cluster.results else { anyhow::bail!("a folder") };
+    let first = through.dispatcher().arg("--store", format!("file://{}", store.display())).start().await?;
+    proxy.hold_client_to_server();
+    let client = cluster.client().await?;
+    // One that would be merged if it came twice, and one that would become a follower once the first runs.
+    client.publish("debci-noble-amd64", &body("green", &params("green/2", &[]))).await?;
+    let ppa = serde_json::json!({"triggers": ["blue/2"], "ppas": ["joe/foo"]});
+    client.publish("debci-ppa-noble-amd64", &body("blue", &ppa)).await?;
+    for package in ["green", "blue"] {
+        wait_for("the commit", PATIENCE, async || (cluster.jobs(package).await.ok()? == (0, 1)).then_some(())).await?;
+    }
+    first.kill9().await?;
+    proxy.cut();
+    wait_for("the messages to be back in their queues", PATIENCE, async || {
+        let depths = (client.depth("debci-noble-amd64").await.ok()?, client.depth("debci-ppa-noble-amd64").await.ok()?);
+        (depths == (Some(1), Some(1))).then_some(())
+    })
+    .await?;
+    let second = cluster.dispatcher().start().await?;
+    let _worker = cluster.worker("one").start().await?;
+    cluster.done("green", 1).await?;
+    cluster.done("blue", 1).await?;
+    wait_for("the acknowledgements", PATIENCE, async || {
+        second.log().matches("request was taken before").count().eq(&2).then_some(())
+    })
+    .await?;
+    assert_eq!(cluster.starts().len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn restart_of_the_broker_in_mid_test() -> Result<()> {
+    let rabbit = Rabbit::start().await?;
+    let mut cluster = Cluster::on_folder().await?;
+    cluster.bus = rabbit.url();
+    let _dispatcher = cluster.dispatcher().start().await?;
+    let _workers = (cluster.worker("one").start().await?, cluster.worker("two").start().await?);
+    let release = cluster.folder().join("go");
+    let hold = format!("HOLD={}", release.display());
+    let client = cluster.client().await?;
+    client.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    rabbit.kill9().await?;
+    tokio::time::sleep(Duration::from_secs(2 * proofhouse_tests::cluster::LEASE_SECONDS)).await;
+    rabbit.start_again().await?;
+    let client = cluster.client().await?;
+    wait_for("the queues", PATIENCE, async || client.depth("debci-noble-amd64").await.ok()?).await?;
+    client.publish("debci-noble-amd64", &body("blue", &params("blue/2", &[]))).await?;
+    cluster.done("blue", 1).await?;
+    std::fs::write(&release, "")?;
+    cluster.done("green", 1).await?;
+    assert_eq!(cluster.starts().len(), 2, "nothing ran twice, though the broker was away for longer than a lease");
+    assert_eq!(folders_with(&cluster, "result.tar"), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_loses_and_repeats_nothing() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let mut dispatcher = cluster.dispatcher().start().await?;
+    let worker = cluster.worker("one").start().await?;
+    let release = cluster.folder().join("go");
+    let hold = format!("HOLD={}", release.display());
+    let client = cluster.client().await?;
+    client.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    worker.sigterm()?;
+    dispatcher.sigterm()?;
+    assert!(dispatcher.wait(PATIENCE).await?.success());
+    client.publish("debci-noble-amd64", &body("blue", &params("blue/2", &[]))).await?;
+    dispatcher.start_again().await?;
+    wait_for("blue in the table", PATIENCE, async || (cluster.jobs("blue").await.ok()? == (0, 1)).then_some(())).await?;
+    std::fs::write(&release, "")?;
+    assert!(worker.wait(PATIENCE).await?.success(), "it finished what ran, and took nothing new");
+    cluster.done("green", 1).await?;
+    assert_eq!(cluster.starts().len(), 1);
+    let _next = cluster.worker("one").start().await?;
+    cluster.done("blue", 1).await?;
+    assert_eq!(cluster.starts().len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_sigterm_stops_hard_and_the_job_runs_elsewhere() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let _dispatcher = cluster.dispatcher().start().await?;
+    let worker = cluster.worker("one").start().await?;
+    let hold = format!("HOLD={}", cluster.folder().join("go").display());
+    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    worker.sigterm()?;
+    worker.sigterm()?;
+    worker.wait(PATIENCE).await?;
+    wait_for("the runner's end", PATIENCE, async || worker.processes().is_empty().then_some(())).await?;
+    std::fs::write(cluster.folder().join("go"), "")?;
+    let _second = cluster.worker("two").start().await?;
+    cluster.done("green", 1).await?;
+    assert_eq!(cluster.starts().len(), 2);
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! A cluster as an operator would run it: dispatcher, workers and webs as processes of their own, over shared servers.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+
+use crate::{
+    amqp::AmqpClient,
+    proofhouse::{Proofhouse, Role},
+    shared,
+    swift::Account,
+    wait::wait_for,
+};
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Leases of the clusters here: short, so that their ends can be waited for.
+pub const LEASE_SECONDS: u64 = 3;
+
+/// Where a cluster keeps its results.
+#[derive(Debug)]
+pub enum Results {
+    /// Swift with tempauth, an account of its own.
+    Swift(Account),
+    /// A folder.
+    Folder(PathBuf),
+}
+
+/// The servers and settings of one test's cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The broker's URL.
+    pub bus: String,
+    /// The database's URL.
+    pub database: String,
+    /// The store.
+    pub results: Results,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// On the shared broker, database server and Swift.
+    pub async fn on_swift() -> Result<Self> {
+        let account = shared::swift().await?.account()?;
+        Self::with(Results::Swift(account)).await
+    }
+
+    /// On the shared broker and database server, with a folder for the results.
+    pub async fn on_folder() -> Result<Self> {
+        let mut cluster = Self::with(Results::Folder(PathBuf::new())).await?;
+        cluster.results = Results::Folder(cluster.folder.path().join("store"));
+        Ok(cluster)
+    }
+
+    async fn with(results: Results) -> Result<Self> {
+        // A name that no other cluster of this process has.
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("cluster_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let bus = shared::rabbit().await?.url_for_vhost(&name).await?;
+        let database = shared::postgres().await?.database(&name).await?;
+        let folder = tempfile::tempdir()?;
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+        Ok(Self { bus, database, results, folder })
+    }
+
+    /// A folder of the test's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `--store` and the credentials that go with it.
+    fn store(&self) -> (String, Vec<(String, String)>) {
+        match &self.results {
+            Results::Swift(account) => (account.store_url(), account.env()),
+            Results::Folder(path) => (format!("file://{}", path.display()), vec![]),
+        }
+    }
+
+    fn role(&self, name: &str) -> Role {
+        let (store, env) = self.store();
+        Proofhouse::role(name).arg("--store", store).envs(env)
+    }
+
+    /// A dispatcher for noble/amd64 and noble/armhf.
+    pub fn dispatcher(&self) -> Role {
+        self.role("dispatcher")
+            .arg("--bus", &self.bus)
+            .arg("--database", &self.database)
+            .arg("--releases", "noble")
+            .arg("--arches", "amd64,armhf")
+            .arg("--lease-seconds", LEASE_SECONDS.to_string())
+            .arg("--retry-pause-seconds", "1")
+            .env("PROOFHOUSE_SEAL_KEY", SEAL_KEY)
+    }
+
+    /// A worker for amd64 with the stand-in as autopkgtest.
+    pub fn worker(&self, name: &str) -> Role {
+        self.role("worker")
+            .arg("--bus", &self.bus)
+            .arg("--releases", "noble")
+            .arg("--arches", "amd64")
+            .arg("--provider", "null")
+            .arg("--name", name)
+            .arg("--autopkgtest", stand_in())
+            .arg("--min-free-mib", "1")
+            .env("STAND_IN_STARTS", self.starts_file().display().to_string())
+            .env("PROOFHOUSE_SEAL_KEY", SEAL_KEY)
+    }
+
+    /// A web.
+    pub fn web(&self) -> Role {
+        self.role("web")
+            .arg("--bus", &self.bus)
+            .arg("--database", &self.database)
+            .arg("--releases", "noble")
+            .arg("--arches", "amd64,armhf")
+            .env("PROOFHOUSE_SEAL_KEY", SEAL_KEY)
+    }
+
+    /// A client of the broker.
+    pub async fn client(&self) -> Result<AmqpClient> {
+        AmqpClient::connect(&self.bus).await
+    }
+
+    fn starts_file(&self) -> PathBuf {
+        self.folder.path().join("starts")
+    }
+
+    /// The stand-in's starts so far: nanoseconds since 1970, and the package.
+    pub fn starts(&self) -> Vec<(u128, String)> {
+        let text = std::fs::read_to_string(self.starts_file()).unwrap_or_default();
+        let start = |line: &str| {
+            let mut words = line.split(' ');
+            Some((words.next()?.parse().ok()?, words.nth(1)?.to_owned()))
+        };
+        text.lines().filter_map(start).collect()
+    }
+
+    /// Waits until the stand-in has started `n` times for a package.
+    pub async fn started(&self, package: &str, n: usize) -> Result<()> {
+        let count = || self.starts().iter().filter(|(_, p)| p == package).count();
+        wait_for(&format!("start {n} of {package}"), PATIENCE, async || (count() >= n).then_some(())).await
+    }
+
+    /// The output of a subcommand with `--json`, on this cluster's database and store.
+    pub async fn json(&self, args: &[&str]) -> Result<Value> {
+        let (store, mut env) = self.store();
+        env.push(("PROOFHOUSE_SEAL_KEY".to_owned(), SEAL_KEY.to_owned()));
+        let mut all = args.to_vec();
+        all.extend(["--json", "--database", &self.database, "--store", &store]);
+        let output = crate::proofhouse::run(&all, &env).await?;
+        let text = String::from_utf8(output.stdout)?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{args:?}: {text:?}, {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// The results that the store holds of a package: names of run folders that have a `result.tar`, through the web.
+    pub async fn results_of(&self, site: &str, container: &str, package: &str) -> Result<Vec<String>> {
+        let prefix = format!("noble/amd64/{}/{package}/", &package[..1]);
+        let url = format!("{site}/results/{container}/?prefix={prefix}&format=plain");
+        let text = reqwest::get(url).await?.text().await?;
+        Ok(text.lines().filter(|l| l.ends_with("/result.tar")).map(str::to_owned).collect())
+    }
+
+    /// How many jobs of a package are done, and how many are still on their way.
+    pub async fn jobs(&self, package: &str) -> Result<(i64, i64)> {
+        let mut database = PgConnection::connect(&self.database).await?;
+        let sql = "SELECT count(*) FILTER (WHERE state = 'done'),
+                count(*) FILTER (WHERE state NOT IN ('done', 'parked', 'cancelled', 'obsolete'))
+            FROM jobs WHERE package = $1";
+        Ok(sqlx::query_as(sql).bind(package).fetch_one(&mut database).await?)
+    }
+
+    /// Waits until `n` jobs of a package are done and none is on its way.
+    pub async fn done(&self, package: &str, n: i64) -> Result<()> {
+        wait_for(&format!("{n} results of {package}"), PATIENCE, async || {
+            self.jobs(package).await.is_ok_and(|jobs| jobs == (n, 0)).then_some(())
+        })
+        .await
+    }
+}
+
+/// The key that all roles of these clusters share.
+pub const SEAL_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// The stand-in for autopkgtest.
+pub fn stand_in() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/black_box/stand_in.sh").to_owned()
+}
+
+/// A request's body as clients write it.
+pub fn body(package: &str, params: &Value) -> Vec<u8> {
+    format!("{package}\n{params}").into_bytes()
+}
+
+/// Parameters with one trigger and variables for the stand-in.
+pub fn params(trigger: &str, env: &[&str]) -> Value {
+    json!({"triggers": [trigger], "env": env, "submit-time": "2026-11-21 05:36:34"})
+}

@@ -1,0 +1,190 @@
+//! The run itself: autopkgtest under its guard, the log as it grows, the evidence at the end.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use proofhouse_core::outcome::{ExitCode, Fault};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::info;
+
+use super::{
+    Attempt, Over,
+    prepare::{Prepared, fault_of},
+};
+use crate::{
+    disk,
+    evidence::{self, Ending, Evidence, RunInfo},
+    files,
+    guard::{Order, Report},
+    log::{self, Follower, Tail},
+    runner::Runner,
+    settings::Provider,
+    status::{self, Shown},
+};
+
+/// How long autopkgtest has to remove its testbed.
+const GRACE: Duration = Duration::from_secs(60);
+/// The same when this process is to end within seconds.
+const HARD_GRACE: Duration = Duration::from_secs(4);
+/// How often disk and log are looked after.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// How a run ended, and what is left of it.
+pub(super) struct Outcome {
+    pub(super) ending: Ending,
+    pub(super) version: Option<String>,
+    pub(super) fault: Option<Fault>,
+    pub(super) detail: String,
+    /// None where it could not be packed.
+    pub(super) result_tar: Option<Vec<u8>>,
+}
+
+/// How the runner's time ended.
+struct End {
+    report: Report,
+    fault: Option<(Fault, String)>,
+}
+
+/// Runs the test. Status messages go on until the guard that is returned with the outcome is dropped.
+pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(Outcome, DropGuard), Over> {
+    let work = &prepared.work;
+    let follower = Follower::start(work.out().join("log"), &work.log(), prepared.redactor())
+        .map_err(|error| fault_of(&error))?;
+    let tail = follower.tail();
+    let mut runner = Runner::start(&attempt.shared.settings.guard, order(attempt, prepared), work.path())
+        .await
+        .map_err(|error| Over::Fault(Fault::Worker, format!("the guard cannot be started: {error}")))?;
+    let status = tell(attempt, prepared, tail.clone());
+    let began = Instant::now();
+    let end = watch(attempt, &mut runner, &follower, began).await;
+    let duration = began.elapsed().as_secs();
+    let packed = finish_log(prepared, follower, tail).await;
+    let End { report, mut fault } = end?;
+    if let Err(error) = packed {
+        fault.get_or_insert((log_fault(&error), log::describe(&error)));
+    }
+    let exit_code = match report {
+        Report::Exited(code) => ExitCode(code),
+        Report::Signalled(signal) => ExitCode(-signal),
+        Report::NotStarted(reason) => return Err(Over::Fault(Fault::Worker, reason)),
+    };
+    info!(exit_code = exit_code.0, duration_seconds = duration, "attempt {}: the runner ended", attempt.id());
+    let ending = Ending { exit_code, duration };
+    Ok((outcome(attempt, prepared, ending, fault).await?, status))
+}
+
+fn order(attempt: &Attempt, prepared: &Prepared) -> Order {
+    let work = &prepared.work;
+    // On this machine itself a test's own user must get at its temporary files: they lie where everybody's do.
+    let local = matches!(attempt.shared.settings.provider, Provider::Null { .. });
+    let temp = (!local).then(|| ("TMPDIR".to_owned(), work.temp().into()));
+    Order {
+        program: prepared.line.program.clone(),
+        args: prepared.line.args.clone(),
+        env: temp.into_iter().collect(),
+        folder: work.path().to_owned(),
+        stderr: work.stderr(),
+    }
+}
+
+/// Begins to send status messages.
+fn tell(attempt: &Attempt, prepared: &Prepared, tail: Arc<Mutex<Tail>>) -> DropGuard {
+    let shared = &attempt.shared;
+    let shown = Shown::new(&attempt.grant, &prepared.request, shared.name.as_str());
+    let over = CancellationToken::new();
+    shared.tasks.spawn(status::send_until(over.clone(), shared.bus.clone(), shown, tail));
+    over.drop_guard()
+}
+
+/// Waits for the runner's end, and ends it where it must.
+async fn watch(
+    attempt: &Attempt,
+    runner: &mut Runner,
+    follower: &Follower,
+    began: Instant,
+) -> Result<End, Over> {
+    let limit = Duration::from_secs(attempt.grant.end_seconds);
+    let data = &attempt.shared.settings.data;
+    let mut ticks = tokio::time::interval(WATCH);
+    loop {
+        let (fault, detail) = tokio::select! {
+            report = runner.wait() => return Ok(End { report, fault: None }),
+            over = attempt.interrupted() => {
+                kill(attempt, runner).await;
+                return Err(over);
+            }
+            () = tokio::time::sleep_until(began + limit) => {
+                (Fault::TimedOut, format!("it was killed after {} seconds", limit.as_secs()))
+            }
+            _ = ticks.tick() => {
+                if !follower.has_failed() && disk::free_mib(data).is_ok_and(|free| free > 0) {
+                    continue;
+                }
+                (Fault::DiskFull, "the disk was full in mid-test".to_owned())
+            }
+        };
+        let report = kill(attempt, runner).await;
+        return Ok(End { report, fault: Some((fault, detail)) });
+    }
+}
+
+/// Ends the runner: it may clean its testbed up, for a shorter time once the worker is stopped hard.
+async fn kill(attempt: &Attempt, runner: &mut Runner) -> Report {
+    runner.stop(GRACE).await;
+    tokio::select! {
+        report = runner.wait() => return report,
+        () = attempt.shared.stop.hard.cancelled() => {}
+    }
+    runner.stop(HARD_GRACE).await;
+    runner.wait().await
+}
+
+/// Closes the packed log. Where autopkgtest made no log, its last words take that place.
+async fn finish_log(prepared: &Prepared, follower: Follower, tail: Arc<Mutex<Tail>>) -> io::Result<()> {
+    follower.finish().await?;
+    let log = prepared.work.out().join("log");
+    if files::open_regular(&log).and_then(|file| file.metadata()).is_ok_and(|meta| meta.len() > 0) {
+        return Ok(());
+    }
+    let (work, redactor) = (prepared.work.clone(), prepared.redactor());
+    tokio::task::spawn_blocking(move || log::pack(&work.stderr(), &work.log(), redactor, tail))
+        .await
+        .map_err(io::Error::other)?
+}
+
+fn log_fault(error: &io::Error) -> Fault {
+    if disk::is_full(error) { Fault::DiskFull } else { Fault::Worker }
+}
+
+/// Packs the evidence.
+async fn outcome(
+    attempt: &Attempt,
+    prepared: &Prepared,
+    ending: Ending,
+    mut fault: Option<(Fault, String)>,
+) -> Result<Outcome, Over> {
+    let (work, request) = (prepared.work.clone(), prepared.request.clone());
+    let run = RunInfo {
+        uuid: attempt.grant.uuid,
+        worker: attempt.shared.name.to_string(),
+        attempt: attempt.id().attempt,
+    };
+    let packing = tokio::task::spawn_blocking(move || {
+        evidence::collect(&work.out(), &work.artifacts(), &request, &run, ending)
+    });
+    let collected = attempt.unless_interrupted(packing).await?.unwrap_or_else(|e| Err(io::Error::other(e)));
+    let evidence = collected.map_err(|error| {
+        let detail = format!("the evidence cannot be packed: {error}");
+        fault.get_or_insert((log_fault(&error), detail));
+    });
+    let (version, result_tar) = match evidence {
+        Ok(Evidence { version, result_tar }) => (version, Some(result_tar)),
+        Err(()) => (None, None),
+    };
+    let (fault, detail) = fault.map_or((None, String::new()), |(fault, detail)| (Some(fault), detail));
+    Ok(Outcome { ending, version, fault, detail, result_tar })
+}

@@ -1,0 +1,218 @@
+//! The command line of one run (contract "The command line, in this order").
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use proofhouse_core::{
+    names::Pair,
+    params::Trigger,
+    protocol::{Grant, Timeouts},
+    request::Request,
+};
+
+use crate::{
+    kernel,
+    settings::{Lxd, Provider, Settings},
+};
+
+/// Releases whose i386 is a whole architecture; since focal it is a partial one, tested on amd64's image.
+const WHOLE_I386: [&str; 4] = ["precise", "trusty", "xenial", "bionic"];
+/// Architectures on which the list `vm_packages` gets virtual machines.
+const VM_ARCHES: [&str; 3] = ["amd64", "amd64v3", "s390x"];
+
+/// One run, as far as its command line depends on it.
+pub(crate) struct Run<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) grant: &'a Grant,
+    /// With credentials opened.
+    pub(crate) request: &'a Request,
+    /// The worker's name, for labels.
+    pub(crate) worker: &'a str,
+    /// `<work>` of the contract.
+    pub(crate) work: &'a Path,
+    /// The root tarball, for the provider `unshare`.
+    pub(crate) tarball: Option<&'a Path>,
+    /// The checkout of `test-bzr`.
+    pub(crate) checkout: Option<&'a Path>,
+}
+
+/// What is to be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CommandLine {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    /// Arguments that no process list may show: they stand in [`CommandLine::secret_file`], one a line.
+    pub(crate) secret: Option<Vec<String>>,
+}
+
+/// Where secret arguments stand. autopkgtest reads them in place of the argument `@file`.
+pub(crate) fn secret_file(work: &Path) -> PathBuf {
+    work.join("arguments")
+}
+
+/// The architecture of the testbed's image: amd64 where i386 is partial.
+pub(crate) fn image_arch(pair: &Pair) -> &str {
+    if is_partial(pair) { "amd64" } else { pair.arch.as_str() }
+}
+
+fn is_partial(pair: &Pair) -> bool {
+    pair.arch.as_str() == "i386" && !WHOLE_I386.contains(&pair.release.as_str())
+}
+
+/// Builds the command line of `run`.
+pub(crate) fn command_line(run: &Run) -> CommandLine {
+    let mut args: Vec<OsString> = vec!["--output-dir".into(), run.work.join("out").into()];
+    args.extend(machine(&run.grant.pair).map(Into::into));
+    args.extend(run.settings.autopkgtest_args.iter().map(Into::into));
+    for command in run.settings.setup_commands.iter().cloned().chain(kernel::setup_commands(run.request)) {
+        args.extend(["--setup-commands".into(), command.into()]);
+    }
+    let (ppas, secret) = ppas(run);
+    args.extend(ppas);
+    args.extend(archive(run).into_iter().map(Into::into));
+    args.extend(source(run));
+    args.extend(timeouts(Timeouts::of(run.grant.lists, &run.grant.pair)).map(Into::into));
+    args.extend(environment(run.request).map(Into::into));
+    args.push("--".into());
+    args.extend(provider(run));
+    CommandLine { program: run.settings.autopkgtest.clone(), args, secret }
+}
+
+/// 3 and 4: what the architecture needs.
+fn machine(pair: &Pair) -> impl Iterator<Item = &'static str> {
+    let internet = (pair.arch.as_str() == "riscv64").then_some("--needs-internet=skip");
+    let partial = if is_partial(pair) { &["-a", "i386"][..] } else { &[] };
+    internet.into_iter().chain(partial.iter().copied())
+}
+
+/// 7: the PPAs; all of them by file when one has credentials, for their order counts.
+fn ppas(run: &Run) -> (Vec<OsString>, Option<Vec<String>>) {
+    let lines: Vec<String> =
+        run.request.ppas.iter().map(|ppa| format!("--add-apt-source=ppa:{}", ppa.reveal())).collect();
+    if run.request.has_credentials() {
+        let mut file = OsString::from("@");
+        file.push(secret_file(run.work));
+        (vec![file], Some(lines))
+    } else {
+        (lines.into_iter().map(Into::into).collect(), None)
+    }
+}
+
+/// 8: what of -proposed is used, and the upgrade.
+fn archive(run: &Run) -> Vec<String> {
+    if matches!(run.settings.provider, Provider::Null { .. }) {
+        return Vec::new();
+    }
+    let request = run.request;
+    let from_clone = request.test_git.is_some() || request.test_bzr.is_some();
+    let mut args = Vec::new();
+    if !from_clone && (request.ppas.is_empty() || request.all_proposed) {
+        args.extend(pocket(request));
+    }
+    args.push("--apt-upgrade".to_owned());
+    args
+}
+
+fn pocket(request: &Request) -> Option<String> {
+    let all = "--apt-pocket=proposed";
+    let sources: Vec<String> = request
+        .triggers
+        .iter()
+        .filter(|trigger| !trigger.is_baseline())
+        .map(|trigger| format!("src:{}", trigger.source))
+        .collect();
+    match (request.all_proposed, sources.is_empty()) {
+        (true, _) => Some(all.to_owned()),
+        (false, true) => None,
+        // A kernel and its many packages are of no use one without the other.
+        (false, false) if request.package.as_str().starts_with("linux") => Some(all.to_owned()),
+        (false, false) => Some(format!("{all}={}", sources.join(","))),
+    }
+}
+
+/// 9: the test source.
+fn source(run: &Run) -> Vec<OsString> {
+    let clone = |source: OsString| vec!["--no-built-binaries".into(), source];
+    match (&run.request.test_git, run.checkout, &run.request.build_git) {
+        (Some(git), _, _) => clone(git.as_str().into()),
+        (None, Some(checkout), _) => clone(checkout.into()),
+        (None, None, Some(git)) => vec![git.as_str().into()],
+        (None, None, None) => vec![run.request.package.as_str().into()],
+    }
+}
+
+/// 10.
+fn timeouts(t: Timeouts) -> impl Iterator<Item = String> {
+    [("short", t.short), ("install", t.install), ("test", t.test), ("copy", t.copy), ("build", t.build)]
+        .into_iter()
+        .map(|(name, seconds)| format!("--timeout-{name}={seconds}"))
+}
+
+/// 11.
+fn environment(request: &Request) -> impl Iterator<Item = String> {
+    let env = request.env.iter().map(|variable| format!("--env={variable}"));
+    let triggers = adt_test_triggers(&request.triggers).map(|variable| format!("--env={variable}"));
+    let testname = request.testname.as_ref().map(|name| format!("--testname={name}"));
+    env.chain(triggers).chain(testname)
+}
+
+/// `ADT_TEST_TRIGGERS=a/1 b/2`, where there are triggers: for the test, and for those who read its result.
+pub(crate) fn adt_test_triggers(triggers: &[Trigger]) -> Option<String> {
+    let words: Vec<String> = triggers.iter().map(ToString::to_string).collect();
+    (!words.is_empty()).then(|| format!("ADT_TEST_TRIGGERS={}", words.join(" ")))
+}
+
+/// 12: the provider's arguments.
+fn provider(run: &Run) -> Vec<OsString> {
+    match &run.settings.provider {
+        Provider::Null { args } => std::iter::once("null").chain(strings(args)).map(Into::into).collect(),
+        Provider::Unshare(_) => {
+            let tarball = run.tarball.map(|path| ["--tarball".into(), path.into()]);
+            std::iter::once("unshare".into()).chain(tarball.into_iter().flatten()).collect()
+        }
+        Provider::Lxd(lxd) => lxd_args(run, lxd).into_iter().map(Into::into).collect(),
+    }
+}
+
+fn lxd_args(run: &Run, lxd: &Lxd) -> Vec<String> {
+    let Grant { id, pair, lists, .. } = run.grant;
+    let vm = lists.vm && VM_ARCHES.contains(&pair.arch.as_str());
+    let mut args = vec!["lxd".to_owned()];
+    if let Some(remote) = &lxd.remote {
+        args.extend(["-r".to_owned(), remote.clone()]);
+    }
+    if vm {
+        args.push("--vm".to_owned());
+    }
+    let image = for_pair(&lxd.image, pair);
+    args.push(if vm { format!("{image}/vm") } else { image });
+    args.extend(lxd.args.iter().cloned());
+    for (label, value) in
+        [("job", id.job.to_string()), ("attempt", id.attempt.to_string()), ("worker", run.worker.to_owned())]
+    {
+        args.extend(["-c".to_owned(), format!("user.proofhouse.{label}={value}")]);
+    }
+    let size = if lists.big { &lxd.size_big } else { &lxd.size_default };
+    // Containers on s390x start with one CPU only (contract "Testbed providers").
+    let one_cpu = pair.arch.as_str() == "s390x" && !vm;
+    args.extend(size.iter().map(|arg| match arg {
+        cpus if one_cpu && cpus.starts_with("limits.cpu=") => "limits.cpu=1".to_owned(),
+        other => other.clone(),
+    }));
+    args
+}
+
+/// A template with `{release}` and `{arch}` filled in.
+pub(crate) fn for_pair(template: &str, pair: &Pair) -> String {
+    template.replace("{release}", pair.release.as_str()).replace("{arch}", image_arch(pair))
+}
+
+fn strings(args: &[String]) -> impl Iterator<Item = &str> {
+    args.iter().map(String::as_str)
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -1,0 +1,114 @@
+//! `testinfo.json`: what autopkgtest wrote, and what readers of a result need beside it (contract "Objects").
+
+use std::path::Path;
+
+use proofhouse_core::request::Request;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::{command::adt_test_triggers, files};
+
+/// autopkgtest writes some hundred bytes and the processor's flags.
+const MAX_BYTES: u64 = 1 << 18;
+const ENVIRONMENT: &str = "custom_environment";
+
+/// What only the worker knows of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct RunInfo {
+    pub(crate) uuid: Uuid,
+    pub(crate) worker: String,
+    /// Which attempt of its job it was, from 1.
+    pub(crate) attempt: i32,
+}
+
+/// The text of `testinfo.json`: what is in `path`, where that is readable, with our fields.
+pub(crate) fn augment(path: &Path, request: &Request, run: &RunInfo) -> String {
+    let mut info = read(path);
+    let environment = environment(info.get(ENVIRONMENT), request);
+    info.shift_remove(ENVIRONMENT);
+    if !environment.is_empty() {
+        info.insert(ENVIRONMENT.to_owned(), environment.into());
+    }
+    let mut info = proofhouse_core::evidence::testinfo(Some(info), request, run.uuid);
+    info.insert("worker".to_owned(), run.worker.as_str().into());
+    info.insert("attempts".to_owned(), run.attempt.into());
+    let mut text = format!("{:#}", json!(info));
+    text.push('\n');
+    text
+}
+
+fn read(path: &Path) -> Map<String, Value> {
+    let bytes = files::read_regular(path, MAX_BYTES).unwrap_or_default();
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+/// What autopkgtest noted of the environment, but the triggers are the request's, whatever the file says of them.
+fn environment(noted: Option<&Value>, request: &Request) -> Vec<String> {
+    let noted =
+        noted.and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter().filter_map(Value::as_str);
+    noted
+        .filter(|variable| !variable.starts_with("ADT_TEST_TRIGGERS="))
+        .map(str::to_owned)
+        .chain(adt_test_triggers(&request.triggers))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn augmented(before: Option<&str>, body: &str) -> Value {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("testinfo.json");
+        if let Some(text) = before {
+            std::fs::write(&path, text).unwrap();
+        }
+        let run = RunInfo { uuid: Uuid::nil(), worker: "w".to_owned(), attempt: 3 };
+        let request = Request::parse(body.as_bytes()).unwrap();
+        serde_json::from_str(&augment(&path, &request, &run)).unwrap()
+    }
+
+    const OURS: &str =
+        "\"uuid\": \"00000000-0000-0000-0000-000000000000\", \"worker\": \"w\", \"attempts\": 3";
+
+    fn expected(more: &str) -> Value {
+        serde_json::from_str(&format!("{{{more}{OURS}}}")).unwrap()
+    }
+
+    #[test]
+    fn what_autopkgtest_wrote_is_kept() {
+        let before = r#"{"nproc": "2", "custom_environment": ["AB=1", "ADT_TEST_TRIGGERS=a/1 b/2"]}"#;
+        assert_eq!(
+            augmented(
+                Some(before),
+                r#"green {"triggers": ["a/1", "b/2"], "testname": "t", "all-proposed": 1}"#
+            ),
+            expected(
+                r#""nproc": "2", "custom_environment": ["AB=1", "ADT_TEST_TRIGGERS=a/1 b/2"], "testname": "t", "all-proposed": "1", "#
+            )
+        );
+        assert_eq!(augmented(Some("{}"), "green"), expected(""));
+    }
+
+    #[test]
+    fn what_is_damaged_or_missing_is_made() {
+        let body = r#"green {"triggers": ["a/1"]}"#;
+        let made = expected(r#""custom_environment": ["ADT_TEST_TRIGGERS=a/1"], "#);
+        for before in [
+            None,
+            Some(""),
+            Some("{"),
+            Some("[1]"),
+            Some(r#"{"custom_environment": 1}"#),
+            Some(r#"{"custom_environment": [1, {}]}"#),
+            Some(r#"{"custom_environment": ["ADT_TEST_TRIGGERS=other/9"], "uuid": 7, "worker": []}"#),
+        ] {
+            assert_eq!(augmented(before, body), made, "{before:?}");
+        }
+        let deep = "[".repeat(200_000);
+        assert_eq!(augmented(Some(&deep), body), made);
+    }
+}

@@ -1,0 +1,184 @@
+//! The log while it grows: followed, redacted, compressed, and its head and tail kept for those who watch.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use flate2::{Compression, write::GzEncoder};
+
+use crate::{disk, files, redact::Redactor};
+
+mod tail;
+
+pub(crate) use tail::Tail;
+
+/// How long a line may lie in the log before it is seen.
+const POLL: Duration = Duration::from_millis(250);
+const CHUNK: usize = 64 << 10;
+
+/// Follows a log in a thread of its own until it is told that the log is complete.
+pub(crate) struct Follower {
+    tail: Arc<Mutex<Tail>>,
+    stop: Sender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Follower {
+    /// Begins to follow `log`, which need not be there yet, and to write `packed`.
+    pub(crate) fn start(log: PathBuf, packed: &Path, redactor: Redactor) -> io::Result<Self> {
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let gzip = encoder(packed)?;
+        let mut sink = Sink { redactor, gzip, tail: tail.clone() };
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            let mut source = None;
+            loop {
+                let last = stopped.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout);
+                if source.is_none() {
+                    source = files::open_regular(&log).ok();
+                }
+                if let Some(file) = &mut source {
+                    sink.copy(file)?;
+                }
+                if last {
+                    return sink.finish();
+                }
+            }
+        })?;
+        Ok(Self { tail, stop, thread })
+    }
+
+    /// Head and tail of what was read so far.
+    pub(crate) fn tail(&self) -> Arc<Mutex<Tail>> {
+        self.tail.clone()
+    }
+
+    /// True when it ended by itself: the packed log cannot be written.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Reads the rest of the log and closes the packed one.
+    pub(crate) async fn finish(self) -> io::Result<()> {
+        // A thread that has failed does not listen any more.
+        let _ = self.stop.send(());
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        match joined {
+            Ok(Ok(result)) => result,
+            _ => Err(io::Error::other("the thread that follows the log died")),
+        }
+    }
+}
+
+type Gzip = GzEncoder<BufWriter<File>>;
+
+fn encoder(packed: &Path) -> io::Result<Gzip> {
+    Ok(GzEncoder::new(BufWriter::new(File::create(packed)?), Compression::default()))
+}
+
+struct Sink {
+    redactor: Redactor,
+    gzip: Gzip,
+    tail: Arc<Mutex<Tail>>,
+}
+
+impl Sink {
+    fn copy(&mut self, source: &mut File) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let n = source.read(&mut chunk)?;
+            if n == 0 {
+                return Ok(());
+            }
+            let ready = self.redactor.push(&chunk[..n]);
+            self.write(&ready)?;
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        self.gzip.write_all(bytes)
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        let rest = self.redactor.finish();
+        self.write(&rest)?;
+        self.gzip.finish()?.into_inner()?;
+        Ok(())
+    }
+}
+
+/// Packs a log that is complete: the runner's own words, where it made no log.
+pub(crate) fn pack(log: &Path, packed: &Path, redactor: Redactor, tail: Arc<Mutex<Tail>>) -> io::Result<()> {
+    let gzip = encoder(packed)?;
+    let mut sink = Sink { redactor, gzip, tail };
+    if let Ok(mut source) = files::open_regular(log) {
+        sink.copy(&mut source)?;
+    }
+    sink.finish()
+}
+
+/// What went wrong with a log, for an operator.
+pub(crate) fn describe(error: &io::Error) -> String {
+    if disk::is_full(error) {
+        "the disk is full".to_owned()
+    } else {
+        format!("the log cannot be written: {error}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unpacked(path: &Path) -> String {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_log_that_grows_is_packed_and_redacted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, packed) = (dir.path().join("log"), dir.path().join("log.gz"));
+        let follower = Follower::start(log.clone(), &packed, Redactor::new(["s3cret".to_owned()])).unwrap();
+        let tail = follower.tail();
+        let mut file = File::create(&log).unwrap();
+        file.write_all(b"one\ntwo s3c").unwrap();
+        while !tail.lock().unwrap().text().contains("two ") {
+            tokio::task::yield_now().await;
+        }
+        assert!(!follower.has_failed());
+        file.write_all(b"ret\nthree").unwrap();
+        follower.finish().await.unwrap();
+        assert_eq!(unpacked(&packed), "one\ntwo ***\nthree");
+        assert!(tail.lock().unwrap().text().ends_with("two ***\nthree"));
+    }
+
+    #[tokio::test]
+    async fn no_log_and_a_link_in_its_place_give_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, packed) = (dir.path().join("log"), dir.path().join("log.gz"));
+        std::os::unix::fs::symlink("/etc/passwd", &log).unwrap();
+        Follower::start(log, &packed, Redactor::new([])).unwrap().finish().await.unwrap();
+        assert_eq!(unpacked(&packed), "");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        std::fs::write(&log, vec![b'x'; 1 << 20]).unwrap();
+        let follower = Follower::start(log, Path::new("/dev/full"), Redactor::new([])).unwrap();
+        let error = follower.finish().await.unwrap_err();
+        assert!(disk::is_full(&error), "{error}");
+    }
+}

@@ -1,0 +1,151 @@
+//! The guard with real processes.
+
+use std::{fs, time::Instant};
+
+use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+
+use super::*;
+
+/// Not a test: this program, started anew, as the guard.
+#[test]
+#[ignore = "it is the guard that the other tests start"]
+fn as_a_guard() {
+    crate::guard_main();
+    // The test harness has nothing more to say: nobody reads it.
+    std::process::exit(0);
+}
+
+fn guard() -> Vec<OsString> {
+    let me = std::env::current_exe().unwrap();
+    let mut command = vec![me.into_os_string()];
+    command.extend(
+        ["-q", "--exact", "runner::tests::as_a_guard", "--ignored", "--nocapture"].map(OsString::from),
+    );
+    command
+}
+
+struct Lab {
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn start(&self, program: &str, args: &[&str]) -> Runner {
+        let order = Order {
+            program: program.into(),
+            args: args.iter().map(OsString::from).collect(),
+            env: Vec::new(),
+            folder: self.folder.path().to_owned(),
+            stderr: self.path("stderr"),
+        };
+        Runner::start(&guard(), order, self.folder.path()).await.unwrap()
+    }
+
+    async fn script(&self, text: &str) -> Runner {
+        self.start("sh", &["-c", text]).await
+    }
+
+    /// The whole line that a script wrote to a file.
+    async fn line(&self, name: &str) -> String {
+        loop {
+            match fs::read_to_string(self.path(name)) {
+                Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    async fn pid(&self, name: &str) -> Pid {
+        Pid::from_raw(self.line(name).await.parse().unwrap())
+    }
+}
+
+fn is_gone(pid: Pid) -> bool {
+    kill(pid, None) == Err(Errno::ESRCH)
+}
+
+async fn until_gone(pid: Pid) {
+    while !is_gone(pid) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Two that ignore SIGTERM: the runner, and a child that left its group, its session and its parent.
+const STUBBORN: &str =
+    "trap '' TERM; (setsid sh -c 'trap \"\" TERM; echo $$ > far; while :; do sleep 1; done' &)
+    echo $$ > near; while :; do sleep 1; done";
+
+#[tokio::test]
+async fn ends_are_reported() {
+    let lab = Lab::new();
+    assert_eq!(lab.script("echo out; echo err >&2; exit 14").await.wait().await, Report::Exited(14));
+    assert_eq!(lab.line("stderr").await, "err");
+    assert_eq!(lab.script("kill -9 $$").await.wait().await, Report::Signalled(9));
+    let missing = lab.start("/does/not/exist", &[]).await.wait().await;
+    assert!(matches!(&missing, Report::NotStarted(why) if why.contains("/does/not/exist")), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_runner_may_clean_up() {
+    let lab = Lab::new();
+    let mut runner =
+        lab.script("trap 'echo yes > clean; exit 3' TERM; echo > up; while :; do sleep 0.01; done").await;
+    lab.line("up").await;
+    runner.stop(Duration::from_secs(60)).await;
+    assert_eq!(runner.wait().await, Report::Exited(3));
+    assert_eq!(lab.line("clean").await, "yes");
+}
+
+#[tokio::test]
+async fn who_ignores_sigterm_is_killed_wherever_it_went() {
+    let lab = Lab::new();
+    let mut runner = lab.script(STUBBORN).await;
+    let (near, far) = (lab.pid("near").await, lab.pid("far").await);
+    runner.stop(Duration::from_secs(60)).await;
+    // A second, shorter grace counts.
+    runner.stop(Duration::from_millis(50)).await;
+    assert_eq!(runner.wait().await, Report::Signalled(9));
+    assert!(is_gone(near) && is_gone(far));
+}
+
+#[tokio::test]
+async fn what_a_runner_leaves_behind_is_killed() {
+    let lab = Lab::new();
+    let mut runner = lab.script("(setsid sh -c 'echo $$ > far; exec sleep 1000' &) ; exit 4").await;
+    let far = lab.pid("far").await;
+    let began = Instant::now();
+    assert_eq!(runner.wait().await, Report::Exited(4));
+    assert!(is_gone(far) && began.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn the_runner_dies_with_its_worker() {
+    let lab = Lab::new();
+    let runner = lab
+        .script("trap 'echo yes > clean; exit 3' TERM; echo $$ > near; while :; do sleep 0.01; done")
+        .await;
+    let near = lab.pid("near").await;
+    // All that a worker's death does, in whatever way it dies: its end of the pipe closes.
+    drop(runner);
+    assert_eq!(lab.line("clean").await, "yes");
+    until_gone(near).await;
+}
+
+#[tokio::test]
+async fn a_guard_that_is_killed_leaves_nobody_behind() {
+    let lab = Lab::new();
+    let mut runner = lab.script(STUBBORN).await;
+    let (near, far) = (lab.pid("near").await, lab.pid("far").await);
+    let guard = Pid::from_raw(runner.guard.id().unwrap().try_into().unwrap());
+    kill(guard, Signal::SIGKILL).unwrap();
+    assert_eq!(runner.wait().await, Report::Signalled(9));
+    until_gone(near).await;
+    until_gone(far).await;
+}

@@ -1,0 +1,85 @@
+//! What a worker is told at its start.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use proofhouse_core::{
+    names::{Arch, Pool, WorkerName},
+    seal::SealKeys,
+};
+
+/// What a worker is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The base of its name: the first worker of a data folder gets it, the next ones `{name}-2` and so on.
+    pub name: WorkerName,
+    /// The machine it runs on, as the dispatcher tells hosts apart.
+    pub host: String,
+    /// What must be on a disk: work folders, testbeds, locks.
+    pub data: PathBuf,
+    /// The architectures that it serves: each is a pool of the same name.
+    pub arches: Vec<Arch>,
+    /// How many tests it runs at once.
+    pub slots: usize,
+    /// Where testbeds come from.
+    pub provider: Provider,
+    /// The program that is run as autopkgtest.
+    pub autopkgtest: PathBuf,
+    /// Further arguments for it (contract "The command line", 5).
+    pub autopkgtest_args: Vec<String>,
+    /// Commands for each testbed before the test (contract "The command line", 6).
+    pub setup_commands: Vec<String>,
+    /// Opens the credentials of requests; without keys such requests are given back.
+    pub seal_keys: Option<SealKeys>,
+    /// With less free space than this under `data` no new work is taken, in MiB.
+    pub min_free_mib: u64,
+    /// How the guard is started: the program that calls [`crate::guard_main`], and its arguments.
+    pub guard: Vec<OsString>,
+}
+
+impl Settings {
+    /// The pools whose offers it takes: one for each architecture, of the same name.
+    pub fn pools(&self) -> Vec<Pool> {
+        // An architecture's alphabet is a part of a pool's, and it is shorter.
+        self.arches.iter().filter_map(|arch| arch.as_str().parse().ok()).collect()
+    }
+}
+
+/// Where testbeds come from (contract "Testbed providers").
+#[derive(Debug, Clone)]
+pub enum Provider {
+    /// A root file system in a user namespace of this machine.
+    Unshare(Unshare),
+    /// This machine itself, without any isolation. Serves every architecture.
+    Null {
+        /// Further arguments for autopkgtest's server.
+        args: Vec<String>,
+    },
+    /// Containers and virtual machines of LXD.
+    Lxd(Lxd),
+}
+
+/// Settings of the provider `unshare`.
+#[derive(Debug, Clone)]
+pub struct Unshare {
+    /// A root tarball made by somebody else, with `{release}` and `{arch}`; none: they are built here.
+    pub tarball: Option<String>,
+    /// The archive that tarballs are built from; none: the one that this machine's apt uses.
+    pub mirror: Option<String>,
+    /// A tarball older than this is built anew.
+    pub refresh: Duration,
+}
+
+/// Settings of the provider `lxd`.
+#[derive(Debug, Clone)]
+pub struct Lxd {
+    /// The remote; none: LXD on this machine.
+    pub remote: Option<String>,
+    /// The image, with `{release}` and `{arch}`; a virtual machine's has `/vm` behind it.
+    pub image: String,
+    /// Further arguments of `lxc launch`.
+    pub args: Vec<String>,
+    /// Arguments of `lxc launch` that set the usual size.
+    pub size_default: Vec<String>,
+    /// The same for packages of the list `big_packages`.
+    pub size_big: Vec<String>,
+}
