@@ -1,1 +1,29 @@
-//! Proofhouse web.
+//! The web role: pages, files and addresses that people, scripts and gates know (contract "The site").
+//!
+//! It keeps nothing: it reads the job table and the store, listens to what runs, and takes requests in through the same
+//! intake as the dispatcher. Run as many as you like behind any proxy.
+
+mod app;
+mod failure;
+mod files;
+mod listener;
+mod live;
+mod log;
+mod pages;
+mod private;
+mod results;
+mod routes;
+mod running;
+mod server;
+mod settings;
+mod statics;
+mod submit;
+#[cfg(test)]
+mod testing;
+mod view;
+mod wanted;
+
+pub use app::{App, ResponseHook, Web};
+pub use routes::router;
+pub use server::{Error, Stop, run};
+pub use settings::Settings;

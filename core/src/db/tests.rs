@@ -234,8 +234,8 @@ async fn tokens(db: &Database) {
     assert!(db.valid_token(&hash).await.unwrap().unwrap().may("request"));
     assert!(db.revoke_token(id).await.unwrap());
     assert!(db.valid_token(&hash).await.unwrap().is_none());
-    assert_eq!(db.count_request("joe", 1).await.unwrap(), None);
-    assert!(db.count_request("joe", 1).await.unwrap().is_some_and(|s| s > 3500));
+    assert_eq!(db.count_requests("joe", 1, 1).await.unwrap(), None);
+    assert!(db.count_requests("joe", 1, 1).await.unwrap().is_some_and(|s| s > 3500));
 }
 
 #[cfg(test)]

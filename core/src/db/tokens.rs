@@ -90,8 +90,13 @@ impl Database {
         Ok(self.execute("UPDATE tokens SET revoked = $1 WHERE id = $2", args![true, id]).await? == 1)
     }
 
-    /// Counts a request by HTTP against a person's rate: none when it is within it, else the seconds to wait.
-    pub async fn count_request(&self, person: &str, per_hour: i64) -> Result<Option<i64>, DbError> {
+    /// Counts `number` requests by HTTP against a person's rate: none when they are within it, else the seconds to wait.
+    pub async fn count_requests(
+        &self,
+        person: &str,
+        number: usize,
+        per_hour: i64,
+    ) -> Result<Option<i64>, DbError> {
         const HOUR_US: i64 = 3_600_000_000;
         let mut tx = self.begin().await?;
         let now = tx.now_us().await?;
@@ -104,10 +109,13 @@ impl Database {
             )
             .await?;
         let (count, oldest) = row.unwrap_or((0, 0));
-        if count >= per_hour {
-            return Ok(Some(((oldest + HOUR_US - now) / 1_000_000).max(1)));
+        if count.saturating_add(i64::try_from(number).unwrap_or(i64::MAX)) > per_hour {
+            let seconds = if count == 0 { 3600 } else { (oldest + HOUR_US - now) / 1_000_000 };
+            return Ok(Some(seconds.max(1)));
         }
-        tx.execute("INSERT INTO asked (person, asked_us) VALUES ($1, $2)", args![person, now]).await?;
+        for _ in 0..number {
+            tx.execute("INSERT INTO asked (person, asked_us) VALUES ($1, $2)", args![person, now]).await?;
+        }
         tx.commit().await?;
         Ok(None)
     }

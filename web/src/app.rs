@@ -1,0 +1,106 @@
+//! What every handler works with.
+
+use std::{fmt, sync::Arc};
+
+use proofhouse_core::{bus::Bus, db::Database, store::Store};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{running::Heard, settings::Settings};
+
+/// Called for every answer with the route's pattern (never the path), the status and the seconds until the answer began.
+pub type ResponseHook = Arc<dyn Fn(&str, u16, f64) + Send + Sync>;
+
+/// How many logs are unpacked at once: each takes a few MiB and a processor.
+const LOGS_AT_ONCE: usize = 4;
+
+/// The parts that the site stands on.
+#[derive(Clone)]
+pub struct Web {
+    /// What is configured.
+    pub settings: Settings,
+    /// The job table.
+    pub database: Database,
+    /// The evidence.
+    pub store: Arc<dyn Store>,
+    /// For what runs now, and for waking the dispatcher.
+    pub bus: Arc<dyn Bus>,
+    /// Counts answers.
+    pub on_response: ResponseHook,
+}
+
+impl fmt::Debug for Web {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Web")
+            .field("settings", &self.settings)
+            .field("database", &self.database.address())
+            .field("store", &self.store.address())
+            .field("bus", &self.bus.address())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The site's state. Cloning shares it.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    web: Web,
+    heard: Heard,
+    tasks: TaskTracker,
+    logs: Semaphore,
+}
+
+impl App {
+    /// A site that has heard nothing yet.
+    pub fn new(web: Web) -> Self {
+        Self(Arc::new(Inner {
+            web,
+            heard: Heard::default(),
+            tasks: TaskTracker::new(),
+            logs: Semaphore::new(LOGS_AT_ONCE),
+        }))
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.web.settings
+    }
+
+    pub(crate) fn db(&self) -> &Database {
+        &self.0.web.database
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.web.store
+    }
+
+    pub(crate) fn bus(&self) -> &Arc<dyn Bus> {
+        &self.0.web.bus
+    }
+
+    /// What status messages say.
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.0.heard
+    }
+
+    /// Tasks that a stop waits for.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    /// See [`LOGS_AT_ONCE`].
+    pub(crate) fn logs(&self) -> &Semaphore {
+        &self.0.logs
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, route: &str, status: u16, seconds: f64) {
+        (self.0.web.on_response)(route, status, seconds);
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.web.fmt(f)
+    }
+}

@@ -1,0 +1,162 @@
+//! JSON files that scripts and old clients read (contract "The site").
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use jiff::Timestamp;
+use proofhouse_core::names::Context;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    app::App,
+    failure::Failure,
+    live,
+    pages::recent,
+    private::{PublicJob, PublicResult},
+    running::{PRIVATE_PACKAGE, PRIVATE_TAIL},
+    view::{python_str, results_path, run_path},
+};
+
+/// How many jobs are read at once.
+const BATCH: i64 = 1000;
+/// What stands for a private job's body.
+const PRIVATE_JOB: &str = "private job";
+
+/// Context, then release, then arch.
+type Queues<T> = BTreeMap<Context, BTreeMap<String, BTreeMap<String, T>>>;
+
+/// Every queue that is configured, empty.
+fn empty<T: Default>(app: &App) -> Queues<T> {
+    let mut queues = Queues::new();
+    for context in Context::ALL {
+        let releases = queues.entry(context).or_default();
+        for pair in &app.settings().pairs {
+            releases.entry(pair.release.to_string()).or_default().insert(pair.arch.to_string(), T::default());
+        }
+    }
+    queues
+}
+
+/// JSON of one queue after the other, in the order of [`Context::ALL`].
+fn to_json<T>(queues: Queues<T>, leaf: impl Fn(T) -> Value) -> Value {
+    let contexts = queues.into_iter().map(|(context, releases)| {
+        let releases = releases.into_iter().map(|(release, arches)| {
+            (release, Value::Object(arches.into_iter().map(|(arch, v)| (arch, leaf(v))).collect()))
+        });
+        (context.as_str().to_owned(), Value::Object(releases.collect()))
+    });
+    Value::Object(contexts.collect())
+}
+
+/// The bodies of all that waits, as they came.
+async fn bodies(app: &App) -> Result<Queues<Vec<String>>, Failure> {
+    let mut queues: Queues<Vec<String>> = empty(app);
+    let mut after = 0;
+    loop {
+        let rows = app.db().queued(after, BATCH).await?;
+        let Some(last) = rows.last() else { return Ok(queues) };
+        after = last.id;
+        for row in rows {
+            let (context, release, arch) = (row.context()?, row.release.clone(), row.arch.clone());
+            let body = PublicJob::of(row).map_or_else(|| PRIVATE_JOB.to_owned(), |job| job.body.clone());
+            queues.entry(context).or_default().entry(release).or_default().entry(arch).or_default().push(body);
+        }
+    }
+}
+
+/// `/queues.json`: context → release → arch → bodies.
+pub(crate) async fn queues(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    Ok(Json(to_json(bodies(&app).await?, Value::from)))
+}
+
+/// `/queued.json`: the same with sizes.
+pub(crate) async fn queued(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    let queues =
+        to_json(bodies(&app).await?, |bodies| json!({"size": bodies.len(), "requests": bodies}));
+    let settings = app.settings();
+    Ok(Json(json!({"releases": settings.releases(), "arches": settings.arches(), "queues": queues})))
+}
+
+/// `/queue_size.json`: context → release → arch → how many wait.
+pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    let mut queues: Queues<i64> = empty(&app);
+    for count in app.db().queue_counts().await?.into_iter().filter(|c| c.waiting > 0) {
+        let context: Context = count.context.parse().map_err(|_| Failure::internal())?;
+        queues.entry(context).or_default().entry(count.release).or_default().insert(count.arch, count.waiting);
+    }
+    Ok(Json(to_json(queues, Value::from)))
+}
+
+/// `key_value;` of the sorted parameters, joined.
+fn runhash(params: &Map<String, Value>) -> String {
+    let sorted: BTreeMap<&String, &Value> = params.iter().collect();
+    sorted.into_iter().map(|(key, value)| format!("{key}_{};", python_str(value))).collect()
+}
+
+/// `/static/running.json`: package → runhash → release → arch → parameters, duration, log tail.
+pub(crate) async fn running(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    type Runs = BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<String, Value>>>>;
+    let now = live::now(&app, Timestamp::now()).await?;
+    let mut runs = Runs::new();
+    for run in now.runs {
+        let hash = runhash(&run.params);
+        let arches = runs.entry(run.package).or_default().entry(hash).or_default().entry(run.release).or_default();
+        arches.insert(run.arch, json!([run.params, run.duration, run.logtail]));
+    }
+    // Nothing tells private runs of a release and arch apart, as in the old system.
+    for (release, arch) in now.private.into_keys() {
+        let hashes = runs.entry(PRIVATE_PACKAGE.to_owned()).or_default();
+        let arches = hashes.entry(String::new()).or_default().entry(release).or_default();
+        arches.insert(arch, json!([{}, 0, PRIVATE_TAIL]));
+    }
+    Ok(Json(json!(runs)))
+}
+
+fn result_json(app: &App, row: &PublicResult) -> Value {
+    let link = |path: &str| app.settings().link(path);
+    let folder = row.place().map(|(series, id)| results_path(&series.container, &series.folder(&id)));
+    let triggers: Vec<&str> = row.triggers.iter().flat_map(|t| t.split(' ')).collect();
+    json!({
+        "package": row.package,
+        "release": row.release,
+        "arch": row.arch,
+        "version": row.version,
+        "run_id": row.run_id,
+        "uuid": row.uuid,
+        "result": row.class(),
+        "exitcode": row.exit_code,
+        "duration": row.duration_seconds,
+        "triggers": triggers,
+        "env": row.env,
+        "requester": row.requester,
+        "container": row.container,
+        "url": link(&run_path(&row.package, &row.release, &row.arch, &row.run_id)),
+        "log": folder.map(|folder| link(&format!("{folder}/log.gz"))),
+    })
+}
+
+/// `/api/experimental/recent.json`: what `/recent` shows.
+pub(crate) async fn recent(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Failure> {
+    let wanted = recent::Wanted::parse(query.as_deref().unwrap_or_default())?;
+    let rows = recent::results(&app, &wanted).await?;
+    Ok(Json(rows.iter().map(|row| result_json(&app, row)).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runhash_as_the_old_system_makes_it() {
+        let params = json!({"triggers": ["green/2", "a/1"], "all-proposed": "1"});
+        let Value::Object(params) = params else { unreachable!() };
+        assert_eq!(runhash(&params), "all-proposed_1;triggers_['green/2', 'a/1'];");
+        assert_eq!(runhash(&Map::new()), "");
+    }
+}

@@ -1,0 +1,80 @@
+//! `/`: search, what is queued and runs, the newest results.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::Timestamp;
+use proofhouse_core::{
+    db::{QueueCount, RecentFilter},
+    names::{Arch, Pair, Release},
+};
+
+use super::page;
+use crate::{
+    app::App,
+    failure::Failure,
+    private::PublicResult,
+    settings::Settings,
+    view::{Crumb, ResultItem},
+};
+
+/// How many of the newest results are shown.
+const NEWEST: i64 = 25;
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct Home<'a> {
+    crumbs: Vec<Crumb>,
+    releases: Vec<&'a Release>,
+    rows: Vec<(&'a Arch, Vec<Option<Cell>>)>,
+    queued: i64,
+    running: i64,
+    results: Vec<ResultItem>,
+}
+
+/// What a pair has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cell {
+    anchor: String,
+    waiting: i64,
+    running: i64,
+    disabled: bool,
+}
+
+fn rows<'a>(settings: &'a Settings, counts: &[QueueCount]) -> Vec<(&'a Arch, Vec<Option<Cell>>)> {
+    let mut sums: HashMap<(&str, &str), (i64, i64)> = HashMap::new();
+    for count in counts {
+        let sum = sums.entry((&count.release, &count.arch)).or_default();
+        sum.0 += count.waiting;
+        sum.1 += count.running;
+    }
+    let cell = |release: &Release, arch: &Arch| {
+        let pair = Pair { release: release.clone(), arch: arch.clone() };
+        let (waiting, running) = sums.get(&(release.as_str(), arch.as_str())).copied().unwrap_or_default();
+        settings.pairs.contains(&pair).then(|| Cell {
+            anchor: format!("queue-ubuntu-{release}-{arch}"),
+            waiting,
+            running,
+            disabled: settings.disabled.contains(&pair),
+        })
+    };
+    let releases = settings.releases();
+    let row = |arch| (arch, releases.iter().map(|release| cell(release, arch)).collect());
+    settings.arches().into_iter().map(row).collect()
+}
+
+/// `/`.
+pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
+    let counts = app.db().queue_counts().await?;
+    let filter = RecentFilter { limit: NEWEST, ..RecentFilter::default() };
+    let results = PublicResult::all(app.db().recent(&filter).await?);
+    page(&Home {
+        crumbs: vec![],
+        releases: app.settings().releases(),
+        rows: rows(app.settings(), &counts),
+        queued: counts.iter().map(|c| c.waiting).sum(),
+        running: counts.iter().map(|c| c.running).sum(),
+        results: ResultItem::list(&results, Timestamp::now()),
+    })
+}

@@ -1,0 +1,18 @@
+//! The pages. A page's handler and its template have the same path.
+
+pub(crate) mod home;
+pub(crate) mod packages;
+pub(crate) mod recent;
+pub(crate) mod run;
+pub(crate) mod running;
+pub(crate) mod search;
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Response};
+
+use crate::failure::Failure;
+
+/// A page as an answer.
+pub(crate) fn page(template: &impl Template) -> Result<Response, Failure> {
+    Ok(Html(template.render()?).into_response())
+}

@@ -1,0 +1,65 @@
+//! `/packages/…`: a package, its runs on a release and arch, one run, its log.
+
+mod address;
+pub(crate) mod attempts;
+mod log;
+mod package;
+mod run;
+mod runs;
+
+use axum::{
+    extract::{Path, RawQuery, State},
+    response::Response,
+};
+use proofhouse_core::{
+    names::{Package, Pair},
+    run_id::RunId,
+};
+
+use self::address::Address;
+use crate::{app::App, failure::Failure, private::PublicResult};
+
+/// `/packages/{*path}`: the folder of a package may stand before its name.
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path(path): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let query = query.unwrap_or_default();
+    let parameter = |name: &str| {
+        url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name).map(|(_, v)| v.into_owned())
+    };
+    let address =
+        Address::parse(&path).ok_or_else(|| Failure::not_found("No package, release or run has this address."))?;
+    match address {
+        Address::Package(package) => package::get(&app, package).await,
+        Address::Runs(package, pair) => runs::get(&app, package, pair, parameter("before")).await,
+        Address::Run(package, pair, run_id) => {
+            let all = results(&app, &package, &pair, &run_id).await?;
+            run::get(&app, pick(all, parameter("container"))?).await
+        }
+        Address::Log(package, pair, run_id) => {
+            let all = results(&app, &package, &pair, &run_id).await?;
+            log::get(&app, pick(all, parameter("container"))?).await
+        }
+    }
+}
+
+async fn results(
+    app: &App,
+    package: &Package,
+    pair: &Pair,
+    run_id: &RunId,
+) -> Result<Vec<PublicResult>, Failure> {
+    Ok(PublicResult::all(app.db().result(package, pair, run_id).await?))
+}
+
+/// The run in the container that the address names; else the release's own; else the first.
+fn pick(all: Vec<PublicResult>, container: Option<String>) -> Result<PublicResult, Failure> {
+    let fits = |row: &PublicResult| match &container {
+        Some(container) => row.container == *container,
+        None => row.container == format!("autopkgtest-{}", row.release),
+    };
+    let at = all.iter().position(fits).or((container.is_none() && !all.is_empty()).then_some(0));
+    at.and_then(|at| all.into_iter().nth(at)).ok_or_else(|| Failure::not_found("There is no such run."))
+}

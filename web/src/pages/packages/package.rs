@@ -1,0 +1,132 @@
+//! `/packages/{package}`: the latest outcome on every release and arch.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::response::Response;
+use jiff::Timestamp;
+use proofhouse_core::{
+    db::LatestRow,
+    names::Package,
+    outcome::{Class, ExitCode},
+    run_id::RunId,
+};
+
+use crate::{
+    app::App,
+    failure::Failure,
+    pages::page,
+    private::PublicJob,
+    view::{Crumb, JobItem, Outcome, When, crumbs, pair_path, run_path},
+};
+
+/// How many open jobs are shown.
+const MOST_OPEN: i64 = 200;
+
+#[derive(Template)]
+#[template(path = "packages/package.html")]
+struct Page {
+    crumbs: Vec<Crumb>,
+    package: Package,
+    jobs: Vec<JobItem>,
+    releases: Vec<String>,
+    rows: Vec<Row>,
+    latest: Vec<Latest>,
+}
+
+/// An arch.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    arch: String,
+    /// Colours of the cells: they stand at the row, for scripts match the bare cells (contract "The site").
+    classes: String,
+    words: Vec<&'static str>,
+}
+
+/// The latest run on a release and arch.
+struct Latest {
+    release: String,
+    arch: String,
+    pair_path: String,
+    path: String,
+    outcome: Outcome,
+    version: String,
+    when: Option<When>,
+}
+
+fn class(row: &LatestRow) -> Class {
+    ExitCode(i32::try_from(row.exit_code).unwrap_or(i32::MIN)).class()
+}
+
+/// The table of releases and arches: those that are served, and those that have results.
+fn table(served: BTreeSet<(String, String)>, latest: &[LatestRow]) -> (Vec<String>, Vec<Row>) {
+    let mut pairs = served;
+    pairs.extend(latest.iter().map(|l| (l.release.clone(), l.arch.clone())));
+    let releases: BTreeSet<&String> = pairs.iter().map(|(release, _)| release).collect();
+    let arches: BTreeSet<&String> = pairs.iter().map(|(_, arch)| arch).collect();
+    let row = |arch: &String| {
+        let of = |release: &String| latest.iter().find(|l| l.release == *release && l.arch == *arch).map(class);
+        let cells: Vec<Option<Class>> = releases.iter().map(|r| of(r)).collect();
+        let classes: Vec<String> =
+            cells.iter().enumerate().filter_map(|(n, c)| c.map(|c| format!("{c}-{}", n + 1))).collect();
+        let words = cells.into_iter().map(|c| c.map_or("-", Class::as_str)).collect();
+        Row { arch: arch.clone(), classes: classes.join(" "), words }
+    };
+    let rows = arches.into_iter().map(row).collect();
+    (releases.into_iter().cloned().collect(), rows)
+}
+
+pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure> {
+    let now = Timestamp::now();
+    let latest = app.db().latest_of(&package).await?;
+    let (jobs, _) = PublicJob::split(app.db().open_jobs_of(&package, None, MOST_OPEN).await?);
+    let known = !latest.is_empty() || !jobs.is_empty() || has_results(app, &package).await?;
+    if !known {
+        return Err(Failure::not_found(format!("No run of a package {package} is known.")));
+    }
+    let served = app.settings().pairs.iter().map(|p| (p.release.to_string(), p.arch.to_string())).collect();
+    let (releases, rows) = table(served, &latest);
+    let item = |row: &LatestRow| Latest {
+        pair_path: pair_path(package.as_str(), &row.release, &row.arch),
+        path: run_path(package.as_str(), &row.release, &row.arch, &row.run_id),
+        release: row.release.clone(),
+        arch: row.arch.clone(),
+        outcome: class(row).into(),
+        version: row.version.clone(),
+        when: row.run_id.parse::<RunId>().ok().and_then(|id| id.time()).map(|at| When::new(at, now)),
+    };
+    page(&Page {
+        crumbs: crumbs(package.as_str(), None, None),
+        jobs: JobItem::list(&jobs, now),
+        releases,
+        rows,
+        latest: latest.iter().map(item).collect(),
+        package,
+    })
+}
+
+/// True where there are results, though none of the distribution: with PPAs alone.
+async fn has_results(app: &App, package: &Package) -> Result<bool, Failure> {
+    Ok(app.db().package_names(package.as_str(), 1).await?.first().is_some_and(|n| n == package.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_served_pair_has_a_cell() {
+        let latest = LatestRow {
+            release: "noble".into(),
+            arch: "arm64".into(),
+            run_id: "20261121_053634_abcde@".into(),
+            version: "1".into(),
+            exit_code: 4,
+        };
+        let served = BTreeSet::from([("jammy".to_owned(), "amd64".to_owned())]);
+        let (releases, rows) = table(served, &[latest]);
+        assert_eq!(releases, ["jammy", "noble"]);
+        let words: Vec<_> = rows.iter().map(|r| (r.arch.as_str(), r.words.clone(), r.classes.as_str())).collect();
+        assert_eq!(words, [("amd64", vec!["-", "-"], ""), ("arm64", vec!["-", "fail"], "fail-2")]);
+    }
+}

@@ -1,0 +1,84 @@
+//! `/packages/{package}/{release}/{arch}/{run_id}`: one run.
+
+use askama::Template;
+use axum::response::Response;
+use jiff::Timestamp;
+use proofhouse_core::store::{Entry, ListQuery};
+
+use super::attempts::AttemptItem;
+use crate::{
+    app::App,
+    failure::Failure,
+    pages::page,
+    private::{PublicJob, PublicResult},
+    view::{Crumb, ResultItem, crumbs, results_path, shown_params, size},
+};
+
+/// How many files of a run are listed.
+const MOST_FILES: usize = 100;
+
+#[derive(Template)]
+#[template(path = "packages/run.html")]
+struct Page {
+    crumbs: Vec<Crumb>,
+    result: ResultItem,
+    container: String,
+    uuid: Option<String>,
+    params: Vec<(String, String)>,
+    requesters: Vec<String>,
+    /// None where the store does not answer.
+    files: Option<Vec<File>>,
+    attempts: Vec<AttemptItem>,
+}
+
+struct File {
+    name: String,
+    path: String,
+    size: String,
+}
+
+async fn files(app: &App, row: &PublicResult) -> Option<Vec<File>> {
+    let (series, run_id) = row.place()?;
+    let folder = series.object(&run_id, "");
+    let query = ListQuery { prefix: folder.clone(), limit: Some(MOST_FILES), ..ListQuery::default() };
+    let entries = match app.store().list(&series.container, &query).await {
+        Ok(entries) => entries,
+        Err(error) if error.is_missing() => return Some(Vec::new()),
+        Err(error) => {
+            tracing::warn!(error = %error, "a run's files could not be listed");
+            return None;
+        }
+    };
+    let file = |entry: Entry| match entry {
+        Entry::Object { name, length, .. } => Some(File {
+            path: results_path(&series.container, &name),
+            size: size(length),
+            name: name.strip_prefix(&folder)?.to_owned(),
+        }),
+        Entry::Prefix(_) => None,
+    };
+    Some(entries.into_iter().filter_map(file).collect())
+}
+
+pub(super) async fn get(app: &App, row: PublicResult) -> Result<Response, Failure> {
+    let now = Timestamp::now();
+    let job = match row.job_id {
+        Some(id) => app.db().job(id).await?.and_then(PublicJob::of),
+        None => None,
+    };
+    let attempts = match &job {
+        Some(job) => app.db().attempts_of(job.id).await?,
+        None => Vec::new(),
+    };
+    let request = job.as_ref().and_then(|job| job.request().ok());
+    page(&Page {
+        crumbs: crumbs(&row.package, Some((&row.release, &row.arch)), Some(&row.run_id)),
+        result: ResultItem::new(&row, now),
+        container: row.container.clone(),
+        uuid: row.uuid.clone(),
+        params: request.as_ref().map(shown_params).unwrap_or_default(),
+        requesters: job.map(|j| j.requesters.lines().map(str::to_owned).collect()).unwrap_or_default(),
+        files: files(app, &row).await,
+        attempts: attempts.iter().map(|a| AttemptItem::new(a, now)).collect(),
+    })
+}

@@ -1,0 +1,182 @@
+//! `/recent`: results, newest first, narrowed down by what the address says.
+
+use askama::Template;
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use jiff::Timestamp;
+use proofhouse_core::{db::RecentFilter, outcome::Class};
+use url::form_urlencoded;
+
+use super::page;
+use crate::{
+    app::App,
+    failure::Failure,
+    private::PublicResult,
+    view::{Crumb, ResultItem},
+};
+
+/// The most that one answer lists.
+const MOST: i64 = 10_000;
+/// What it lists when nothing is said.
+const USUAL: i64 = 100;
+
+/// What an address asks for: the same for the page and the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) limit: i64,
+    pub(crate) offset: i64,
+    pub(crate) arch: String,
+    pub(crate) release: String,
+    pub(crate) user: String,
+    pub(crate) result: Option<Class>,
+}
+
+impl Wanted {
+    /// Reads a query. Names that are not known are skipped, as the old system does: links carry all kinds of them.
+    pub(crate) fn parse(query: &str) -> Result<Self, Failure> {
+        let mut wanted = Self {
+            limit: USUAL,
+            offset: 0,
+            arch: String::new(),
+            release: String::new(),
+            user: String::new(),
+            result: None,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "limit" => wanted.limit = number("limit", &value, 1, MOST, USUAL)?,
+                "offset" => wanted.offset = number("offset", &value, 0, i64::MAX, 0)?,
+                "arch" => wanted.arch = plain(&value)?,
+                "release" => wanted.release = plain(&value)?,
+                "user" => wanted.user = plain(&value)?,
+                "result" => wanted.result = class(&value)?,
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn filter(&self) -> RecentFilter {
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        RecentFilter {
+            release: some(&self.release),
+            arch: some(&self.arch),
+            user: some(&self.user),
+            class: self.result,
+            offset: self.offset,
+            limit: self.limit,
+        }
+    }
+
+    /// The address of another part of the same list.
+    fn at(&self, offset: i64) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let result = self.result.map_or("", Class::as_str);
+        for (name, value) in
+            [("release", self.release.as_str()), ("arch", &self.arch), ("user", &self.user), ("result", result)]
+        {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        if self.limit != USUAL {
+            query.append_pair("limit", &self.limit.to_string());
+        }
+        query.append_pair("offset", &offset.to_string());
+        format!("/recent?{}", query.finish())
+    }
+}
+
+fn plain(value: &str) -> Result<String, Failure> {
+    // PostgreSQL has no NUL in texts.
+    if value.contains('\0') { Err(Failure::bad("A filter holds a NUL.", "")) } else { Ok(value.trim().to_owned()) }
+}
+
+fn number(name: &str, value: &str, least: i64, most: i64, usual: i64) -> Result<i64, Failure> {
+    if value.is_empty() {
+        return Ok(usual);
+    }
+    value.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| {
+        let most = if most == i64::MAX { String::new() } else { format!(" to {most}") };
+        Failure::bad(format!("{name} must be a number from {least}{most}."), "")
+    })
+}
+
+fn class(value: &str) -> Result<Option<Class>, Failure> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    Class::ALL.into_iter().find(|c| c.as_str() == value).map(Some).ok_or_else(|| {
+        let known = Class::ALL.map(Class::as_str).join(", ");
+        Failure::bad("This result is not known.", &format!("Known are {known}."))
+    })
+}
+
+/// The results that an address asks for.
+pub(crate) async fn results(app: &App, wanted: &Wanted) -> Result<Vec<PublicResult>, Failure> {
+    Ok(PublicResult::all(app.db().recent(&wanted.filter()).await?))
+}
+
+#[derive(Template)]
+#[template(path = "recent.html")]
+struct Recent {
+    crumbs: Vec<Crumb>,
+    wanted: Wanted,
+    releases: Vec<String>,
+    arches: Vec<String>,
+    /// Word, and whether it is chosen.
+    classes: Vec<(&'static str, bool)>,
+    results: Vec<ResultItem>,
+    most: i64,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+/// The choices of a filter: what is configured, and what the address already says.
+fn choices(known: impl Iterator<Item = String>, chosen: &str) -> Vec<String> {
+    let mut all: Vec<String> = known.collect();
+    if !chosen.is_empty() && !all.iter().any(|c| c == chosen) {
+        all.push(chosen.to_owned());
+    }
+    all
+}
+
+/// `/recent`.
+pub(crate) async fn get(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let wanted = Wanted::parse(query.as_deref().unwrap_or_default())?;
+    let rows = results(&app, &wanted).await?;
+    let full = i64::try_from(rows.len()).is_ok_and(|n| n == wanted.limit);
+    let settings = app.settings();
+    page(&Recent {
+        crumbs: vec![],
+        releases: choices(settings.releases().into_iter().map(ToString::to_string), &wanted.release),
+        arches: choices(settings.arches().into_iter().map(ToString::to_string), &wanted.arch),
+        classes: Class::ALL.map(|c| (c.as_str(), wanted.result == Some(c))).into(),
+        results: ResultItem::list(&rows, Timestamp::now()),
+        most: MOST,
+        newer: (wanted.offset > 0).then(|| wanted.at((wanted.offset - wanted.limit).max(0))),
+        older: full.then(|| wanted.at(wanted.offset.saturating_add(wanted.limit))),
+        wanted,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_asks_for() {
+        let usual = Wanted::parse("").unwrap();
+        assert_eq!((usual.limit, usual.offset), (100, 0));
+        let wanted = Wanted::parse("limit=10000&offset=5&arch=amd64&user=a%26b&result=fail&x=y").unwrap();
+        assert_eq!(wanted.at(15), "/recent?arch=amd64&user=a%26b&result=fail&limit=10000&offset=15");
+        for bad in ["limit=0", "limit=10001", "limit=x", "offset=-1", "result=green", "user=a%00"] {
+            assert!(Wanted::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

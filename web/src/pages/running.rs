@@ -1,0 +1,122 @@
+//! `/running`: how long the queues are, and what runs.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::Timestamp;
+use proofhouse_core::{names::Context, request::Request};
+
+use super::page;
+use crate::{
+    app::App,
+    failure::Failure,
+    live::{self, Live},
+    view::{Crumb, Outcome, duration, package_path, path, shown_params},
+};
+
+#[derive(Template)]
+#[template(path = "running.html")]
+struct Running {
+    crumbs: Vec<Crumb>,
+    contexts: [Context; 4],
+    queues: Vec<Queue>,
+    queued: i64,
+    packages: Vec<(String, Vec<Run>)>,
+    runs: usize,
+    /// Release, arch, and how many private runs there are.
+    private: Vec<(String, String, usize)>,
+}
+
+/// A release and arch.
+struct Queue {
+    release: String,
+    arch: String,
+    /// What waits, by context.
+    waiting: [i64; 4],
+    running: i64,
+    disabled: bool,
+}
+
+/// A run.
+struct Run {
+    release: String,
+    arch: String,
+    path: Option<String>,
+    package_path: String,
+    outcome: Outcome,
+    params: Vec<(String, String)>,
+    duration: String,
+    worker: Option<String>,
+    attempt: i64,
+    logtail: String,
+}
+
+impl From<Live> for Run {
+    fn from(live: Live) -> Self {
+        let request = live.package.parse().ok().and_then(|p| Request::from_params(p, live.params.clone()).ok());
+        let params = match &request {
+            Some(request) => shown_params(request),
+            // Another system's: shown as it came.
+            None => live.params.iter().map(|(k, v)| (k.clone(), crate::view::python_str(v))).collect(),
+        };
+        Self {
+            package_path: package_path(&live.package),
+            path: live.uuid.map(|uuid| path(&["run", &uuid])),
+            params,
+            duration: duration(live.duration),
+            outcome: live.outcome,
+            release: live.release,
+            arch: live.arch,
+            worker: live.worker,
+            attempt: live.attempt.unwrap_or(1),
+            logtail: crate::log::plain(&live.logtail),
+        }
+    }
+}
+
+async fn queues(app: &App) -> Result<Vec<Queue>, Failure> {
+    let counts = app.db().queue_counts().await?;
+    let mut by_key: HashMap<(&str, &str, &str), (i64, i64)> = HashMap::new();
+    for c in &counts {
+        by_key.insert((&c.release, &c.arch, &c.context), (c.waiting, c.running));
+    }
+    let settings = app.settings();
+    let queue = |pair: &proofhouse_core::names::Pair| {
+        let of = |context: Context| {
+            by_key.get(&(pair.release.as_str(), pair.arch.as_str(), context.as_str())).copied().unwrap_or_default()
+        };
+        Queue {
+            release: pair.release.to_string(),
+            arch: pair.arch.to_string(),
+            waiting: Context::ALL.map(|c| of(c).0),
+            running: Context::ALL.map(|c| of(c).1).into_iter().sum(),
+            disabled: settings.disabled.contains(pair),
+        }
+    };
+    Ok(settings.pairs.iter().map(queue).collect())
+}
+
+/// `/running`.
+pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
+    let now = live::now(&app, Timestamp::now()).await?;
+    let queues = queues(&app).await?;
+    let runs = now.runs.len() + now.private.values().sum::<usize>();
+    let mut packages: Vec<(String, Vec<Run>)> = Vec::new();
+    for live in now.runs {
+        let package = live.package.clone();
+        match packages.last_mut() {
+            Some((last, list)) if *last == package => list.push(live.into()),
+            _ => packages.push((package, vec![live.into()])),
+        }
+    }
+    page(&Running {
+        crumbs: vec![],
+        contexts: Context::ALL,
+        queued: queues.iter().flat_map(|q| q.waiting).sum(),
+        queues,
+        packages,
+        runs,
+        private: now.private.into_iter().map(|((release, arch), n)| (release, arch, n)).collect(),
+    })
+}

@@ -1,0 +1,161 @@
+//! What runs now, as status messages say it. Private runs are kept as nothing but their release and arch.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use proofhouse_core::protocol::Status;
+
+/// A run of which nothing was heard for so long is not shown any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// More than any cluster runs: what is over it is a flood.
+const MOST: usize = 20_000;
+/// Longest log tail that is kept, in bytes. Senders keep to about 2000 and five lines.
+const LONGEST_TAIL: usize = 16 * 1024;
+/// What private runs are called in messages (contract "While it runs").
+pub(crate) const PRIVATE_PACKAGE: &str = "private-test";
+/// What is shown of a private run.
+pub(crate) const PRIVATE_TAIL: &str = "Running private test";
+
+/// What a run is told from others by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// By its uuid, or by all that a foreign system says of it.
+    Public(String),
+    /// Nothing tells private runs of a pair apart.
+    Private(String, String),
+}
+
+fn key(status: &Status) -> Key {
+    if status.package == PRIVATE_PACKAGE {
+        return Key::Private(status.release.clone(), status.architecture.clone());
+    }
+    Key::Public(status.uuid.map_or_else(
+        || {
+            let mut params: Vec<String> = status.params.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            params.sort();
+            format!("{}/{}/{}/{}", status.release, status.architecture, status.package, params.join(";"))
+        },
+        |uuid| uuid.to_string(),
+    ))
+}
+
+/// What the last message of a run said.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) status: Status,
+    at: Instant,
+}
+
+impl Said {
+    /// Seconds since the run's start.
+    pub(crate) fn duration(&self, now: Instant) -> i64 {
+        let since = i64::try_from(now.saturating_duration_since(self.at).as_secs()).unwrap_or(0);
+        self.status.duration.saturating_add(since)
+    }
+}
+
+/// What runs now, as messages say it.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    runs: Mutex<HashMap<Key, Said>>,
+}
+
+impl Heard {
+    fn runs(&self) -> MutexGuard<'_, HashMap<Key, Said>> {
+        // A map of plain values is whole even where a panic cut a change short.
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a message in.
+    pub(crate) fn hear(&self, mut status: Status, now: Instant) {
+        let key = key(&status);
+        let mut runs = self.runs();
+        if !status.running {
+            runs.remove(&key);
+            return;
+        }
+        runs.retain(|_, said| now.saturating_duration_since(said.at) < FORGOTTEN_AFTER);
+        if runs.len() >= MOST && !runs.contains_key(&key) {
+            return;
+        }
+        if matches!(key, Key::Private(..)) {
+            // Whatever another system put there.
+            status = Status { params: serde_json::Map::new(), uuid: None, attempt: None, worker: None, ..status };
+            PRIVATE_TAIL.clone_into(&mut status.logtail);
+        }
+        let mut end = status.logtail.len().min(LONGEST_TAIL);
+        while !status.logtail.is_char_boundary(end) {
+            end -= 1;
+        }
+        status.logtail.truncate(end);
+        runs.insert(key, Said { status, at: now });
+    }
+
+    /// Public runs, and the pairs (release, arch) of which a private run was heard.
+    pub(crate) fn now(&self, now: Instant) -> (Vec<Said>, BTreeSet<(String, String)>) {
+        let mut public = Vec::new();
+        let mut private = BTreeSet::new();
+        let runs = self.runs();
+        let fresh = runs.iter().filter(|(_, s)| now.saturating_duration_since(s.at) < FORGOTTEN_AFTER);
+        for (key, said) in fresh {
+            match key {
+                Key::Public(_) => public.push(said.clone()),
+                Key::Private(release, arch) => {
+                    private.insert((release.clone(), arch.clone()));
+                }
+            }
+        }
+        (public, private)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(json: &str) -> Status {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn message(package: &str, running: bool) -> Status {
+        status(&format!(
+            "{{\"release\": \"noble\", \"architecture\": \"amd64\", \"package\": \"{package}\", \"running\": {running},
+              \"params\": {{\"triggers\": [\"a/1\"]}}, \"duration\": 5, \"logtail\": \"l\", \"x\": 1}}"
+        ))
+    }
+
+    #[test]
+    fn comes_and_goes() {
+        let (heard, start) = (Heard::default(), Instant::now());
+        heard.hear(message("green", true), start);
+        heard.hear(message("blue", true), start);
+        heard.hear(message("green", false), start);
+        let later = start + Duration::from_secs(20);
+        let (public, _) = heard.now(later);
+        assert_eq!(public.len(), 1);
+        assert_eq!((public[0].status.package.as_str(), public[0].duration(later)), ("blue", 25));
+        assert!(heard.now(start + FORGOTTEN_AFTER).0.is_empty());
+    }
+
+    #[test]
+    fn private_ones_are_a_pair_and_nothing_else() {
+        let (heard, start) = (Heard::default(), Instant::now());
+        heard.hear(message(PRIVATE_PACKAGE, true), start);
+        let (public, private) = heard.now(start);
+        assert!(public.is_empty());
+        assert_eq!(private.into_iter().collect::<Vec<_>>(), [("noble".to_owned(), "amd64".to_owned())]);
+        assert!(!format!("{heard:?}").contains("a/1"));
+    }
+
+    #[test]
+    fn tails_are_cut_between_characters() {
+        let heard = Heard::default();
+        let mut long = message("green", true);
+        long.logtail = "ä".repeat(LONGEST_TAIL);
+        heard.hear(long, Instant::now());
+        assert!(heard.now(Instant::now()).0[0].status.logtail.len() <= LONGEST_TAIL);
+    }
+}

@@ -1,0 +1,52 @@
+//! The process: listens, serves, and ends in two stages.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{App, Web},
+    listener::listen,
+    routes::router,
+};
+
+/// Why the site does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Everyone on the network could ask for tests in nobody's name.
+    #[error("the site listens on {0}, which is not a loopback address, and takes requests without a token: choose one")]
+    OpenToTheWorld(SocketAddr),
+    /// The socket failed.
+    #[error("the site's socket failed")]
+    Socket(#[source] std::io::Error),
+}
+
+/// The two stages of a stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Take no new connections, and finish what is open.
+    pub drain: CancellationToken,
+    /// End now.
+    pub hard: CancellationToken,
+}
+
+/// Serves the site on `listener` until it is stopped.
+pub async fn run(web: Web, listener: TcpListener, stop: Stop) -> Result<(), Error> {
+    let address = listener.local_addr().map_err(Error::Socket)?;
+    if web.settings.open && !address.ip().is_loopback() {
+        return Err(Error::OpenToTheWorld(address));
+    }
+    let app = App::new(web);
+    app.tasks().spawn(listen(app.clone(), stop.drain.clone()));
+    let drained = stop.drain.clone().cancelled_owned();
+    let serve = axum::serve(listener, router(app.clone())).with_graceful_shutdown(drained);
+    let finish = async {
+        serve.await.map_err(Error::Socket)?;
+        stop.drain.cancel();
+        app.tasks().close();
+        app.tasks().wait().await;
+        Ok(())
+    };
+    stop.hard.run_until_cancelled(finish).await.unwrap_or(Ok(()))
+}

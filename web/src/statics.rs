@@ -1,0 +1,56 @@
+//! The style sheet and the icon: part of the program, under names that change with what they hold.
+
+use std::sync::LazyLock;
+
+use axum::{
+    extract::Path,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+
+struct File {
+    /// `/static/{stem}-{hash}.{extension}`.
+    path: String,
+    content_type: &'static str,
+    bytes: &'static [u8],
+    etag: String,
+}
+
+fn file(stem: &str, extension: &str, content_type: &'static str, bytes: &'static [u8]) -> File {
+    let hash = hex::encode(&Sha256::digest(bytes)[..6]);
+    let path = format!("/static/{stem}-{hash}.{extension}");
+    File { path, content_type, bytes, etag: format!("\"{hash}\"") }
+}
+
+static STYLE: LazyLock<File> =
+    LazyLock::new(|| file("style", "css", "text/css; charset=utf-8", include_bytes!("../static/style.css")));
+static ICON: LazyLock<File> =
+    LazyLock::new(|| file("icon", "svg", "image/svg+xml", include_bytes!("../static/icon.svg")));
+
+/// The style sheet's address.
+pub(crate) fn style() -> &'static str {
+    &STYLE.path
+}
+
+/// The icon's address.
+pub(crate) fn icon() -> &'static str {
+    &ICON.path
+}
+
+/// `/static/{name}`.
+pub(crate) async fn get(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    let wanted = [&*STYLE, &*ICON].into_iter().find(|f| f.path.strip_prefix("/static/") == Some(&name));
+    let Some(file) = wanted else { return Err(Failure::not_found("There is no such file.")) };
+    let caching = [
+        (header::ETAG, file.etag.as_str()),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::CONTENT_TYPE, file.content_type),
+    ];
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == file.etag.as_bytes()) {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
+    Ok((caching, file.bytes).into_response())
+}

@@ -1,0 +1,87 @@
+//! A result, as lists and its own page show it.
+
+use jiff::Timestamp;
+use proofhouse_core::{layout::file, run_id::RunId};
+use url::form_urlencoded;
+
+use super::{Outcome, When, duration, package_path, pair_path, path, results_path, run_path};
+use crate::private::PublicResult;
+
+/// A result.
+#[derive(Debug, Clone)]
+pub(crate) struct ResultItem {
+    pub(crate) package: String,
+    pub(crate) release: String,
+    pub(crate) arch: String,
+    pub(crate) run_id: String,
+    pub(crate) path: String,
+    pub(crate) package_path: String,
+    pub(crate) pair_path: String,
+    pub(crate) log_path: String,
+    pub(crate) artifacts_path: Option<String>,
+    pub(crate) outcome: Outcome,
+    pub(crate) exit_code: i64,
+    pub(crate) version: String,
+    pub(crate) triggers: Vec<String>,
+    pub(crate) env: String,
+    pub(crate) requester: Option<Requester>,
+    pub(crate) when: Option<When>,
+    pub(crate) duration: String,
+    /// The container, where it is not the release's own: a run with PPAs.
+    pub(crate) ppa_container: Option<String>,
+}
+
+impl ResultItem {
+    pub(crate) fn new(row: &PublicResult, now: Timestamp) -> Self {
+        let (package, release, arch, run_id) = (&row.package, &row.release, &row.arch, &row.run_id);
+        let own = row.container == format!("autopkgtest-{release}");
+        let mut own_path = run_path(package, release, arch, run_id);
+        let mut log_path = format!("{own_path}/log");
+        if !own {
+            // A run id is unique within its container only.
+            let query = format!("?container={}", path(&[&row.container]).trim_start_matches('/'));
+            own_path.push_str(&query);
+            log_path.push_str(&query);
+        }
+        Self {
+            path: own_path,
+            log_path,
+            package_path: package_path(package),
+            pair_path: pair_path(package, release, arch),
+            artifacts_path: row
+                .place()
+                .map(|(series, id)| results_path(&series.container, &series.object(&id, file::ARTIFACTS))),
+            package: package.clone(),
+            release: release.clone(),
+            arch: arch.clone(),
+            run_id: run_id.clone(),
+            outcome: row.class().into(),
+            exit_code: row.exit_code,
+            version: row.version.clone(),
+            triggers: row.triggers.iter().flat_map(|t| t.split(' ')).map(str::to_owned).collect(),
+            env: row.env.clone().unwrap_or_default(),
+            requester: row.requester.as_deref().filter(|r| !r.is_empty()).map(Requester::new),
+            when: run_id.parse::<RunId>().ok().and_then(|id| id.time()).map(|at| When::new(at, now)),
+            duration: duration(row.duration_seconds),
+            ppa_container: (!own).then(|| row.container.clone()),
+        }
+    }
+
+    pub(crate) fn list(rows: &[PublicResult], now: Timestamp) -> Vec<Self> {
+        rows.iter().map(|row| Self::new(row, now)).collect()
+    }
+}
+
+/// Somebody, and what they asked for lately.
+#[derive(Debug, Clone)]
+pub(crate) struct Requester {
+    pub(crate) name: String,
+    pub(crate) path: String,
+}
+
+impl Requester {
+    fn new(name: &str) -> Self {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("user", name).finish();
+        Self { name: name.to_owned(), path: format!("/recent?{query}") }
+    }
+}
