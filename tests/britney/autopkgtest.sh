@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the real autopkgtest with the source tree of a package in place of its name, for no archive has these packages:
+# Runs the real autopkgtest with the source tree of a package, unbuilt, in place of its name: no archive has it. It is
 # the version that its own trigger names, else the release's.
 # FOLDER is the folder of the trees, in which a file "go" says that tests may begin.
 while ! [ -e FOLDER/go ]; do sleep 0.1; done
@@ -18,4 +18,4 @@ for arg; do
     [ "$arg" != TREE ] || arg=FOLDER/$package-$version
     set -- "$@" "$arg"
 done
-exec autopkgtest "$@"
+exec autopkgtest --no-built-binaries "$@"
