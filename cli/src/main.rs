@@ -1,2 +1,73 @@
-//! The proofhouse binary.
-fn main() {}
+//! The proofhouse binary: a subcommand for each role and for each thing that an operator does.
+
+mod args;
+mod completions;
+mod config_check;
+mod connect;
+mod database;
+mod demo;
+mod doctor;
+mod follow;
+mod outcome;
+mod print;
+mod queue;
+mod rejected;
+mod request;
+mod roles;
+mod run;
+mod servers;
+mod status;
+mod token;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::{
+    args::{Cli, Command, ConfigCommand, DatabaseCommand, QueueCommand, RejectedCommand, RunCommand},
+    status::Status,
+};
+
+fn main() -> ExitCode {
+    // The guard of a worker's runner must be alone in its process: no thread, no runtime.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == roles::GUARD) {
+        return proofhouse_worker::guard_main();
+    }
+    let command = Cli::parse().command;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime.context("the runtime cannot be started") {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(command));
+            // A lookup of a name or a read of a terminal that still blocks is nobody's concern any more.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(error),
+    };
+    outcome.unwrap_or_else(|error| status::report(&error)).into()
+}
+
+async fn run(command: Command) -> anyhow::Result<Status> {
+    match command {
+        Command::Up(options) => roles::up::main(&options).await,
+        Command::Dispatcher(options) => roles::dispatcher::main(&options).await,
+        Command::Worker(options) => roles::worker::main(&options).await,
+        Command::Web(options) => roles::web::main(&options).await,
+        Command::Request(args) => request::main(*args).await,
+        Command::Queue(QueueCommand::Ls(args)) => queue::ls(args).await,
+        Command::Run(RunCommand::Show(args)) => run::show::main(args).await,
+        Command::Run(RunCommand::Log(args)) => run::log::main(args).await,
+        Command::Rejected(args) => match args.command {
+            None => rejected::ls(args.ls).await,
+            Some(RejectedCommand::Ls(args)) => rejected::ls(args).await,
+            Some(RejectedCommand::Show(args)) => rejected::show(args).await,
+        },
+        Command::Token(command) => token::main(command).await,
+        Command::Database(DatabaseCommand::Migrate(servers)) => database::migrate(&servers).await,
+        Command::Config(ConfigCommand::Check(args)) => config_check::main(&args),
+        Command::Doctor(args) => doctor::main(&args).await,
+        Command::Demo(args) => demo::main(&args).await,
+        Command::Completions { shell } => completions::main(shell),
+    }
+}

@@ -31,6 +31,8 @@ use crate::schedule::Rules;
 pub struct Settings {
     /// Who this is, for the leadership row: host and process.
     pub holder: String,
+    /// No other dispatcher can be alive on this job table: a leadership that has not ended was left by one that was killed.
+    pub sole: bool,
     /// The pairs that are served, and how requests become jobs.
     pub intake: Intake,
     /// Pairs that are configured but switched off: their requests are answered with exit code 99.
@@ -107,7 +109,7 @@ pub async fn run(
             _ = pause.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
-        match context.database.take_leadership(&context.settings.holder).await {
+        match context.database.take_leadership(&context.settings.holder, context.settings.sole).await {
             Ok(Some(epoch)) => {
                 away = false;
                 lead(&context, epoch, &stop).await?;

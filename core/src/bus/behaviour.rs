@@ -163,8 +163,10 @@ async fn a_source_that_does_not_exist_is_refused(bus: &dyn Bus, name: &str) {
     let source = Source::Mailbox { name: format!("{name}.box"), exchanges: vec![name.into()] };
     let mailbox = bus.consume(source, 1).await;
     assert!(matches!(mailbox, Err(BusError::Refused { reason, .. }) if reason.contains(name)));
-    let exchange = bus.publish(&Target::Fanout(name.into()), Message::persistent("x")).await;
-    assert!(matches!(exchange, Err(BusError::Refused { reason, .. }) if reason.contains(name)));
+    for target in [Target::Fanout(name.into()), Target::ExistingQueue(name.into())] {
+        let refused = bus.publish(&target, Message::persistent("x")).await;
+        assert!(matches!(refused, Err(BusError::Refused { reason, .. }) if reason.contains(name)), "{target:?}");
+    }
 }
 
 async fn mailboxes_hear_their_exchanges(bus: &dyn Bus, name: &str) {

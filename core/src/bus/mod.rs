@@ -58,8 +58,15 @@ pub enum Source {
 pub enum Target {
     /// A queue, through the default exchange. A queue that does not exist swallows the message, as with any client.
     Queue(String),
+    /// The same, but it is an error when the queue does not exist.
+    ExistingQueue(String),
     /// A fanout exchange, with an empty routing key.
     Fanout(String),
+}
+
+/// The reason why a message for [`Target::ExistingQueue`] is refused.
+fn no_queue(queue: &str) -> String {
+    format!("there is no queue {queue}")
 }
 
 /// What is sent.

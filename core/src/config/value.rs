@@ -219,6 +219,11 @@ impl FromStr for ProviderName {
 pub struct Template(String);
 
 impl Template {
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The name for a testbed.
     pub fn fill(&self, pair: &Pair, vm: bool) -> String {
         self.0

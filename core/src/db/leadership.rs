@@ -19,14 +19,15 @@ impl Database {
     /// Takes leadership when nobody holds it; returns the new epoch.
     ///
     /// An end that lies further ahead than a leadership lasts counts as past: the clock was wrong when it was written.
-    pub async fn take_leadership(&self, holder: &str) -> Result<Option<i64>, DbError> {
+    /// `sole`: the caller knows that no other dispatcher can be alive, so whoever is written down is gone.
+    pub async fn take_leadership(&self, holder: &str, sole: bool) -> Result<Option<i64>, DbError> {
         let mut tx = self.begin().await?;
         let now = tx.now_us().await?;
         let taken: Option<(i64,)> = tx
             .optional(
                 "UPDATE leadership SET holder = $1, ends_us = $2, epoch = epoch + 1
-                 WHERE id = 1 AND (ends_us <= $3 OR ends_us > $2 OR holder = '') RETURNING epoch",
-                args![holder, now + LASTS_US, now],
+                 WHERE id = 1 AND (ends_us <= $3 OR ends_us > $2 OR holder = '' OR $4) RETURNING epoch",
+                args![holder, now + LASTS_US, now, sole],
             )
             .await?;
         tx.commit().await?;

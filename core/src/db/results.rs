@@ -175,6 +175,19 @@ impl Database {
         .await
     }
 
+    /// Results with a run id, whatever their package, at most `limit`; private ones too: the caller checks who asks.
+    pub async fn results_by_run_id(&self, run_id: &RunId, limit: i64) -> Result<Vec<ResultRow>, DbError> {
+        self.all(
+            concat!(
+                "SELECT ",
+                result_columns!(),
+                " FROM results WHERE run_id = $1 AND stored ORDER BY id LIMIT $2"
+            ),
+            args![run_id.as_str(), limit],
+        )
+        .await
+    }
+
     /// The result of a job, once it is stored.
     pub async fn result_of_job(&self, job: i64) -> Result<Option<ResultRow>, DbError> {
         self.optional(

@@ -81,16 +81,18 @@ pub async fn behaves(db: &Database) {
 }
 
 async fn leadership(db: &Database) -> i64 {
-    let first = db.take_leadership("a").await.unwrap().unwrap();
-    assert_eq!(db.take_leadership("b").await.unwrap(), None);
+    let first = db.take_leadership("a", false).await.unwrap().unwrap();
+    assert_eq!(db.take_leadership("b", false).await.unwrap(), None);
     assert!(db.renew_leadership("a", first).await.unwrap());
     db.drop_leadership("a", first).await.unwrap();
     assert!(!db.renew_leadership("a", first).await.unwrap());
-    let second = db.take_leadership("b").await.unwrap().unwrap();
+    let second = db.take_leadership("b", false).await.unwrap().unwrap();
     assert!(second > first);
+    let third = db.take_leadership("c", true).await.unwrap().unwrap();
+    assert!(third > second && !db.renew_leadership("b", second).await.unwrap());
     let id = AttemptId { job: 1, attempt: 1 };
     assert!(matches!(db.grant(first, id, &worker(), 60).await, Err(DbError::LeadershipLost(_))));
-    second
+    third
 }
 
 async fn intake(db: &Database) {

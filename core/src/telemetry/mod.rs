@@ -23,13 +23,22 @@ pub enum TelemetryError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up log lines on stderr: text on a terminal, JSON elsewhere. A panic becomes a log line too.
+/// [`init_at`] with the level of a role: `info`.
 ///
 /// # Errors
 /// The filter does not parse, or this was called before.
 pub fn init() -> Result<(), TelemetryError> {
+    init_at("info")
+}
+
+/// Sets up log lines on stderr: text on a terminal, JSON elsewhere. A panic becomes a log line too. `level` is the filter
+/// where the environment gives none.
+///
+/// # Errors
+/// The filter does not parse, or this was called before.
+pub fn init_at(level: &str) -> Result<(), TelemetryError> {
     let filter = std::env::var(FILTER_VARIABLE).ok().filter(|f| !f.is_empty());
-    let filter = filter.as_deref().unwrap_or("info").parse::<EnvFilter>().map_err(TelemetryError::Filter)?;
+    let filter = filter.as_deref().unwrap_or(level).parse::<EnvFilter>().map_err(TelemetryError::Filter)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = if io::stderr().is_terminal() {
         lines.with_ansi(std::env::var_os("NO_COLOR").is_none()).with_target(false).boxed()

@@ -12,7 +12,7 @@ use super::{
     link::{Live, Shared},
     pauses::Pauses,
 };
-use crate::bus::{BusError, Message, Target};
+use crate::bus::{BusError, Message, Target, no_queue};
 
 /// A channel with confirms, opened when it is first used.
 #[derive(Default)]
@@ -49,10 +49,11 @@ async fn write(
     message: &Message,
 ) -> lapin::Result<lapin::PublisherConfirm> {
     let (exchange, key) = match target {
-        Target::Queue(queue) => ("", queue.as_str()),
+        Target::Queue(queue) | Target::ExistingQueue(queue) => ("", queue.as_str()),
         Target::Fanout(exchange) => (exchange.as_str(), ""),
     };
-    let options = BasicPublishOptions::default();
+    let mandatory = matches!(target, Target::ExistingQueue(_));
+    let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
     channel.basic_publish(exchange.into(), key.into(), options, &message.body, properties(message)).await
 }
 
@@ -89,14 +90,24 @@ pub(super) async fn publish(shared: &Shared, target: &Target, message: &Message)
 
 async fn attempt(shared: &Shared, live: &Live, target: &Target, message: &Message) -> Result<bool, Failure> {
     let outlet = match target {
-        Target::Queue(_) => &live.to_queues,
+        Target::Queue(_) | Target::ExistingQueue(_) => &live.to_queues,
         Target::Fanout(_) => &live.to_exchanges,
     };
     match live.run(outlet.send(&live.connection, target, message)).await {
-        Ok(confirmation) => Ok(confirmation.is_ack()),
+        Ok(confirmation) => taken(target, &confirmation),
         // The channel was closed over one of the messages on it, perhaps another one: ask about this one alone.
         Err(Failure::Refused { .. }) => alone(shared, live, target, message).await,
         Err(broken) => Err(broken),
+    }
+}
+
+/// What a confirm says. Where a queue must exist, a message comes back with the confirm when it does not.
+fn taken(target: &Target, confirmation: &Confirmation) -> Result<bool, Failure> {
+    match (target, confirmation) {
+        (Target::ExistingQueue(queue), Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {
+            Err(Failure::Refused { code: NOT_FOUND, text: no_queue(queue) })
+        }
+        _ => Ok(confirmation.is_ack()),
     }
 }
 
@@ -104,7 +115,7 @@ async fn attempt(shared: &Shared, live: &Live, target: &Target, message: &Messag
 async fn alone(shared: &Shared, live: &Live, target: &Target, message: &Message) -> Result<bool, Failure> {
     let outlet = Outlet::default();
     let refused = match live.run(outlet.send(&live.connection, target, message)).await {
-        Ok(confirmation) => return Ok(confirmation.is_ack()),
+        Ok(confirmation) => return taken(target, &confirmation),
         Err(failure) => failure,
     };
     let Target::Fanout(exchange) = target else { return Err(refused) };

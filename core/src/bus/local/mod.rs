@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use self::broker::{Broker, ConsumerId, Outgoing, Tag};
-use super::{Barrier, Bus, BusError, Consumer, Declaration, Delivery, Link, Message, Settle, Source, Target};
+use super::{Barrier, Bus, BusError, Consumer, Declaration, Delivery, Link, Message, Settle, Source, Target, no_queue};
 
 /// How this end is called where an address is shown.
 const ADDRESS: &str = "local:";
@@ -144,7 +144,10 @@ impl Bus for Local {
     async fn publish(&self, target: &Target, message: Message) -> Result<(), BusError> {
         let mut state = self.inner.open()?;
         let queues = match target {
-            Target::Queue(queue) => vec![queue.clone()],
+            Target::ExistingQueue(queue) if !state.broker.has_queue(queue) => {
+                return Err(refused(no_queue(queue)));
+            }
+            Target::Queue(queue) | Target::ExistingQueue(queue) => vec![queue.clone()],
             Target::Fanout(exchange) if state.broker.has_exchange(exchange) => {
                 state.broker.bound_to(exchange)
             }

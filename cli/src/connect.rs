@@ -1,0 +1,89 @@
+//! The servers of a configuration, opened; and a database that an operator's command may read.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result, anyhow};
+use proofhouse_core::{
+    bus::{self, Bus},
+    config::{BusUrl, Config, DatabaseUrl, StoreUrl},
+    db::{Database, DbError, SchemaState},
+    store::{self, Store},
+};
+use url::Url;
+
+/// The job table. Nothing is asked of it yet.
+pub(crate) fn database(config: &Config) -> Result<Database> {
+    let url = match config.database()? {
+        DatabaseUrl::Postgres(url) => url.to_string(),
+        sqlite @ DatabaseUrl::Sqlite(_) => sqlite.to_string(),
+    };
+    Ok(Database::open(&url, None)?)
+}
+
+/// The job table for an operator's command: it must be there, with a schema that this program can read.
+pub(crate) async fn existing_database(config: &Config) -> Result<Database> {
+    let database = readable_database(config)?;
+    let (needed, address) = (database.needed_version(), database.address().to_owned());
+    let found = match database.schema().await? {
+        SchemaState::Version(found) if found >= needed => return Ok(database),
+        SchemaState::Version(found) => found,
+        SchemaState::Empty => 0,
+    };
+    let advice = "run `proofhouse database migrate`";
+    Err(DbError::Schema { address, found, needed, advice }.into())
+}
+
+/// As [`existing_database`], whatever its schema.
+pub(crate) fn readable_database(config: &Config) -> Result<Database> {
+    if let DatabaseUrl::Sqlite(path) = config.database()?
+        && !path.exists()
+    {
+        // SQLite would make an empty one.
+        return Err(anyhow!(
+            "there is no database at {}: start `proofhouse up` with the same --data, or say where it is with --database",
+            path.display()
+        ));
+    }
+    database(config)
+}
+
+/// The bus; `name` is what the broker's operators see.
+pub(crate) fn bus(config: &Config, name: &str) -> Result<Arc<dyn Bus>> {
+    bus_at(config.bus()?, name)
+}
+
+/// The bus of a URL.
+pub(crate) fn bus_at(url: &BusUrl, name: &str) -> Result<Arc<dyn Bus>> {
+    let url = match url {
+        BusUrl::Local => "local:",
+        BusUrl::Amqp(url) => url.as_str(),
+    };
+    Ok(bus::connect(url, name)?)
+}
+
+/// The object store. Nothing is asked of it yet.
+pub(crate) fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    let url = match config.store()? {
+        StoreUrl::Swift(url) => format!("swift+{url}"),
+        StoreUrl::Folder(path) => folder_url(path)?,
+    };
+    Ok(store::open(&url)?)
+}
+
+fn folder_url(path: &Path) -> Result<String> {
+    let path = std::path::absolute(path).with_context(|| format!("{} is no folder", path.display()))?;
+    Url::from_file_path(&path)
+        .map(String::from)
+        .map_err(|()| anyhow!("{} cannot be written as a URL", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_odd_characters_is_a_url() {
+        assert_eq!(folder_url(Path::new("/a b/c%d")).unwrap(), "file:///a%20b/c%25d");
+        assert!(folder_url(Path::new("data")).unwrap().ends_with("/data"));
+    }
+}

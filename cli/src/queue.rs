@@ -1,0 +1,137 @@
+//! `proofhouse queue`.
+
+use anyhow::Result;
+use proofhouse_core::db::{Database, JobRow};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{args::QueueArgs, connect, print, status::Status};
+
+const PAGE: i64 = 1000;
+/// More cannot run: a job that runs has a slot.
+const RUNNING: i64 = 1_000_000;
+
+/// A job as JSON shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct JobLine {
+    pub(crate) job: i64,
+    pub(crate) uuid: String,
+    pub(crate) state: String,
+    pub(crate) context: String,
+    pub(crate) release: String,
+    pub(crate) arch: String,
+    pub(crate) package: String,
+    /// As they came, credentials sealed.
+    pub(crate) params: Value,
+    pub(crate) private: bool,
+    pub(crate) requesters: Vec<String>,
+    pub(crate) attempts: i64,
+    pub(crate) reason: Option<String>,
+    pub(crate) received: String,
+    /// The pause after a failed attempt ends then.
+    pub(crate) not_before: Option<String>,
+}
+
+impl From<&JobRow> for JobLine {
+    fn from(job: &JobRow) -> Self {
+        let params = job.request().map(|request| Value::Object(request.params())).unwrap_or_default();
+        Self {
+            job: job.id,
+            uuid: job.uuid.clone(),
+            state: job.state.clone(),
+            context: job.context.clone(),
+            release: job.release.clone(),
+            arch: job.arch.clone(),
+            package: job.package.clone(),
+            params,
+            private: job.private,
+            requesters: job.requesters.lines().map(str::to_owned).collect(),
+            attempts: job.attempts,
+            reason: job.reason.clone(),
+            received: print::time(job.received_us),
+            not_before: (job.not_before_us > 0).then(|| print::time(job.not_before_us)),
+        }
+    }
+}
+
+/// Lists what runs and what waits.
+pub(crate) async fn ls(args: QueueArgs) -> Result<Status> {
+    let database = connect::existing_database(&args.servers.config()?).await?;
+    let mut jobs = all(&database).await?;
+    jobs.retain(|job| matches(job, &args));
+    if args.json {
+        print::json(&jobs.iter().map(JobLine::from).collect::<Vec<_>>())?;
+    } else {
+        print::text(&text(&jobs))?;
+    }
+    Ok(Status::Done)
+}
+
+async fn all(database: &Database) -> Result<Vec<JobRow>> {
+    let mut jobs = database.running(RUNNING).await?;
+    let mut after = 0;
+    loop {
+        let page = database.queued(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(jobs) };
+        after = last.id;
+        jobs.extend(page);
+    }
+}
+
+fn matches(job: &JobRow, args: &QueueArgs) -> bool {
+    args.release.as_ref().is_none_or(|r| r.as_str() == job.release)
+        && args.arch.as_ref().is_none_or(|a| a.as_str() == job.arch)
+        && args.context.is_none_or(|c| c.as_str() == job.context)
+}
+
+fn text(jobs: &[JobRow]) -> String {
+    let row = |job: &JobRow| {
+        [
+            job.uuid.clone(),
+            job.state.clone(),
+            job.context.clone(),
+            format!("{}/{}", job.release, job.arch),
+            print::time(job.received_us),
+            format!("{}{}", job.package, if job.private { " (private)" } else { "" }),
+        ]
+    };
+    let rows: Vec<_> = jobs.iter().map(row).collect();
+    print::table(["UUID", "STATE", "CONTEXT", "ON", "RECEIVED", "PACKAGE"], &rows)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A job that waits again after a failed attempt.
+    pub(crate) fn job() -> JobRow {
+        JobRow {
+            id: 7,
+            uuid: "3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e".to_owned(),
+            context: "ubuntu".to_owned(),
+            release: "noble".to_owned(),
+            arch: "amd64".to_owned(),
+            package: "hello".to_owned(),
+            pool: "amd64".to_owned(),
+            body: "hello\n{\"triggers\": [\"a/1\"]}".to_owned(),
+            run_hash: "abcde".to_owned(),
+            private: false,
+            requesters: "joe\nann".to_owned(),
+            state: "waiting".to_owned(),
+            reason: Some("the testbed failed (exit code 16)".to_owned()),
+            attempts: 1,
+            not_before_us: 1_795_239_694_000_000,
+            received_us: 1_795_239_394_000_000,
+            changed_us: 1_795_239_394_000_000,
+            answer_code: None,
+            answer_log: None,
+        }
+    }
+
+    #[test]
+    fn rendered() {
+        let private = JobRow { private: true, state: "running".to_owned(), ..job() };
+        insta::assert_snapshot!(text(&[private, job()]));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&JobLine::from(&job())).unwrap());
+    }
+}

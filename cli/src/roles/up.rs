@@ -1,0 +1,122 @@
+//! The role `up`: all three in one process, with everything embedded where nothing else is configured.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use proofhouse_core::{
+    bus::{Bus, local::Local},
+    config::{BusUrl, Config, DatabaseUrl, Options, Role, make_seal_keys},
+    db::Database,
+    telemetry,
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{
+    dispatcher,
+    lock::{DataLock, UpFile},
+    process::Process,
+    web, worker,
+};
+use crate::status::Status;
+
+/// Runs until it is told to stop and what it runs is over.
+pub(crate) async fn main(options: &Options) -> Result<Status> {
+    telemetry::init()?;
+    let config = Config::load_here(Role::Up, options)?;
+    let Some(up) = start(config).await? else { return Ok(Status::Done) };
+    println!("The site is at {}", up.site);
+    println!("Ask for a test with: proofhouse request RELEASE ARCH PACKAGE --data {}", up.data);
+    up.finished().await
+}
+
+/// A process with all three roles, started.
+pub(crate) struct Up {
+    pub(crate) process: Process,
+    pub(crate) database: Database,
+    pub(crate) bus: Arc<dyn Bus>,
+    /// Where the site is.
+    pub(crate) site: Url,
+    pub(crate) data: String,
+    _lock: DataLock,
+}
+
+impl Up {
+    /// Returns when all three have ended.
+    pub(crate) async fn finished(self) -> Result<Status> {
+        self.process.finished().await
+    }
+}
+
+/// Starts all three; none where it was told to stop before the database answered.
+pub(crate) async fn start(mut config: Config) -> Result<Option<Up>> {
+    let mut lock = DataLock::take(&config.data)?;
+    if config.seal_keys.is_none() {
+        let keys = make_seal_keys(&config.data);
+        config.seal_keys = Some(keys.context("the seal key cannot be made under --data")?);
+    }
+    let listener = web::listen(config.listen).await?;
+    let site = web::site(&config, &listener)?;
+    let pairs = config.served.pairs().cloned().collect();
+    lock.say(&UpFile { pid: std::process::id(), site: site.to_string(), pairs })?;
+    let mut process = Process::start(config).await?;
+    let worker_settings = worker::settings(&process).await?;
+    let bus = bus(&mut process)?;
+    let store = process.store()?;
+    let Some(database) = process.database().await? else {
+        process.finished().await?;
+        return Ok(None);
+    };
+    let open = listener.local_addr()?.ip().is_loopback();
+    let (ready, worker_ended) = (process.parts(3), CancellationToken::new());
+    // The worker needs the dispatcher to publish what it still runs, and people want to see it.
+    let (sole, data) = (is_sole(&process.config), process.config.data.display().to_string());
+    let with = (database.clone(), bus.clone(), store.clone());
+    dispatcher::spawn(&process, with.0, with.1, with.2, sole, ready.clone(), worker_ended.clone());
+    worker::spawn(&process, worker_settings, bus.clone(), store.clone(), ready.clone(), worker_ended.clone());
+    let (database_too, bus_too, store_too) = (database.clone(), bus.clone(), store.clone());
+    let served = web::Served {
+        database: database_too,
+        bus: bus_too,
+        store: store_too,
+        listener,
+        site: site.clone(),
+        open,
+    };
+    web::spawn(&process, served, ready, worker_ended);
+    Ok(Some(Up { process, database, bus, site, data, _lock: lock }))
+}
+
+/// One bus for all three, in process or at a broker.
+fn bus(process: &mut Process) -> Result<Arc<dyn Bus>> {
+    if *process.config.bus()? != BusUrl::Local {
+        return process.bus();
+    }
+    let bus: Arc<dyn Bus> = Arc::new(Local::new());
+    process.watch_bus(&bus);
+    Ok(bus)
+}
+
+/// True where the job table lies in the data folder, whose lock says that every earlier dispatcher is gone.
+fn is_sole(config: &Config) -> bool {
+    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
+    matches!(&config.database, Some(DatabaseUrl::Sqlite(path)) if Path::new(path).starts_with(&data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_speaks_for_the_database_under_it() {
+        let config = |database: &str| {
+            let vars = [("DATA", "/srv/p"), ("RELEASES", "a"), ("ARCHES", "b"), ("DATABASE", database)];
+            let vars = vars.map(|(k, v)| (format!("PROOFHOUSE_{k}"), v.to_owned()));
+            Config::load(Role::Up, &Options::default(), vars).unwrap()
+        };
+        assert!(is_sole(&config("")));
+        assert!(is_sole(&config("sqlite:///srv/p/other.db")));
+        assert!(!is_sole(&config("sqlite:///srv/q/other.db")));
+        assert!(!is_sole(&config("postgres://h/d")));
+    }
+}
