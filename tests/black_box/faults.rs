@@ -25,7 +25,11 @@ async fn kill_9_of_the_worker_in_mid_test() -> Result<()> {
     let mut worker = cluster.worker("one").start().await?;
     let release = cluster.folder().join("go");
     let hold = format!("HOLD={}", release.display());
-    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster
+        .client()
+        .await?
+        .publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold])))
+        .await?;
     cluster.started("green", 1).await?;
     worker.kill9().await?;
     // The runner and all its children die with it.
@@ -54,21 +58,26 @@ async fn kill_9_of_the_worker_between_upload_and_completion() -> Result<()> {
         .env("STAND_IN_STARTS", cluster.folder().join("starts").display().to_string())
         .start()
         .await?;
-    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster
+        .client()
+        .await?
+        .publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold])))
+        .await?;
     cluster.started("green", 1).await?;
     // The store takes the uploads only when we let it: a file stands where the run's folder must go.
     let blocker = store.join("autopkgtest-noble/noble");
     std::fs::create_dir_all(blocker.parent().context("a parent")?)?;
     std::fs::write(&blocker, "")?;
     std::fs::write(&release, "")?;
-    wait_for("the publication", PATIENCE, async || {
-        worker.log().contains("the store failed").then_some(())
-    })
-    .await?;
+    wait_for("the publication", PATIENCE, async || worker.log().contains("the store failed").then_some(()))
+        .await?;
     // From here on nothing it says arrives: not its completion, nor its renewals.
     proxy.hold_client_to_server();
     std::fs::remove_file(&blocker)?;
-    wait_for("the uploads", PATIENCE, async || (folders_with(&cluster, "artifacts.tar.gz") == 1).then_some(())).await?;
+    wait_for("the uploads", PATIENCE, async || {
+        (folders_with(&cluster, "artifacts.tar.gz") == 1).then_some(())
+    })
+    .await?;
     worker.kill9().await?;
     let _second = cluster.worker("two").start().await?;
     cluster.done("green", 1).await?;
@@ -96,12 +105,18 @@ async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result
     let ppa = serde_json::json!({"triggers": ["blue/2"], "ppas": ["joe/foo"]});
     client.publish("debci-ppa-noble-amd64", &body("blue", &ppa)).await?;
     for package in ["green", "blue"] {
-        wait_for("the commit", PATIENCE, async || (cluster.jobs(package).await.ok()? == (0, 1)).then_some(())).await?;
+        wait_for("the commit", PATIENCE, async || {
+            (cluster.jobs(package).await.ok()? == (0, 1)).then_some(())
+        })
+        .await?;
     }
     first.kill9().await?;
     proxy.cut();
     wait_for("the messages to be back in their queues", PATIENCE, async || {
-        let depths = (client.depth("debci-noble-amd64").await.ok()?, client.depth("debci-ppa-noble-amd64").await.ok()?);
+        let depths = (
+            client.depth("debci-noble-amd64").await.ok()?,
+            client.depth("debci-ppa-noble-amd64").await.ok()?,
+        );
         (depths == (Some(1), Some(1))).then_some(())
     })
     .await?;
@@ -138,7 +153,11 @@ async fn restart_of_the_broker_in_mid_test() -> Result<()> {
     cluster.done("blue", 1).await?;
     std::fs::write(&release, "")?;
     cluster.done("green", 1).await?;
-    assert_eq!(cluster.starts().len(), 2, "nothing ran twice, though the broker was away for longer than a lease");
+    assert_eq!(
+        cluster.starts().len(),
+        2,
+        "nothing ran twice, though the broker was away for longer than a lease"
+    );
     assert_eq!(folders_with(&cluster, "result.tar"), 1);
     Ok(())
 }
@@ -158,7 +177,10 @@ async fn sigterm_loses_and_repeats_nothing() -> Result<()> {
     assert!(dispatcher.wait(PATIENCE).await?.success());
     client.publish("debci-noble-amd64", &body("blue", &params("blue/2", &[]))).await?;
     dispatcher.start_again().await?;
-    wait_for("blue in the table", PATIENCE, async || (cluster.jobs("blue").await.ok()? == (0, 1)).then_some(())).await?;
+    wait_for("blue in the table", PATIENCE, async || {
+        (cluster.jobs("blue").await.ok()? == (0, 1)).then_some(())
+    })
+    .await?;
     std::fs::write(&release, "")?;
     assert!(worker.wait(PATIENCE).await?.success(), "it finished what ran, and took nothing new");
     cluster.done("green", 1).await?;
@@ -175,7 +197,11 @@ async fn a_second_sigterm_stops_hard_and_the_job_runs_elsewhere() -> Result<()> 
     let _dispatcher = cluster.dispatcher().start().await?;
     let worker = cluster.worker("one").start().await?;
     let hold = format!("HOLD={}", cluster.folder().join("go").display());
-    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster
+        .client()
+        .await?
+        .publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold])))
+        .await?;
     cluster.started("green", 1).await?;
     worker.sigterm()?;
     worker.sigterm()?;

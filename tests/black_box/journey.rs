@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 /// What britney asks for: the listing of a package's runs (contract "What readers do").
 async fn listing(base: &str, container: &str, package: &str, marker: &str) -> Result<(u16, Vec<String>)> {
     let prefix = format!("noble%2Famd64%2F{}%2F{package}%2F", &package[..1]);
-    let marker = if marker.is_empty() { String::new() } else { format!("&marker={}", marker.replace('/', "%2F").replace('@', "%40")) };
+    let marker = if marker.is_empty() {
+        String::new()
+    } else {
+        format!("&marker={}", marker.replace('/', "%2F").replace('@', "%40"))
+    };
     let url = format!("{base}/{container}/?delimiter=%40&prefix={prefix}{marker}");
     let answer = reqwest::get(url).await?;
     let status = answer.status().as_u16();
@@ -48,7 +52,10 @@ async fn a_request_becomes_a_result_that_clients_read() -> Result<()> {
     cluster.started("green", 1).await?;
     let running = statuses.next_json(PATIENCE, |m| m["running"] == true && m["package"] == "green").await?;
     assert_eq!(running["params"]["triggers"], json!(["green/2"]));
-    assert_eq!((running["release"].as_str(), running["architecture"].as_str()), (Some("noble"), Some("amd64")));
+    assert_eq!(
+        (running["release"].as_str(), running["architecture"].as_str()),
+        (Some("noble"), Some("amd64"))
+    );
     assert!(running["duration"].is_i64() && running["logtail"].is_string());
     shown_running(&webs.0.site_url()?).await?;
     std::fs::write(&release, "")?;
@@ -64,18 +71,29 @@ async fn a_request_becomes_a_result_that_clients_read() -> Result<()> {
     assert_eq!(folder.split('/').count(), 5);
 
     // It is there before the message was: in Swift itself, and through each web.
-    let sites = [account.public_url(), format!("{}/results", webs.0.site_url()?), format!("{}/results", webs.1.site_url()?)];
+    let sites = [
+        account.public_url(),
+        format!("{}/results", webs.0.site_url()?),
+        format!("{}/results", webs.1.site_url()?),
+    ];
     for base in &sites {
-        assert_eq!(listing(base, "autopkgtest-noble", "green", "").await?, (200, vec![folder.to_owned()]), "{base}");
+        assert_eq!(
+            listing(base, "autopkgtest-noble", "green", "").await?,
+            (200, vec![folder.to_owned()]),
+            "{base}"
+        );
         assert_eq!(listing(base, "autopkgtest-noble", "green", folder).await?, (204, vec![]), "{base}");
-        let tar = reqwest::get(format!("{base}/autopkgtest-noble/{folder}/result.tar")).await?.error_for_status()?;
+        let tar = reqwest::get(format!("{base}/autopkgtest-noble/{folder}/result.tar"))
+            .await?
+            .error_for_status()?;
         let tar = tar.bytes().await?;
         assert_eq!(member(&tar, "exitcode")?, "0\n");
         assert_eq!(member(&tar, "testpkg-version")?.trim(), "green 1.0");
         let info: Value = serde_json::from_str(&member(&tar, "testinfo.json")?)?;
         assert_eq!(info["custom_environment"][0], "ADT_TEST_TRIGGERS=green/2");
         assert_eq!(info["uuid"], completion["uuid"]);
-        let log = reqwest::get(format!("{base}/autopkgtest-noble/{folder}/log.gz")).await?.error_for_status()?;
+        let log =
+            reqwest::get(format!("{base}/autopkgtest-noble/{folder}/log.gz")).await?.error_for_status()?;
         assert_eq!(log.headers()["content-encoding"], "gzip", "{base}");
     }
     for web in [&webs.0, &webs.1] {
@@ -92,7 +110,8 @@ async fn text(url: &str) -> Result<(u16, String)> {
 async fn shown_running(site: &str) -> Result<()> {
     wait_for("green on /running and in running.json", PATIENCE, async || {
         let (_, page) = text(&format!("{site}/running")).await.ok()?;
-        let file: Value = reqwest::get(format!("{site}/static/running.json")).await.ok()?.json().await.ok()?;
+        let file: Value =
+            reqwest::get(format!("{site}/static/running.json")).await.ok()?.json().await.ok()?;
         (page.contains("pkg-green") && file["green"].is_object()).then_some(())
     })
     .await
@@ -104,7 +123,14 @@ async fn shown_done(site: &str, completion: &Value) -> Result<()> {
     let (status, page) = text(&format!("{site}/run/{uuid}")).await?;
     assert_eq!(status, 200);
     assert!(page.contains("<th>Result</th>") && page.contains("pass"), "{page}");
-    for path in ["packages/green", "packages/g/green/noble/amd64", &format!("packages/green/noble/amd64/{run_id}"), &format!("packages/green/noble/amd64/{run_id}/log"), "recent", ""] {
+    for path in [
+        "packages/green",
+        "packages/g/green/noble/amd64",
+        &format!("packages/green/noble/amd64/{run_id}"),
+        &format!("packages/green/noble/amd64/{run_id}/log"),
+        "recent",
+        "",
+    ] {
         let (status, page) = text(&format!("{site}/{path}")).await?;
         assert_eq!(status, 200, "/{path}");
         assert!(page.contains("green"), "/{path}");
@@ -146,7 +172,8 @@ async fn run_ids_of_a_series_only_grow() -> Result<()> {
     for n in 0..8 {
         client.publish("debci-noble-amd64", &body("green", &params(&format!("green/{n}"), &[]))).await?;
     }
-    let _workers = (cluster.worker("one").arg("--slots", "4").start().await?, cluster.worker("two").start().await?);
+    let _workers =
+        (cluster.worker("one").arg("--slots", "4").start().await?, cluster.worker("two").start().await?);
     cluster.done("green", 8).await?;
     let mut last = String::new();
     for _ in 0..8 {
@@ -200,7 +227,9 @@ async fn what_is_never_run_is_answered_without_a_run() -> Result<()> {
     let client = cluster.client().await?;
     let mut completions = client.listen("testcomplete.fanout").await?;
     client.publish("debci-noble-amd64", &body("black", &params("black/2", &[]))).await?;
-    client.publish("debci-noble-amd64", &body("black", &json!({"triggers": ["migration-reference/0"]}))).await?;
+    client
+        .publish("debci-noble-amd64", &body("black", &json!({"triggers": ["migration-reference/0"]})))
+        .await?;
     client.publish("debci-noble-armhf", &body("green", &params("green/2", &[]))).await?;
     for _ in 0..2 {
         let completion = completions.next_json(PATIENCE, |_| true).await?;
@@ -208,7 +237,8 @@ async fn what_is_never_run_is_answered_without_a_run() -> Result<()> {
         let version = if completion["package"] == "black" { "black blacklisted" } else { "green unknown" };
         assert_eq!(completion["testpkg_version"], version);
         let Results::Folder(store) = &cluster.results else { anyhow::bail!("a folder") };
-        let folder = store.join("autopkgtest-noble").join(completion["swift_dir"].as_str().context("swift_dir")?);
+        let folder =
+            store.join("autopkgtest-noble").join(completion["swift_dir"].as_str().context("swift_dir")?);
         assert!(folder.join("log.gz").exists() && folder.join("result.tar").exists());
     }
     // The baseline ended as obsolete: it would have opened the gate.
@@ -239,7 +269,8 @@ async fn private_runs_leak_nothing() -> Result<()> {
     let shown = json!({"release": "noble", "architecture": "amd64", "package": "private-test", "running": true, "params": {},
         "duration": status["duration"], "logtail": "Running private test"});
     assert_eq!(status, shown);
-    nothing_leaks(&site, &[&dispatcher.log(), &worker.log(), &web.log(), &dispatcher.metrics().await?]).await?;
+    nothing_leaks(&site, &[&dispatcher.log(), &worker.log(), &web.log(), &dispatcher.metrics().await?])
+        .await?;
     std::fs::write(&release, "")?;
     cluster.done("hushhush", 1).await?;
     client.publish("debci-noble-amd64", &body("green", &params("green/2", &[]))).await?;
@@ -259,9 +290,20 @@ async fn private_runs_leak_nothing() -> Result<()> {
 }
 
 async fn nothing_leaks(site: &str, logs: &[&str]) -> Result<()> {
-    let paths = ["", "running", "recent", "queues.json", "queued.json", "queue_size.json", "static/running.json",
-        "api/experimental/recent.json", "packages/hushhush", "packages/h/hushhush", "packages/hushhush/noble/amd64",
-        "run/6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11"];
+    let paths = [
+        "",
+        "running",
+        "recent",
+        "queues.json",
+        "queued.json",
+        "queue_size.json",
+        "static/running.json",
+        "api/experimental/recent.json",
+        "packages/hushhush",
+        "packages/h/hushhush",
+        "packages/hushhush/noble/amd64",
+        "run/6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11",
+    ];
     for path in paths {
         let (status, page) = text(&format!("{site}/{path}")).await?;
         let asked_for = path.contains("hushhush") || path.starts_with("run/");

@@ -9,7 +9,8 @@ use proofhouse_tests::{
 #[tokio::test]
 async fn bad_requests_are_kept_and_good_ones_around_them_run() -> Result<()> {
     let cluster = Cluster::on_folder().await?;
-    let dispatcher = cluster.dispatcher().arg("--answer-bad-requests", "debci-upstream-noble-amd64").start().await?;
+    let dispatcher =
+        cluster.dispatcher().arg("--answer-bad-requests", "debci-upstream-noble-amd64").start().await?;
     let client = cluster.client().await?;
     let mut completions = client.listen("testcomplete.fanout").await?;
     let large = format!("green {{\"x\": \"{}\"}}", "x".repeat(1 << 20));
@@ -52,7 +53,9 @@ async fn bad_requests_are_kept_and_good_ones_around_them_run() -> Result<()> {
     let metrics = dispatcher.metrics().await?;
     assert!(metrics.contains("proofhouse_requests_rejected_total{reason=\"bad-value\"} 6"), "{metrics}");
     // Where an operator has switched it on, the gate is told.
-    client.publish("debci-upstream-noble-amd64", b"bad {\"triggers\": [\"bad/2\"], \"env\": [\"A=$(x)\"]}").await?;
+    client
+        .publish("debci-upstream-noble-amd64", b"bad {\"triggers\": [\"bad/2\"], \"env\": [\"A=$(x)\"]}")
+        .await?;
     let answer = completions.next_json(PATIENCE, |m| m["package"] == "bad").await?;
     assert_eq!((&answer["exitcode"], &answer["testpkg_version"]), (&20.into(), &"bad unknown".into()));
     Ok(())
@@ -63,9 +66,14 @@ async fn all_configured_queues_exist_once_the_dispatcher_is_healthy() -> Result<
     let cluster = Cluster::on_folder().await?;
     let _dispatcher = cluster.dispatcher().start().await?;
     let client = cluster.client().await?;
-    for queue in ["debci-noble-amd64", "debci-huge-noble-armhf", "debci-ppa-noble-amd64", "debci-upstream-noble-armhf"] {
+    for queue in
+        ["debci-noble-amd64", "debci-huge-noble-armhf", "debci-ppa-noble-amd64", "debci-upstream-noble-armhf"]
+    {
         assert_eq!(client.depth(queue).await?, Some(0), "{queue} exists once the dispatcher is healthy");
     }
     client.publish("debci-noble-amd64", b"green").await?;
-    wait_for("the job in the table", PATIENCE, async || (cluster.jobs("green").await.ok()? == (0, 1)).then_some(())).await
+    wait_for("the job in the table", PATIENCE, async || {
+        (cluster.jobs("green").await.ok()? == (0, 1)).then_some(())
+    })
+    .await
 }

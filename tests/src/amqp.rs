@@ -5,10 +5,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use lapin::{
-    BasicProperties, Connection, ConnectionProperties, Consumer,
-    options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer,
+    options::{
+        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
+    },
     types::FieldTable,
 };
+
+use crate::wait::within;
+
+/// A call that the broker's death interrupts may never return (lapin 4.12), so none is waited for longer than this.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to a broker.
 #[derive(Debug)]
@@ -19,51 +26,70 @@ pub struct AmqpClient {
 impl AmqpClient {
     /// Connects.
     pub async fn connect(url: &str) -> Result<Self> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        Ok(Self { connection })
+        let connection = Connection::connect(url, ConnectionProperties::default());
+        Ok(Self { connection: within("connecting to the broker", PATIENCE, connection).await?? })
     }
 
     /// Publishes a request as britney does (contract "Queues", "Body"): to the default exchange, with content encoding
     /// and delivery mode and nothing else, without a declaration or a confirm. Returns once the broker has read it.
     pub async fn publish(&self, queue: &str, body: &[u8]) -> Result<()> {
-        let channel = self.connection.create_channel().await?;
-        let properties =
-            BasicProperties::default().with_content_encoding("UTF-8".into()).with_delivery_mode(2);
-        let options = BasicPublishOptions::default();
-        channel.basic_publish("".into(), queue.into(), options, body, properties).await?.await?;
-        // The broker answers after it has read what came before on the channel.
-        channel.close(200, "published".into()).await?;
-        Ok(())
+        self.on_channel("publishing", async |channel| {
+            let properties =
+                BasicProperties::default().with_content_encoding("UTF-8".into()).with_delivery_mode(2);
+            let options = BasicPublishOptions::default();
+            channel.basic_publish("".into(), queue.into(), options, body, properties).await?.await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Declares a queue as the contract has it: durable, not auto-deleted, no arguments.
     pub async fn declare(&self, queue: &str) -> Result<()> {
-        let channel = self.connection.create_channel().await?;
-        channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), FieldTable::default()).await?;
-        channel.close(200, "declared".into()).await?;
-        Ok(())
+        self.on_channel("declaring a queue", async |channel| {
+            let options = QueueDeclareOptions::durable();
+            channel.queue_declare(queue.into(), options, FieldTable::default()).await.map(drop)
+        })
+        .await
     }
 
     /// How many messages wait in a queue (delivered and unacknowledged ones do not count); none where it does not exist.
     pub async fn depth(&self, queue: &str) -> Result<Option<u32>> {
-        // Asking for a queue that is missing closes the channel, so each question has its own.
-        let channel = self.connection.create_channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let Ok(answer) = channel.queue_declare(queue.into(), options, FieldTable::default()).await else {
-            anyhow::ensure!(self.connection.status().connected(), "the connection is gone");
-            return Ok(None);
-        };
-        channel.close(200, "counted".into()).await?;
-        Ok(Some(answer.message_count()))
+        let asked = self
+            .on_channel("counting messages", async |channel| {
+                channel.queue_declare(queue.into(), options, FieldTable::default()).await
+            })
+            .await;
+        match asked {
+            Ok(queue) => Ok(Some(queue.message_count())),
+            Err(e) if e.to_string().contains("NOT_FOUND") => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Takes the next message of a queue out of it, if there is one.
     pub async fn take(&self, queue: &str) -> Result<Option<Vec<u8>>> {
-        let channel = self.connection.create_channel().await?;
-        let options = lapin::options::BasicGetOptions { no_ack: true };
-        let message = channel.basic_get(queue.into(), options).await?;
-        channel.close(200, "taken".into()).await?;
+        let options = BasicGetOptions { no_ack: true };
+        let message = self
+            .on_channel("taking a message", async |channel| channel.basic_get(queue.into(), options).await)
+            .await?;
         Ok(message.map(|message| message.delivery.data))
+    }
+
+    /// Each call has a channel of its own, for the broker closes it with an error. After the channel's end the broker
+    /// has read all that went before.
+    async fn on_channel<T>(
+        &self,
+        what: &str,
+        call: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
+    ) -> Result<T> {
+        let whole = async {
+            let channel = self.connection.create_channel().await?;
+            let answer = call(&channel).await?;
+            channel.close(200, "done".into()).await?;
+            Ok(answer)
+        };
+        within(what, PATIENCE, whole).await?
     }
 
     /// Listens to a fanout exchange, which must exist. What is sent after this returned is collected.
@@ -82,7 +108,7 @@ impl AmqpClient {
 
     /// Closes the connection.
     pub async fn close(self) -> Result<()> {
-        Ok(self.connection.close(200, "done".into()).await?)
+        Ok(within("closing", PATIENCE, self.connection.close(200, "done".into())).await??)
     }
 }
 
@@ -95,8 +121,7 @@ pub struct Listener {
 impl Listener {
     /// The next message.
     pub async fn next(&mut self, timeout: Duration) -> Result<Vec<u8>> {
-        let next = tokio::time::timeout(timeout, self.consumer.next()).await;
-        let message = next.with_context(|| format!("no message within {timeout:?}"))?;
+        let message = within("waiting for a message", timeout, self.consumer.next()).await?;
         Ok(message.context("the connection is gone")??.data)
     }
 
@@ -114,6 +139,6 @@ impl Listener {
                 }
             }
         };
-        tokio::time::timeout(timeout, search).await.context("no such message came")?
+        within("waiting for such a message", timeout, search).await?
     }
 }

@@ -9,6 +9,9 @@ use anyhow::{Result, anyhow};
 
 const PAUSE: Duration = Duration::from_millis(25);
 
+/// A server that is just starting may take a connection and never answer.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(20);
+
 /// Asks until the answer is there. The error names what was waited for.
 pub async fn wait_for<T>(
     what: &str,
@@ -26,12 +29,19 @@ pub async fn wait_until_ok<T, E: Display>(
 ) -> Result<T> {
     let start = Instant::now();
     loop {
-        match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(e) if start.elapsed() >= timeout => {
-                return Err(anyhow!("waited {:.1} s for {what}: {e:#}", start.elapsed().as_secs_f64()));
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+        let failure = match within("an attempt", LONGEST_ATTEMPT, attempt()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(e)) => format!("{e:#}"),
+            Err(e) => e.to_string(),
+        };
+        if start.elapsed() >= timeout {
+            return Err(anyhow!("waited {:.1} s for {what}: {failure}", start.elapsed().as_secs_f64()));
         }
+        tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Waits for a future, but not for ever. The error names it.
+pub async fn within<T>(what: &str, timeout: Duration, future: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(timeout, future).await.map_err(|_| anyhow!("{what} did not end within {timeout:?}"))
 }

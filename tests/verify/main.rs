@@ -1,3 +1,5 @@
-//! Tests that `make verify` adds: they need root, or much time.
+//! Tests that `make verify` adds: they need root, or much time; and the figures of `make bench`.
 
+mod bench;
+mod containers;
 mod lxd;

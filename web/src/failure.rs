@@ -101,7 +101,12 @@ impl Failure {
         let text = format!("The {what} does not answer just now. Nothing is lost; tests go on.");
         Self {
             retry_after: Some(AWAY_SECONDS),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Away for a moment", text, "Try again in a few seconds.")
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Away for a moment",
+                text,
+                "Try again in a few seconds.",
+            )
         }
     }
 

@@ -1,4 +1,5 @@
-//! Announcements: who this worker is and what it can take. At start, on change, to each new leader; repeated until welcome.
+//! Announcements: who this worker is and what it can take. At start, on change, to each new leader, and every half minute;
+//! repeated until welcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,6 +11,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::{leader::Leader, leases::Leases, settings::Settings, state::Stop};
 
+/// A worker that says nothing for longer than a few of these is taken for gone.
+const AGAIN: Duration = Duration::from_secs(30);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// What the mailbox tells the announcer.
@@ -65,6 +68,7 @@ impl Announcer {
             () = async { self.stop.asked().await }, if !draining => {}
             Ok(()) = self.able.changed() => {}
             Ok(()) = self.link.changed() => {}
+            () = tokio::time::sleep(AGAIN) => {}
         }
     }
 

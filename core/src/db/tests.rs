@@ -1,6 +1,9 @@
 //! Every database must pass [`behaves`].
 
-use super::*;
+use super::{
+    Completed, Database, DbError, GrantOutcome, JobState, NewJob, NewRejection, Prepared, PublishOutcome,
+    RecentFilter, SchemaState, SyntheticResult, Taken, WorkerRef, token_hash,
+};
 use crate::{
     layout::{Container, Series},
     names::{Context, Pool},

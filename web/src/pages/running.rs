@@ -54,7 +54,8 @@ struct Run {
 
 impl From<Live> for Run {
     fn from(live: Live) -> Self {
-        let request = live.package.parse().ok().and_then(|p| Request::from_params(p, live.params.clone()).ok());
+        let request =
+            live.package.parse().ok().and_then(|p| Request::from_params(p, live.params.clone()).ok());
         let params = match &request {
             Some(request) => shown_params(request),
             // Another system's: shown as it came.
@@ -84,7 +85,10 @@ async fn queues(app: &App) -> Result<Vec<Queue>, Failure> {
     let settings = app.settings();
     let queue = |pair: &proofhouse_core::names::Pair| {
         let of = |context: Context| {
-            by_key.get(&(pair.release.as_str(), pair.arch.as_str(), context.as_str())).copied().unwrap_or_default()
+            by_key
+                .get(&(pair.release.as_str(), pair.arch.as_str(), context.as_str()))
+                .copied()
+                .unwrap_or_default()
         };
         Queue {
             release: pair.release.to_string(),

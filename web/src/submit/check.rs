@@ -72,7 +72,8 @@ fn served(release: &str, arches: &[String], settings: &Settings) -> Result<BTree
         format!("Releases: {}. Architectures: {}.", releases.join(", "), arches.join(", "))
     };
     let pair = |arch: &String| {
-        let pair: Option<Pair> = format!("{release}/{arch}").parse().ok().filter(|p| settings.pairs.contains(p));
+        let pair: Option<Pair> =
+            format!("{release}/{arch}").parse().ok().filter(|p| settings.pairs.contains(p));
         pair.ok_or_else(|| {
             let short = |text: &str| text.chars().take(80).collect::<String>();
             Failure::not_served(format!("{}/{} is not configured.", short(release), short(arch)), &advice())
@@ -107,7 +108,10 @@ fn well_formed(
     match params.get("requester") {
         Some(_) if person.may_name => {}
         Some(Value::String(name)) if *name != person.name => {
-            return Err(Failure::bad(format!("You ask in the name of {}.", person.name), "Leave requester out."));
+            return Err(Failure::bad(
+                format!("You ask in the name of {}.", person.name),
+                "Leave requester out.",
+            ));
         }
         _ => {
             params.insert("requester".to_owned(), person.name.clone().into());
@@ -142,12 +146,15 @@ pub(super) fn bad_request(error: &BadRequest) -> Failure {
 }
 
 fn allowed(request: &Request, person: &Person) -> Result<(), Failure> {
-    let refuse = |text: &str| Err(Failure::forbidden(text, "Ask the operators of this site for another token."));
+    let refuse =
+        |text: &str| Err(Failure::forbidden(text, "Ask the operators of this site for another token."));
     if !person.may_request {
         return refuse("This token may not ask for tests: it lacks the scope `request`.");
     }
     if request.force && !person.may_force {
-        return refuse("This token may not ask for a second run of what is there already: it lacks the scope `force`.");
+        return refuse(
+            "This token may not ask for a second run of what is there already: it lacks the scope `force`.",
+        );
     }
     Ok(())
 }
@@ -169,8 +176,8 @@ mod tests {
 
     #[test]
     fn one_request_for_each_arch() {
-        let all =
-            of("release=noble&arch=amd64&arch=arm64&arch=amd64&package=green&trigger=green/2", &joe()).unwrap();
+        let all = of("release=noble&arch=amd64&arch=arm64&arch=amd64&package=green&trigger=green/2", &joe())
+            .unwrap();
         assert_eq!(all.len(), 2);
         assert_ne!(all[0].request.uuid, all[1].request.uuid);
         let request = &all[0].request;

@@ -64,7 +64,9 @@ impl Answer {
 /// The texts of all elements that a selector finds.
 pub(crate) fn texts(html: &Html, selector: &str) -> Vec<String> {
     let selector = scraper::Selector::parse(selector).unwrap();
-    let words = |e: scraper::ElementRef<'_>| e.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = |e: scraper::ElementRef<'_>| {
+        e.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     html.select(&selector).map(words).collect()
 }
 
@@ -106,7 +108,13 @@ impl Site {
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
 
-    pub(crate) async fn send(&self, method: Method, uri: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut request = HttpRequest::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -121,7 +129,8 @@ impl Site {
 
     /// As a browser asks.
     pub(crate) async fn browse(&self, uri: &str) -> Answer {
-        self.send(Method::GET, uri, &[("accept", "text/html,*/*;q=0.8"), ("sec-fetch-site", "none")], "").await
+        self.send(Method::GET, uri, &[("accept", "text/html,*/*;q=0.8"), ("sec-fetch-site", "none")], "")
+            .await
     }
 
     /// Queues a request, as a client's message does.

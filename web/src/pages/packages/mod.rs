@@ -29,8 +29,8 @@ pub(crate) async fn get(
     let parameter = |name: &str| {
         url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name).map(|(_, v)| v.into_owned())
     };
-    let address =
-        Address::parse(&path).ok_or_else(|| Failure::not_found("No package, release or run has this address."))?;
+    let address = Address::parse(&path)
+        .ok_or_else(|| Failure::not_found("No package, release or run has this address."))?;
     match address {
         Address::Package(package) => package::get(&app, package).await,
         Address::Runs(package, pair) => runs::get(&app, package, pair, parameter("before")).await,

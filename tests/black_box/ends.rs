@@ -1,0 +1,88 @@
+//! Every end of the bus, every store and both databases behave as their traits say, against real servers.
+
+use anyhow::Result;
+use proofhouse_core::{db, store};
+use proofhouse_tests::{cluster::SEAL_KEY, rabbit::Rabbit, shared};
+use tokio::{runtime::Handle, task::block_in_place};
+
+use crate::bus::{self, Broker, Fault};
+
+/// The harness's broker, for tests that block.
+struct Ours(Rabbit);
+
+fn wait<T>(work: impl Future<Output = Result<T>>) -> T {
+    block_in_place(|| Handle::current().block_on(work)).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+impl Broker for Ours {
+    fn port(&self) -> u16 {
+        self.0.address().port()
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> String {
+        wait(self.0.ctl(arguments))
+    }
+
+    fn kill_and_start(&self) {
+        wait(async {
+            self.0.kill9().await?;
+            self.0.start_again().await
+        });
+    }
+
+    fn user(&self) -> (String, String) {
+        let url = url::Url::parse(&self.0.url()).unwrap_or_else(|error| panic!("{error}"));
+        (url.username().to_owned(), url.password().unwrap_or_default().to_owned())
+    }
+}
+
+async fn broker() -> Result<Ours> {
+    Ok(Ours(Rabbit::start().await?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bus_behaves() -> Result<()> {
+    let broker = broker().await?;
+    bus::behaves(&broker).await;
+    bus::connections_are_named_and_end(&broker).await;
+    bus::what_was_deleted_comes_back(&broker).await;
+    bus::declares_beside_others(&broker).await;
+    bus::waits_for_its_password(&broker).await;
+    bus::many_queues_and_a_burst(&broker).await;
+    bus::a_silent_broker_is_left(&broker).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bus_survives_restarts_and_cuts() -> Result<()> {
+    let broker = broker().await?;
+    for fault in [Fault::StopAndStart, Fault::Kill, Fault::Cut, Fault::Freeze] {
+        bus::survives(&broker, fault).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn postgresql_behaves() -> Result<()> {
+    let url = shared::postgres().await?.database("behaves").await?;
+    db::tests::behaves(&db::Database::open(&url, None)?).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn swift_with_tempauth_behaves() -> Result<()> {
+    let account = shared::swift().await?.account()?;
+    let variables = account.env();
+    let variable = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+    store::behaviour::check(&*store::open_with(&account.store_url(), &variable)?, &SEAL_KEY[..8], 60).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn swift_with_keystone_behaves() -> Result<()> {
+    let project = shared::cloud().await?.project("behaves").await?;
+    let variables = project.env();
+    let variable = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+    store::behaviour::check(&*store::open_with(&project.store_url(), &variable)?, &SEAL_KEY[..8], 60).await;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! A real package of the archive through `lxd` and `unshare`, with every role a process of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use proofhouse_tests::{
+    cluster::{Cluster, Results, SEAL_KEY},
+    lxd::{Lxd, REMOTE},
+    proofhouse::{Proofhouse, Role},
+    skip::skip,
+};
+use serde_json::json;
+
+const LONG: Duration = Duration::from_secs(15 * 60);
+
+fn worker(cluster: &Cluster, provider: &str) -> Role {
+    let Results::Swift(account) = &cluster.results else { unreachable!("the cluster is on Swift") };
+    Proofhouse::role("worker")
+        .arg("--bus", &cluster.bus)
+        .arg("--store", account.store_url())
+        .envs(account.env())
+        .arg("--arches", "amd64")
+        .arg("--provider", provider)
+        .arg("--name", provider)
+        .env("PROOFHOUSE_SEAL_KEY", SEAL_KEY)
+}
+
+/// Publishes as britney does, and reads the result anonymously by the listing that britney uses.
+async fn passes(cluster: &Cluster, package: &str, trigger: &str) -> Result<()> {
+    let client = cluster.client().await?;
+    let mut completions = client.listen("testcomplete.fanout").await?;
+    let body = format!("{package}\n{}", json!({"triggers": [trigger], "submit-time": "2026-11-21 05:36:34"}));
+    client.publish("debci-bookworm-amd64", body.as_bytes()).await?;
+    let done = completions.next_json(LONG, |m| m["package"] == package).await?;
+    assert_eq!(done["exitcode"], 0, "{done}");
+    let Results::Swift(account) = &cluster.results else { anyhow::bail!("a Swift") };
+    let prefix = format!("bookworm%2Famd64%2F{}%2F{package}%2F", &package[..1]);
+    let url = format!("{}/autopkgtest-bookworm/?delimiter=%40&prefix={prefix}", account.public_url());
+    let listed = reqwest::get(url).await?.error_for_status()?.text().await?;
+    assert_eq!(listed.trim(), done["swift_dir"].as_str().context("swift_dir")?);
+    Ok(())
+}
+
+async fn dispatcher(cluster: &Cluster) -> Result<Proofhouse> {
+    cluster.dispatcher().arg("--releases", "bookworm").arg("--lease-seconds", "60").start().await
+}
+
+#[tokio::test]
+async fn a_real_package_through_lxd() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        skip("a_real_package_through_lxd", "LXD needs root");
+        return Ok(());
+    }
+    let lxd = Lxd::start().await?;
+    let cluster = Cluster::on_swift().await?;
+    let _dispatcher = dispatcher(&cluster).await?;
+    let worker = worker(&cluster, "lxd")
+        .arg("--lxd-remote", REMOTE)
+        .arg("--lxd-image", "autopkgtest/debian/{release}/{arch}")
+        .arg("--lxd-size-default", "-c\nlimits.cpu=2\n-c\nlimits.memory=2GiB")
+        .envs(lxd.env())
+        .start()
+        .await?;
+    passes(&cluster, "hello", "hello/2.10-3").await?;
+    worker.sigterm()?;
+    worker.wait(LONG).await?;
+    let left = lxd.lxc(&["list", &format!("{REMOTE}:"), "-c", "n", "-f", "csv"]).await?;
+    assert_eq!(left.trim(), "", "no instance is left");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_real_package_through_unshare() -> Result<()> {
+    let cluster = Cluster::on_swift().await?;
+    let _dispatcher = dispatcher(&cluster).await?;
+    let _worker = worker(&cluster, "unshare").start().await?;
+    passes(&cluster, "gzip", "gzip/1.12-1").await
+}
