@@ -15,14 +15,16 @@ use crate::archive::{self, ARCH, RELEASE};
 /// britney needs Debian's Python modules, whatever `python3` comes first in PATH.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Where a gate sends requests and reads results.
-pub(crate) struct Addresses<'a> {
+/// What a gate is told: where it sends requests and reads results.
+pub(crate) struct Settings<'a> {
     /// `amqp://user:password@host`: britney reads nothing else of it.
     pub(crate) amqp: &'a str,
     /// Where containers are: `{swift}/autopkgtest-{release}`.
     pub(crate) swift: &'a str,
     /// The site, for links; without a slash at the end.
     pub(crate) site: &'a str,
+    /// A package that causes more tests than this on one architecture is bulk.
+    pub(crate) huge: u32,
 }
 
 /// A britney with data of its own.
@@ -33,7 +35,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Finds britney by `BRITNEY_DIR` and makes its data.
-    pub(crate) fn new(addresses: &Addresses) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self> {
         let folder = env::var_os("BRITNEY_DIR").map(PathBuf::from).context(
             "BRITNEY_DIR is not set: it names a checkout of britney2-ubuntu (make britney BRITNEY_DIR=…)",
         )?;
@@ -42,7 +44,7 @@ impl Gate {
         archive::write_indexes(&keeper.dir().join("data"))?;
         let shipped =
             fs::read_to_string(folder.join("britney.conf")).context("britney.conf of BRITNEY_DIR")?;
-        fs::write(keeper.dir().join("britney.conf"), configuration(addresses, &shipped))?;
+        fs::write(keeper.dir().join("britney.conf"), configuration(settings, &shipped))?;
         Ok(Self { program: folder.join("britney.py"), keeper })
     }
 
@@ -92,13 +94,13 @@ impl Gate {
 
 /// Ubuntu's configuration with what is ours before it: britney takes the first value that is not empty. What must be
 /// empty is cut out of it.
-fn configuration(Addresses { amqp, swift, site }: &Addresses, shipped: &str) -> String {
+fn configuration(Settings { amqp, swift, site, huge }: &Settings, shipped: &str) -> String {
     let rest: Vec<&str> = shipped.lines().filter(|line| !line.starts_with("ADT_DB_URL")).collect();
     format!(
         "EXCUSES_OUTPUT = output/excuses.html\nEXCUSES_YAML_OUTPUT = output/excuses.yaml\n\
-         UPGRADE_OUTPUT = output/output.txt\n\
-         HEIDI_OUTPUT = output/HeidiResult\nARCHITECTURES = {ARCH}\nEMAIL_ENABLE = no\nADT_AMQP = {amqp}\n\
-         ADT_SWIFT_URL = {swift}\nADT_CI_URL = {site}/\n{}\n",
+         UPGRADE_OUTPUT = output/output.txt\nHEIDI_OUTPUT = output/HeidiResult\nARCHITECTURES = {ARCH}\n\
+         EMAIL_ENABLE = no\nADT_AMQP = {amqp}\nADT_SWIFT_URL = {swift}\nADT_CI_URL = {site}/\n\
+         ADT_HUGE = {huge}\n{}\n",
         rest.join("\n")
     )
 }

@@ -20,12 +20,14 @@ use serde_json::json;
 use crate::{
     archive::{ARCH, RELEASE},
     broker::Broker,
-    gate::{Addresses, Gate},
+    gate::{Gate, Settings},
     runner::Runner,
 };
 
 /// A few runs of autopkgtest on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// The trigger of a run that tells how a test does in the release as it is.
+const BASELINE: &str = "migration-reference/0";
 
 /// Every role in its process, results in Swift, and britney reads them there.
 #[tokio::test]
@@ -43,72 +45,94 @@ async fn britney_reads_swift() -> Result<()> {
     let _dispatcher = served(role("dispatcher")).start().await?;
     let web = served(role("web")).start().await?;
     let _worker = runner.options(role("worker")).start().await?;
-    migrate(&broker, &runner, &account.public_url(), &web).await
+    let (amqp, swift, site) = (broker.britneys_url(), account.public_url(), web.site_url()?);
+    let gate = Gate::new(&Settings { amqp: &amqp, swift: &swift, site: &site, huge: 20 })?;
+    migrate(&gate, &broker, &runner).await?;
+    results_are_there(&swift).await
 }
 
-/// One process with everything but the broker embedded, results in a folder, and britney reads them from the site.
+/// One process with everything but the broker embedded, results in a folder, and britney reads them from the site. To
+/// this britney all packages are huge.
 #[tokio::test]
 async fn britney_reads_a_folder_by_the_site() -> Result<()> {
     let broker = Broker::start("127.0.0.83").await?;
     let runner = Runner::new()?;
     let up = Proofhouse::role("up").arg("--bus", broker.url());
     let up = runner.options(up.arg("--releases", RELEASE).arg("--arches", ARCH)).start().await?;
-    let results = format!("{}/results", up.site_url()?);
-    migrate(&broker, &runner, &results, &up).await
+    let (amqp, site) = (broker.britneys_url(), up.site_url()?);
+    let swift = format!("{site}/results");
+    let gate = Gate::new(&Settings { amqp: &amqp, swift: &swift, site: &site, huge: 1 })?;
+    migrate(&gate, &broker, &runner).await?;
+    results_are_there(&swift).await
 }
 
-/// The story of two new versions, `green` and `black`, until britney decides on both.
-async fn migrate(broker: &Broker, runner: &Runner, swift: &str, site: &Proofhouse) -> Result<()> {
-    let site = site.site_url()?;
-    let gate = Gate::new(&Addresses { amqp: &broker.britneys_url(), swift, site: &site })?;
+/// The story of two new versions, `green` and `black`, until britney has decided on both.
+async fn migrate(gate: &Gate, broker: &Broker, runner: &Runner) -> Result<()> {
     let mut results = broker.results().await?;
-
-    // It asks, and asks no second time while the tests run.
-    for _ in 0..2 {
-        let excuses = gate.run().await?;
-        for (package, test) in
-            [("green", "green"), ("green", "lightgreen"), ("black", "black"), ("black", "grey")]
-        {
-            assert_eq!(excuses.status(package, test), "RUNNING", "{test} for {package}");
-        }
-        assert_eq!(gate.released("green")?, "1");
-        let both = json!({"green/2": {"green": [ARCH], "lightgreen": [ARCH]}, "black/2": {"black": [ARCH], "grey": [ARCH]}});
-        assert_eq!(gate.pending()?, both);
-    }
+    it_asks_once(gate).await?;
+    it_asks_once(gate).await?;
     runner.go()?;
-    results
-        .until([
-            ("green", "green/2", 0),
-            ("lightgreen", "green/2", 4),
-            ("black", "black/2", 0),
-            ("grey", "black/2", 4),
-        ])
-        .await?;
+    let (green, lightgreen) = (("green", "green/2", 0), ("lightgreen", "green/2", 4));
+    let (black, grey) = (("black", "black/2", 0), ("grey", "black/2", 4));
+    results.until([green, lightgreen, black, grey]).await?;
+    it_asks_for_baselines(gate).await?;
+    results.until([("lightgreen", BASELINE, 4), ("grey", BASELINE, 0)]).await?;
+    it_decides(gate).await
+}
 
-    // Two tests fail: did they before? It asks for baselines.
+/// It asks for four tests and waits; while they wait or run it asks for nothing more.
+async fn it_asks_once(gate: &Gate) -> Result<()> {
+    let excuses = gate.run().await?;
+    for (package, test) in
+        [("green", "green"), ("green", "lightgreen"), ("black", "black"), ("black", "grey")]
+    {
+        assert_eq!(excuses.status(package, test), "RUNNING", "{test} for {package}");
+        answers(&excuses.links(package, test)).await?;
+    }
+    let asked = json!({
+        "green/2": {"green": [ARCH], "lightgreen": [ARCH]},
+        "black/2": {"black": [ARCH], "grey": [ARCH]},
+    });
+    assert_eq!(gate.pending()?, asked);
+    assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("1", "1"));
+    Ok(())
+}
+
+/// Two tests failed: did they before?
+async fn it_asks_for_baselines(gate: &Gate) -> Result<()> {
     let excuses = gate.run().await?;
     assert_eq!(excuses.status("green", "green"), "PASS");
     assert_eq!(excuses.status("green", "lightgreen"), "RUNNING-REFERENCE");
     assert_eq!(excuses.status("black", "grey"), "RUNNING-REFERENCE");
-    assert_eq!(
-        (excuses.verdict("green"), excuses.verdict("black")),
-        ("REJECTED_TEMPORARILY", "REJECTED_TEMPORARILY")
-    );
-    assert_eq!(gate.pending()?, json!({"migration-reference/0": {"lightgreen": [ARCH], "grey": [ARCH]}}));
-    results.until([("lightgreen", "migration-reference/0", 4), ("grey", "migration-reference/0", 0)]).await?;
+    assert_eq!(excuses.verdict("green"), "REJECTED_TEMPORARILY");
+    assert_eq!(gate.pending()?, json!({BASELINE: {"lightgreen": [ARCH], "grey": [ARCH]}}));
+    Ok(())
+}
 
-    // The one failed before and holds up nothing, the other passed.
+/// The one failed before, so `green` migrates; the other passed, so `black` does not.
+async fn it_decides(gate: &Gate) -> Result<()> {
     let excuses = gate.run().await?;
     assert_eq!(excuses.status("green", "lightgreen"), "ALWAYSFAIL");
-    assert_eq!((excuses.verdict("green"), excuses.verdict("black")), ("PASS", "REJECTED_PERMANENTLY"));
     assert_eq!(excuses.status("black", "grey"), "REGRESSION");
+    assert_eq!((excuses.verdict("green"), excuses.verdict("black")), ("PASS", "REJECTED_PERMANENTLY"));
     assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("2", "1"));
     assert_eq!(gate.pending()?, json!({}));
+    answers(&excuses.links("green", "green")).await?;
+    answers(&excuses.links("black", "grey")).await
+}
 
-    for link in [excuses.links("green", "green"), excuses.links("black", "grey")].concat() {
-        let answer = reqwest::get(link).await?.error_for_status()?;
-        anyhow::ensure!(!answer.bytes().await?.is_empty(), "{link} is empty");
+/// The pages and logs that britney links to are there.
+async fn answers(links: &[&str]) -> Result<()> {
+    anyhow::ensure!(links.len() == 2, "a log and a history: {links:?}");
+    for link in links {
+        let page = reqwest::get(*link).await?.error_for_status()?.bytes().await?;
+        anyhow::ensure!(!page.is_empty(), "{link} is empty");
     }
+    Ok(())
+}
+
+/// Each request has one result.
+async fn results_are_there(swift: &str) -> Result<()> {
     let listing = format!("{swift}/autopkgtest-{RELEASE}/?delimiter=%40&prefix={RELEASE}%2F{ARCH}%2F");
     let runs = reqwest::get(listing).await?.error_for_status()?.text().await?;
     assert_eq!(runs.lines().count(), 6, "one result for each request:\n{runs}");
