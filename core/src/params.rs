@@ -24,7 +24,7 @@ pattern!(ENV, r"^[a-zA-Z][a-zA-Z0-9_]+=[a-zA-Z0-9.:~/ -=]*$");
 pattern!(GIT, r"^https?://[a-zA-Z0-9._/~+-]+([# ][a-zA-Z0-9._/-]+)?$");
 pattern!(
     PPA,
-    r"^(?:([^:@/ ]+):([^:@/ ]+)@)?([a-z0-9][a-z0-9.+-]*)/([a-z0-9][a-z0-9.+-]*)(?::([0-9A-Fa-f]+))?$"
+    r"^(?:([^:@/\s[:cntrl:]]+):([^:@/\s[:cntrl:]]+)@)?([a-z0-9][a-z0-9.+-]*)/([a-z0-9][a-z0-9.+-]*)(?::([0-9A-Fa-f]+))?$"
 );
 
 /// What made a test necessary: `src/version`.

@@ -26,6 +26,8 @@ pub struct Rabbit {
     epmd_port: u16,
     cookie: String,
     keeper: Keeper,
+    /// Every `erl_call` joins under the same name: one at a time.
+    call: tokio::sync::Mutex<()>,
 }
 
 impl Rabbit {
@@ -43,6 +45,7 @@ impl Rabbit {
             epmd_port: free_port()?,
             cookie: uuid::Uuid::new_v4().simple().to_string(),
             keeper: Keeper::new("rabbit")?,
+            call: tokio::sync::Mutex::default(),
         };
         rabbit.configure(configuration)?;
         rabbit.start_again().await?;
@@ -82,6 +85,7 @@ impl Rabbit {
 
     /// Evaluates Erlang expressions in the broker, in milliseconds.
     pub async fn eval(&self, expressions: &str) -> Result<String> {
+        let _one_at_a_time = self.call.lock().await;
         let input = self.keeper.dir().join(format!("eval-{}", uuid::Uuid::new_v4()));
         fs::write(&input, format!("{expressions}\n"))?;
         let mut command = self.command("erl_call");

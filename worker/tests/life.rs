@@ -11,8 +11,9 @@ use proofhouse_core::{
     outcome::{ExitCode, Fault},
     protocol::{Ask, AttemptId},
     seal::SealKeys,
+    store::{Access, Store},
 };
-use proofhouse_worker::{Provider, Unshare};
+use proofhouse_worker::{Lxd, Provider, Unshare};
 
 /// Not a test: this program, started anew, as the guard.
 #[test]
@@ -76,6 +77,32 @@ async fn without_an_output_folder_the_runners_last_words_are_the_log() {
     let object = format!("{}/1/log.gz", lab::UUID);
     lab.until(|| lab.stored("proofhouse-attempts", &object).is_some()).await;
     assert_eq!(lab.log("proofhouse-attempts", &object), "unknown option\n");
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_offer_is_dropped_and_the_next_one_taken() {
+    let lab = Lab::start(Rule::Refuse).await;
+    let refused = lab.offer("green").await;
+    let asked = |ask: &Ask| matches!(ask, Ask::Grant { id, .. } if *id == refused);
+    lab.until(|| lab.asks().iter().any(asked) && lab.state().busy == 0).await;
+    lab.rule(Rule::Publish);
+    let id = lab.offer("green").await;
+    lab.completed(id).await;
+    assert_eq!(lab.asks().iter().filter(|ask| asked(ask)).count(), 1);
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn evidence_that_may_not_be_stored_gives_the_attempt_back() {
+    let lab = Lab::start(Rule::Publish).await;
+    let container = "private-autopkgtest-noble".parse().unwrap();
+    let other = Access::Reader("ann".parse().unwrap());
+    lab.store().ensure_container(&container, &other).await.unwrap();
+    let id = lab.offer("green {\"swiftuser\": \"joe\"}").await;
+    let back = |ask: &Ask| matches!(ask, Ask::GiveUp { id: given, fault: Fault::Store, .. } if *given == id);
+    lab.until(|| lab.asks().iter().any(back)).await;
+    assert!(lab.stored(container.as_str(), "noble/amd64/g/green").is_none());
     lab.finish().await;
 }
 
@@ -233,5 +260,32 @@ async fn a_real_package_on_a_fresh_testbed() {
     lab.rule(Rule::GiveUpAll);
     lab.until(|| lab.state().busy == 0).await;
     assert_eq!(lab.objects(), stored);
+    lab.finish().await;
+}
+
+/// `PROOFHOUSE_TEST_LXD` names a remote and an image, as in `lab:autopkgtest/debian/{release}/{arch}`.
+#[tokio::test]
+#[ignore = "it needs LXD with an image, named by PROOFHOUSE_TEST_LXD"]
+async fn a_real_package_in_an_lxd_container() {
+    let image =
+        std::env::var("PROOFHOUSE_TEST_LXD").expect("PROOFHOUSE_TEST_LXD names a remote and an image");
+    let lab = Lab::start_with(Rule::Publish, |settings| {
+        settings.provider = Provider::Lxd(Lxd {
+            remote: image.split_once(':').map(|(remote, _)| remote.to_owned()),
+            image,
+            args: Vec::new(),
+            size_default: vec!["-c".to_owned(), "limits.cpu=1".to_owned()],
+            size_big: Vec::new(),
+        });
+        settings.autopkgtest = "autopkgtest".into();
+        settings.setup_commands = vec![
+            "sed -n 's/^deb /deb-src /p' /etc/apt/sources.list > /etc/apt/sources.list.d/src.list".to_owned(),
+        ];
+    })
+    .await;
+    let id = lab.offer_as("bookworm/amd64".parse().unwrap(), "hello", 1000).await;
+    let ended = lab.ended(id).await;
+    assert_eq!((ended.exit_code, ended.fault), (ExitCode(0), None));
+    assert!(members(&lab.completed(id).await)["testinfo.json"].contains("user.proofhouse.job=1"));
     lab.finish().await;
 }

@@ -178,7 +178,8 @@ async fn outcome(
     });
     let collected = attempt.unless_interrupted(packing).await?.unwrap_or_else(|e| Err(io::Error::other(e)));
     let evidence = collected.map_err(|error| {
-        let detail = format!("the evidence cannot be packed: {error}");
+        // The kind alone: the whole error can name a private run's files.
+        let detail = format!("the evidence cannot be packed: {}", error.kind());
         fault.get_or_insert((log_fault(&error), detail));
     });
     let (version, result_tar) = match evidence {

@@ -62,6 +62,7 @@ pub(crate) enum Rule {
     NoResult,
     WaitOnce,
     GiveUpAll,
+    Refuse,
 }
 
 pub(crate) struct Lab {
@@ -127,6 +128,10 @@ impl Lab {
         let target = Target::Queue("proofhouse.pool.amd64".to_owned());
         self.bus.publish(&target, Message::persistent(offer)).await.unwrap();
         id
+    }
+
+    pub(crate) fn store(&self) -> Folder {
+        Folder::new(self.folder.path().join("store"))
     }
 
     pub(crate) fn rule(&self, rule: Rule) {
@@ -313,6 +318,7 @@ impl Dispatcher {
         let rule = *self.rule.lock().unwrap();
         let answer = match ask {
             Ask::Announce(_) => Answer::Welcome,
+            Ask::Grant { id, .. } if rule == Rule::Refuse => Answer::Refused { id },
             Ask::Grant { id, .. } => {
                 let offered = self.offered.lock().unwrap();
                 Answer::Granted(Box::new(offered.iter().find(|grant| grant.id == id).unwrap().clone()))
