@@ -7,9 +7,10 @@ mod broker;
 mod gate;
 mod runner;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use anyhow::Result;
+use flate2::read::GzDecoder;
 use proofhouse_tests::{
     postgres::Postgres,
     proofhouse::{Proofhouse, Role},
@@ -20,7 +21,7 @@ use serde_json::json;
 use crate::{
     archive::{ARCH, RELEASE},
     broker::Broker,
-    gate::{Gate, Settings},
+    gate::{Excuses, Gate, Settings},
     runner::Runner,
 };
 
@@ -87,7 +88,7 @@ async fn it_asks_once(gate: &Gate) -> Result<()> {
         [("green", "green"), ("green", "lightgreen"), ("black", "black"), ("black", "grey")]
     {
         assert_eq!(excuses.status(package, test), "RUNNING", "{test} for {package}");
-        answers(&excuses.links(package, test)).await?;
+        links_work(&excuses, package, test).await?;
     }
     let asked = json!({
         "green/2": {"green": [ARCH], "lightgreen": [ARCH]},
@@ -117,18 +118,28 @@ async fn it_decides(gate: &Gate) -> Result<()> {
     assert_eq!((excuses.verdict("green"), excuses.verdict("black")), ("PASS", "REJECTED_PERMANENTLY"));
     assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("2", "1"));
     assert_eq!(gate.pending()?, json!({}));
-    answers(&excuses.links("green", "green")).await?;
-    answers(&excuses.links("black", "grey")).await
+    links_work(&excuses, "green", "green").await?;
+    links_work(&excuses, "black", "grey").await
 }
 
-/// The pages and logs that britney links to are there.
-async fn answers(links: &[&str]) -> Result<()> {
-    anyhow::ensure!(links.len() == 2, "a log and a history: {links:?}");
-    for link in links {
-        let page = reqwest::get(*link).await?.error_for_status()?.bytes().await?;
-        anyhow::ensure!(!page.is_empty(), "{link} is empty");
+/// Where britney links to, for one test: the log or, while there is none, the page of what runs; and the history.
+async fn links_work(excuses: &Excuses, package: &str, test: &str) -> Result<()> {
+    let links = excuses.links(package, test);
+    let [log, history] = links[..] else { anyhow::bail!("a log and a history: {links:?}") };
+    let page = fetch(log).await?;
+    if log.ends_with("log.gz") {
+        let words = io::read_to_string(GzDecoder::new(&*page))?;
+        assert!(words.contains(&format!("testing package {test} version")), "{log}:\n{words}");
     }
+    let page = String::from_utf8(fetch(history).await?)?;
+    assert!(page.contains(&format!("{test} on {RELEASE}/{ARCH}")), "{history}:\n{page}");
     Ok(())
+}
+
+/// The bytes as they are stored.
+async fn fetch(url: &str) -> Result<Vec<u8>> {
+    let client = reqwest::Client::builder().no_gzip().build()?;
+    Ok(client.get(url).send().await?.error_for_status()?.bytes().await?.to_vec())
 }
 
 /// Each request has one result.
