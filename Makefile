@@ -1,6 +1,7 @@
 # make demo     one real test on a fresh testbed, with everything embedded; goes on serving (DEMO_ONCE=1: ends with its outcome)
 # make test     every test but those that only `verify` runs, against real servers
 # make verify   those too: containers, browser, long faults
+# make britney BRITNEY_DIR=…  a real britney (a checkout of britney2-ubuntu) asks, waits and migrates
 # make lint     format, clippy, licences and sources of dependencies, shell scripts
 # Each installs with apt-get what it needs, and says so first. What is built is kept in a folder that outlives the clone.
 
@@ -8,7 +9,7 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
 export CARGO_TARGET_DIR ?= $(cache)/target
 setup := tests/setup
 
-.PHONY: demo test verify lint
+.PHONY: demo test verify britney lint
 
 # The dev profile: it builds in a quarter of the time, and `test` shares it.
 demo:
@@ -25,6 +26,12 @@ verify:
 	@$(setup)/install.sh verify
 	cargo build --locked --workspace --bins
 	@$(setup)/run.sh --locked --workspace --features proofhouse-tests/verify
+
+britney:
+	@test -d "$(BRITNEY_DIR)" || { echo 'BRITNEY_DIR must name a checkout of britney2-ubuntu' >&2; exit 2; }
+	@$(setup)/install.sh britney
+	cargo build --locked -p proofhouse
+	@BRITNEY_DIR=$$(realpath "$(BRITNEY_DIR)") $(setup)/run.sh --locked -p proofhouse-tests --features britney --test britney
 
 deny_version := 0.20.2
 deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs, and says first which and what for.
-# usage: tests/setup/install.sh lint|demo|test|verify      (verify includes test, test includes demo)
+# usage: tests/setup/install.sh lint|demo|test|verify|britney      (verify and britney include test, test includes demo)
 # Says and does nothing where all is there. Starts no service. As another user than root it asks sudo.
 set -eu
 
@@ -39,6 +39,11 @@ verify() {
     need 'testbeds in containers' lxd lxd-client lxcfs liblxc-common nftables btrfs-progs dnsmasq-base \
         squashfs-tools rsync iproute2 xz-utils
     need 'the site in a browser' chromium chromium-driver
+}
+
+britney() {
+    tests
+    need 'britney' python3-apt python3-amqplib python3-yaml
 }
 
 as_root() {
@@ -83,6 +88,7 @@ case $purpose in
     demo) demo ;;
     test) tests ;;
     verify) verify ;;
+    britney) britney ;;
     *)
         sed -n '2,4s/^# //p' "$0" >&2
         exit 2

@@ -1,0 +1,140 @@
+//! A real britney, unmodified: its data, its runs, and what it says.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use proofhouse_tests::keeper::{Keeper, run};
+use serde_json::Value;
+
+use crate::archive::{self, ARCH, RELEASE};
+
+/// britney needs Debian's Python modules, whatever `python3` comes first in PATH.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// What a gate is told: where it sends requests and reads results.
+pub(crate) struct Settings<'a> {
+    /// `amqp://user:password@host`: britney reads nothing else of it.
+    pub(crate) amqp: &'a str,
+    /// Where containers are: `{swift}/autopkgtest-{release}`.
+    pub(crate) swift: &'a str,
+    /// The site, for links; without a slash at the end.
+    pub(crate) site: &'a str,
+    /// A package that causes more tests than this on one architecture is bulk.
+    pub(crate) huge: u32,
+}
+
+/// A britney with data of its own.
+pub(crate) struct Gate {
+    program: PathBuf,
+    keeper: Keeper,
+}
+
+impl Gate {
+    /// Finds britney by `BRITNEY_DIR` and makes its data.
+    pub(crate) fn new(settings: &Settings) -> Result<Self> {
+        let folder = env::var_os("BRITNEY_DIR").map(PathBuf::from).context(
+            "BRITNEY_DIR is not set: it names a checkout of britney2-ubuntu (make britney BRITNEY_DIR=…)",
+        )?;
+        let folder = folder.canonicalize().with_context(|| format!("BRITNEY_DIR={}", folder.display()))?;
+        let keeper = Keeper::new("britney")?;
+        archive::write_indexes(&keeper.dir().join("data"))?;
+        let shipped =
+            fs::read_to_string(folder.join("britney.conf")).context("britney.conf of BRITNEY_DIR")?;
+        fs::write(keeper.dir().join("britney.conf"), configuration(settings, &shipped))?;
+        Ok(Self { program: folder.join("britney.py"), keeper })
+    }
+
+    /// Runs britney once, as the archive's cron does.
+    pub(crate) async fn run(&self) -> Result<Excuses> {
+        let mut command = self.python();
+        command.arg(&self.program).args(["-c", "britney.conf", "--series", RELEASE]);
+        command.args(["--distribution", "ubuntu", "-v"]);
+        let printed = run(command).await?;
+        println!("{printed}");
+        for complaint in ["damaged", "Failure to fetch", "does not match any pending request"] {
+            anyhow::ensure!(!printed.contains(complaint), "britney complains: {complaint}");
+        }
+        let mut command = self.python();
+        let convert =
+            "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout, default=str)";
+        command.args(["-c", convert, "output/excuses.yaml"]);
+        Ok(Excuses(serde_json::from_str(&run(command).await?)?))
+    }
+
+    /// The tests that britney waits for: `{trigger: {package: [arch]}}`.
+    pub(crate) fn pending(&self) -> Result<Value> {
+        let path = format!("data/{RELEASE}/state/autopkgtest-pending.json");
+        Ok(serde_json::from_slice(&fs::read(self.path(&path))?)?)
+    }
+
+    /// The version of a source package that britney's last run put into the release.
+    pub(crate) fn released(&self, package: &str) -> Result<String> {
+        let heidi = fs::read_to_string(self.path("output/HeidiResult"))?;
+        let mut lines = heidi.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let source = lines.find(|words| words[0] == package && words.get(2) == Some(&"source"));
+        source.map(|words| words[1].to_owned()).with_context(|| format!("{package} is not in\n{heidi}"))
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.keeper.dir().join(path)
+    }
+
+    fn python(&self) -> Command {
+        let dir: &Path = self.keeper.dir();
+        let mut command = self.keeper.command(PYTHON);
+        // Nothing is written into the checkout.
+        command.current_dir(dir).env("HOME", dir).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+}
+
+/// Ubuntu's configuration with what is ours before it: britney takes the first value that is not empty. What must be
+/// empty is cut out of it.
+fn configuration(Settings { amqp, swift, site, huge }: &Settings, shipped: &str) -> String {
+    let rest: Vec<&str> = shipped.lines().filter(|line| !line.starts_with("ADT_DB_URL")).collect();
+    format!(
+        "EXCUSES_OUTPUT = output/excuses.html\nEXCUSES_YAML_OUTPUT = output/excuses.yaml\n\
+         UPGRADE_OUTPUT = output/output.txt\nHEIDI_OUTPUT = output/HeidiResult\nARCHITECTURES = {ARCH}\n\
+         EMAIL_ENABLE = no\nADT_AMQP = {amqp}\nADT_SWIFT_URL = {swift}\nADT_CI_URL = {site}/\n\
+         ADT_HUGE = {huge}\n{}\n",
+        rest.join("\n")
+    )
+}
+
+/// What britney says of the packages that wait, as it writes it (`excuses.yaml`).
+pub(crate) struct Excuses(Value);
+
+impl Excuses {
+    /// The verdict on a package: `PASS`, `REJECTED_TEMPORARILY`, `REJECTED_PERMANENTLY`, …
+    pub(crate) fn verdict(&self, package: &str) -> &str {
+        self.policy(package)["verdict"].as_str().unwrap_or("none")
+    }
+
+    /// The status of one test that a package waits for, such as `RUNNING` or `PASS`.
+    pub(crate) fn status(&self, package: &str, test: &str) -> &str {
+        self.test(package, test)[0].as_str().unwrap_or("none")
+    }
+
+    /// The addresses that britney shows for one test: its log or the running tests, and its history.
+    pub(crate) fn links(&self, package: &str, test: &str) -> Vec<&str> {
+        let entry = self.test(package, test).as_array().map_or(&[][..], Vec::as_slice);
+        entry.iter().skip(1).take(2).filter_map(Value::as_str).collect()
+    }
+
+    fn policy(&self, package: &str) -> &Value {
+        let sources = self.0["sources"].as_array().map_or(&[][..], Vec::as_slice);
+        let source = sources.iter().find(|source| source["source"] == package);
+        source.map_or(&Value::Null, |source| &source["policy_info"]["autopkgtest"])
+    }
+
+    /// A test's key is the package, with the version behind a slash once there is a result.
+    fn test(&self, package: &str, test: &str) -> &Value {
+        let tests = self.policy(package).as_object();
+        let found = tests.and_then(|tests| tests.iter().find(|(key, _)| key.split('/').next() == Some(test)));
+        found.map_or(&Value::Null, |(_, entry)| &entry[ARCH])
+    }
+}
