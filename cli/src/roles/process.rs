@@ -61,6 +61,7 @@ impl Process {
             make_folder(folder)?;
         }
         let database = connect::database(&self.config)?;
+        tracing::info!("the job table is at {}", database.address());
         let condition = self.health.condition("database");
         let migrates = self.config.role == Role::Up && database.is_sqlite();
         let prepare = || async { if migrates { database.migrate().await } else { database.prepare().await } };

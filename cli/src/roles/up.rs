@@ -1,12 +1,13 @@
 //! The role `up`: all three in one process, with everything embedded where nothing else is configured.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use proofhouse_core::{
     bus::{Bus, local::Local},
     config::{BusUrl, Config, DatabaseUrl, Options, Role, make_seal_keys},
     db::Database,
+    lifecycle::BoxError,
     telemetry,
 };
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,9 @@ use super::{
     web, worker,
 };
 use crate::status::Status;
+
+const STORE_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Runs until it is told to stop and what it runs is over.
 pub(crate) async fn main(options: &Options) -> Result<Status> {
@@ -68,23 +72,39 @@ pub(crate) async fn start(mut config: Config) -> Result<Option<Up>> {
         return Ok(None);
     };
     let open = listener.local_addr()?.ip().is_loopback();
-    let (ready, worker_ended) = (process.parts(3), CancellationToken::new());
-    // The worker needs the dispatcher to publish what it still runs, and people want to see it.
     let (sole, data) = (is_sole(&process.config), process.config.data.display().to_string());
-    let with = (database.clone(), bus.clone(), store.clone());
-    dispatcher::spawn(&process, with.0, with.1, with.2, sole, ready.clone(), worker_ended.clone());
-    worker::spawn(&process, worker_settings, bus.clone(), store.clone(), ready.clone(), worker_ended.clone());
-    let (database_too, bus_too, store_too) = (database.clone(), bus.clone(), store.clone());
-    let served = web::Served {
-        database: database_too,
-        bus: bus_too,
-        store: store_too,
-        listener,
-        site: site.clone(),
-        open,
-    };
-    web::spawn(&process, served, ready, worker_ended);
+    // The worker needs the dispatcher to publish what it still runs, and people want to see it.
+    let (ready, worker_ended, over) = (process.parts(3), CancellationToken::new(), CancellationToken::new());
+    end_when_stored(&process, database.clone(), worker_ended.clone(), over.clone());
+    let (db, on, into) = (database.clone(), bus.clone(), store.clone());
+    dispatcher::spawn(&process, db, on, into, sole, ready.clone(), over.clone());
+    worker::spawn(&process, worker_settings, bus.clone(), store.clone(), ready.clone(), worker_ended);
+    let (db, on) = (database.clone(), bus.clone());
+    let served = web::Served { database: db, bus: on, store, listener, site: site.clone(), open };
+    web::spawn(&process, served, ready, over);
     Ok(Some(Up { process, database, bus, site, data, _lock: lock }))
+}
+
+/// When the worker has ended, the dispatcher goes on until every result is stored and announced. What the store does not
+/// take within a while is stored by the next start.
+fn end_when_stored(
+    process: &Process,
+    database: Database,
+    worker_ended: CancellationToken,
+    over: CancellationToken,
+) {
+    let hard = process.shutdown.hard().clone();
+    process.shutdown.spawn("end of the dispatcher", async move {
+        worker_ended.cancelled().await;
+        let stored = async {
+            while database.outbox_due(1).await.is_ok_and(|due| !due.is_empty()) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = hard.run_until_cancelled(tokio::time::timeout(STORE_WITHIN, stored)).await;
+        over.cancel();
+        Ok::<(), BoxError>(())
+    });
 }
 
 /// One bus for all three, in process or at a broker.

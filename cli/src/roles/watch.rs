@@ -16,6 +16,8 @@ use super::chain;
 /// How often a server that is there is asked, and how long it may take to answer.
 const PERIOD: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long the first link to the broker may take before it counts as away.
+const FIRST_LINK: Duration = Duration::from_secs(3);
 /// One that is away is asked sooner at first, and then more and more seldom.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -66,6 +68,8 @@ async fn keep<F: Future<Output = Result<(), String>>>(
 pub(super) fn bus(shutdown: &Shutdown, condition: Condition, bus: &Arc<dyn Bus>, metrics: Arc<Metrics>) {
     let (mut link, address) = (bus.link(), bus.address());
     shutdown.spawn_service("watch over the bus", async move {
+        // The first link takes a moment: nothing is wrong until then.
+        let _ = tokio::time::timeout(FIRST_LINK, link.wait_for(|link| link.up)).await;
         loop {
             let now = *link.borrow_and_update();
             metrics.process.bus_up.set(now.up.into());

@@ -23,12 +23,13 @@ pub enum TelemetryError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// [`init_at`] with the level of a role: `info`.
+/// [`init_at`] with the level of a role: `info`, without what lapin reports as errors although it is expected, such as an
+/// exchange that is looked for and not there yet; the bus tells what matters of it.
 ///
 /// # Errors
 /// The filter does not parse, or this was called before.
 pub fn init() -> Result<(), TelemetryError> {
-    init_at("info")
+    init_at("info,lapin=off")
 }
 
 /// Sets up log lines on stderr: text on a terminal, JSON elsewhere. A panic becomes a log line too. `level` is the filter
