@@ -62,7 +62,14 @@ async fn bodies(app: &App) -> Result<Queues<Vec<String>>, Failure> {
         for row in rows {
             let (context, release, arch) = (row.context()?, row.release.clone(), row.arch.clone());
             let body = PublicJob::of(row).map_or_else(|| PRIVATE_JOB.to_owned(), |job| job.body.clone());
-            queues.entry(context).or_default().entry(release).or_default().entry(arch).or_default().push(body);
+            queues
+                .entry(context)
+                .or_default()
+                .entry(release)
+                .or_default()
+                .entry(arch)
+                .or_default()
+                .push(body);
         }
     }
 }
@@ -74,8 +81,7 @@ pub(crate) async fn queues(State(app): State<App>) -> Result<Json<Value>, Failur
 
 /// `/queued.json`: the same with sizes.
 pub(crate) async fn queued(State(app): State<App>) -> Result<Json<Value>, Failure> {
-    let queues =
-        to_json(bodies(&app).await?, |bodies| json!({"size": bodies.len(), "requests": bodies}));
+    let queues = to_json(bodies(&app).await?, |bodies| json!({"size": bodies.len(), "requests": bodies}));
     let settings = app.settings();
     Ok(Json(json!({"releases": settings.releases(), "arches": settings.arches(), "queues": queues})))
 }
@@ -85,7 +91,12 @@ pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Fa
     let mut queues: Queues<i64> = empty(&app);
     for count in app.db().queue_counts().await?.into_iter().filter(|c| c.waiting > 0) {
         let context: Context = count.context.parse().map_err(|_| Failure::internal())?;
-        queues.entry(context).or_default().entry(count.release).or_default().insert(count.arch, count.waiting);
+        queues
+            .entry(context)
+            .or_default()
+            .entry(count.release)
+            .or_default()
+            .insert(count.arch, count.waiting);
     }
     Ok(Json(to_json(queues, Value::from)))
 }
@@ -93,7 +104,9 @@ pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Fa
 /// `key_value;` of the sorted parameters, joined.
 fn runhash(params: &Map<String, Value>) -> String {
     let sorted: BTreeMap<&String, &Value> = params.iter().collect();
-    sorted.into_iter().map(|(key, value)| format!("{key}_{};", python_str(value))).collect()
+    let parts: Vec<String> =
+        sorted.into_iter().map(|(key, value)| format!("{key}_{};", python_str(value))).collect();
+    parts.concat()
 }
 
 /// `/static/running.json`: package → runhash → release → arch → parameters, duration, log tail.
@@ -103,7 +116,8 @@ pub(crate) async fn running(State(app): State<App>) -> Result<Json<Value>, Failu
     let mut runs = Runs::new();
     for run in now.runs {
         let hash = runhash(&run.params);
-        let arches = runs.entry(run.package).or_default().entry(hash).or_default().entry(run.release).or_default();
+        let arches =
+            runs.entry(run.package).or_default().entry(hash).or_default().entry(run.release).or_default();
         arches.insert(run.arch, json!([run.params, run.duration, run.logtail]));
     }
     // Nothing tells private runs of a release and arch apart, as in the old system.

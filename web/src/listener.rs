@@ -1,6 +1,9 @@
 //! Listens to status messages. The mailbox is this process's own; nothing is lost to anyone when it ends.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use proofhouse_core::{
     bus::{Bus, BusError, Consumer, Declaration, Source},
@@ -33,8 +36,7 @@ pub(crate) async fn listen(app: App, stop: CancellationToken) {
 
 async fn subscribe(bus: &Arc<dyn Bus>, name: &str) -> Result<Consumer, BusError> {
     bus.declare(&[Declaration::Fanout { name: STATUS_EXCHANGE.to_owned(), durable: false }]).await?;
-    let source =
-        Source::Mailbox { name: name.to_owned(), exchanges: vec![STATUS_EXCHANGE.to_owned()] };
+    let source = Source::Mailbox { name: name.to_owned(), exchanges: vec![STATUS_EXCHANGE.to_owned()] };
     bus.consume(source, PREFETCH).await
 }
 
@@ -43,7 +45,9 @@ async fn hear_all(app: &App, mut consumer: Consumer) {
         match serde_json::from_slice::<Status>(&delivery.body) {
             Ok(status) => app.heard().hear(status, Instant::now()),
             // Neither the text nor the error, which can quote it: it may be a private run's.
-            Err(_) => tracing::debug!(message.bytes = delivery.body.len(), "a status message that cannot be read"),
+            Err(_) => {
+                tracing::debug!(message.bytes = delivery.body.len(), "a status message that cannot be read");
+            }
         }
         if let Err(error) = delivery.settle.ack().await {
             tracing::debug!(error = %error, "a status message was not acknowledged; it comes again");

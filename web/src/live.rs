@@ -13,12 +13,7 @@ use proofhouse_core::{
 };
 use serde_json::{Map, Value};
 
-use crate::{
-    app::App,
-    private::PublicJob,
-    running::Said,
-    view::Outcome,
-};
+use crate::{app::App, private::PublicJob, running::Said, view::Outcome};
 
 /// More than this many runs at once no page lists.
 const MOST: i64 = 20_000;
@@ -68,7 +63,8 @@ impl Live {
 
     fn of_message(said: Said, clock: Instant) -> Self {
         let duration = said.duration(clock);
-        let Status { package, release, architecture, params, logtail, uuid, attempt, worker, .. } = said.status;
+        let Status { package, release, architecture, params, logtail, uuid, attempt, worker, .. } =
+            said.status;
         Self {
             package,
             release,

@@ -14,7 +14,11 @@ use proofhouse_core::request::MAX_BODY;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::{app::App, failure::{Failure, dress}, files, pages, results, statics, submit};
+use crate::{
+    app::App,
+    failure::{Failure, dress},
+    files, pages, results, statics, submit,
+};
 
 /// On every answer that does not say otherwise itself.
 const HEADERS: [(HeaderName, &str); 6] = [
@@ -53,7 +57,9 @@ pub fn router(app: App) -> Router {
         .fallback(async || Failure::not_found("There is no such page."))
         .method_not_allowed_fallback(async || Failure::method("other methods"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Failure::internal().into_response()))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            Failure::internal().into_response()
+        }))
         .layer(from_fn(dress))
         .layer(from_fn(secure))
         .layer(from_fn_with_state(app.clone(), observe))

@@ -83,7 +83,8 @@ impl Heard {
         }
         if matches!(key, Key::Private(..)) {
             // Whatever another system put there.
-            status = Status { params: serde_json::Map::new(), uuid: None, attempt: None, worker: None, ..status };
+            status =
+                Status { params: serde_json::Map::new(), uuid: None, attempt: None, worker: None, ..status };
             PRIVATE_TAIL.clone_into(&mut status.logtail);
         }
         let mut end = status.logtail.len().min(LONGEST_TAIL);

@@ -15,7 +15,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Everyone on the network could ask for tests in nobody's name.
-    #[error("the site listens on {0}, which is not a loopback address, and takes requests without a token: choose one")]
+    #[error(
+        "the site listens on {0}, which is not a loopback address, and takes requests without a token: choose one"
+    )]
     OpenToTheWorld(SocketAddr),
     /// The socket failed.
     #[error("the site's socket failed")]

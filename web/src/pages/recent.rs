@@ -74,9 +74,12 @@ impl Wanted {
     fn at(&self, offset: i64) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let result = self.result.map_or("", Class::as_str);
-        for (name, value) in
-            [("release", self.release.as_str()), ("arch", &self.arch), ("user", &self.user), ("result", result)]
-        {
+        for (name, value) in [
+            ("release", self.release.as_str()),
+            ("arch", &self.arch),
+            ("user", &self.user),
+            ("result", result),
+        ] {
             if !value.is_empty() {
                 query.append_pair(name, value);
             }
@@ -91,7 +94,11 @@ impl Wanted {
 
 fn plain(value: &str) -> Result<String, Failure> {
     // PostgreSQL has no NUL in texts.
-    if value.contains('\0') { Err(Failure::bad("A filter holds a NUL.", "")) } else { Ok(value.trim().to_owned()) }
+    if value.contains('\0') {
+        Err(Failure::bad("A filter holds a NUL.", ""))
+    } else {
+        Ok(value.trim().to_owned())
+    }
 }
 
 fn number(name: &str, value: &str, least: i64, most: i64, usual: i64) -> Result<i64, Failure> {
@@ -144,10 +151,7 @@ fn choices(known: impl Iterator<Item = String>, chosen: &str) -> Vec<String> {
 }
 
 /// `/recent`.
-pub(crate) async fn get(
-    State(app): State<App>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
+pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let wanted = Wanted::parse(query.as_deref().unwrap_or_default())?;
     let rows = results(&app, &wanted).await?;
     let full = i64::try_from(rows.len()).is_ok_and(|n| n == wanted.limit);

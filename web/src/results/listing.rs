@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn queries_as_swift_reads_them() {
         let parse = |query: &str| Wanted::parse(query, &HeaderMap::new());
-        let wanted = parse("delimiter=%40&prefix=noble%2Famd64%2Fg%2Fgreen%2F&marker=a+b%2B&limit=x").unwrap();
+        let wanted =
+            parse("delimiter=%40&prefix=noble%2Famd64%2Fg%2Fgreen%2F&marker=a+b%2B&limit=x").unwrap();
         let query = ListQuery {
             prefix: "noble/amd64/g/green/".into(),
             delimiter: Some("@".into()),
@@ -130,7 +131,9 @@ mod tests {
         assert_eq!(wanted, Wanted { query, json: false });
         assert!(parse("format=json").unwrap().json);
         assert_eq!(parse("limit=10000").unwrap().query.limit, Some(10_000));
-        for (query, status) in [("limit=10001", 412), ("format=xml", 406), ("reverse=1", 400), ("prefix=%00", 400)] {
+        for (query, status) in
+            [("limit=10001", 412), ("format=xml", 406), ("reverse=1", 400), ("prefix=%00", 400)]
+        {
             assert_eq!(parse(query).unwrap_err().status, status, "{query}");
         }
     }

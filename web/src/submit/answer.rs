@@ -91,7 +91,9 @@ fn facts(settings: &Settings, accepted: &Accepted) -> Vec<Fact> {
         ("env", texts(&request.env)),
         ("readable-by", texts(&request.readable_by)),
     ];
-    facts.extend(lists.into_iter().filter(|(_, l)| !l.is_empty()).map(|(name, l)| fact(name, python_list(&l))));
+    facts.extend(
+        lists.into_iter().filter(|(_, l)| !l.is_empty()).map(|(name, l)| fact(name, python_list(&l))),
+    );
     let single = [
         ("all-proposed", request.all_proposed.then(|| "1".to_owned())),
         ("testname", request.testname.as_ref().map(ToString::to_string)),

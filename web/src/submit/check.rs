@@ -72,7 +72,8 @@ fn served(release: &str, arches: &[String], settings: &Settings) -> Result<BTree
         format!("Releases: {}. Architectures: {}.", releases.join(", "), arches.join(", "))
     };
     let pair = |arch: &String| {
-        let pair: Option<Pair> = format!("{release}/{arch}").parse().ok().filter(|p| settings.pairs.contains(p));
+        let pair: Option<Pair> =
+            format!("{release}/{arch}").parse().ok().filter(|p| settings.pairs.contains(p));
         pair.ok_or_else(|| {
             let short = |text: &str| text.chars().take(80).collect::<String>();
             Failure::not_served(format!("{}/{} is not configured.", short(release), short(arch)), &advice())
@@ -105,9 +106,13 @@ fn well_formed(
     }
     let params = &mut wanted.params;
     match params.get("requester") {
+        // Nobody knows who it is: their word is taken.
         Some(_) if person.may_name => {}
         Some(Value::String(name)) if *name != person.name => {
-            return Err(Failure::bad(format!("You ask in the name of {}.", person.name), "Leave requester out."));
+            return Err(Failure::bad(
+                format!("You ask in the name of {}.", person.name),
+                "Leave requester out.",
+            ));
         }
         _ => {
             params.insert("requester".to_owned(), person.name.clone().into());
@@ -142,12 +147,15 @@ pub(super) fn bad_request(error: &BadRequest) -> Failure {
 }
 
 fn allowed(request: &Request, person: &Person) -> Result<(), Failure> {
-    let refuse = |text: &str| Err(Failure::forbidden(text, "Ask the operators of this site for another token."));
+    let refuse =
+        |text: &str| Err(Failure::forbidden(text, "Ask the operators of this site for another token."));
     if !person.may_request {
         return refuse("This token may not ask for tests: it lacks the scope `request`.");
     }
     if request.force && !person.may_force {
-        return refuse("This token may not ask for a second run of what is there already: it lacks the scope `force`.");
+        return refuse(
+            "This token may not ask for a second run of what is there already: it lacks the scope `force`.",
+        );
     }
     Ok(())
 }
@@ -169,8 +177,8 @@ mod tests {
 
     #[test]
     fn one_request_for_each_arch() {
-        let all =
-            of("release=noble&arch=amd64&arch=arm64&arch=amd64&package=green&trigger=green/2", &joe()).unwrap();
+        let all = of("release=noble&arch=amd64&arch=arm64&arch=amd64&package=green&trigger=green/2", &joe())
+            .unwrap();
         assert_eq!(all.len(), 2);
         assert_ne!(all[0].request.uuid, all[1].request.uuid);
         let request = &all[0].request;
@@ -180,6 +188,18 @@ mod tests {
         assert_eq!(ppa[0].queue.context, Context::Ppa);
         let git = of("release=noble&arch=amd64&package=green&build-git=https://x.org/a%23b", &joe()).unwrap();
         assert_eq!(git[0].queue.context, Context::Upstream);
+    }
+
+    #[test]
+    fn nobody_asks_in_anothers_name() {
+        let body = r#"{"release": "noble", "arch": "amd64", "package": "green", "triggers": ["green/2"], "requester": "ann"}"#;
+        let of = |person: &Person| {
+            let wanted = Wanted::from_json(body.as_bytes()).unwrap();
+            check(wanted, person, &settings(), Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(of(&joe()).unwrap_err().status, 400);
+        let anybody = of(&Person { may_name: true, ..joe() }).unwrap();
+        assert_eq!(anybody[0].request.requester.as_ref().unwrap().as_str(), "ann");
     }
 
     #[test]

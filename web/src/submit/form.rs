@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn json_bodies() {
-        let body = json!({"release": "noble", "arch": "amd64", "package": "green", "triggers": ["green/2"], "x": 1});
+        let body =
+            json!({"release": "noble", "arch": "amd64", "package": "green", "triggers": ["green/2"], "x": 1});
         let wanted = Wanted::from_json(body.to_string().as_bytes()).unwrap();
         assert_eq!((wanted.arches, wanted.unknown), (vec!["amd64".to_owned()], vec!["x".to_owned()]));
         for bad in ["", "[]", "{", "{\"arch\": 1}", "{\"arch\": [1]}", "{\"release\": []}", "\u{fffd}"] {

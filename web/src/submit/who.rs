@@ -50,8 +50,14 @@ pub(super) async fn ask(app: &App, headers: &HeaderMap) -> Result<Person, Failur
     let (secret, user) = secret;
     let token = app.db().valid_token(&token_hash(&secret)).await?;
     let token = token.filter(|t| user.as_ref().is_none_or(|user| *user == t.person));
-    let token = token.ok_or_else(|| Failure::who("This token is not known, has ended or was called back.", ADVICE))?;
-    Ok(Person { may_request: token.may("request"), may_force: token.may("force"), may_name: false, name: token.person })
+    let token = token
+        .ok_or_else(|| Failure::who("This token is not known, has ended or was called back.", ADVICE))?;
+    Ok(Person {
+        may_request: token.may("request"),
+        may_force: token.may("force"),
+        may_name: false,
+        name: token.person,
+    })
 }
 
 fn local(headers: &HeaderMap, site: Option<&str>) -> Result<Person, Failure> {
@@ -61,7 +67,10 @@ fn local(headers: &HeaderMap, site: Option<&str>) -> Result<Person, Failure> {
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).map(host_name);
     let here = host.is_none_or(|host| Some(host) == site || is_loopback(host));
     if proxied || !here {
-        return Err(Failure::who("Asking for tests needs an API token, but from this machine itself.", ADVICE));
+        return Err(Failure::who(
+            "Asking for tests needs an API token, but from this machine itself.",
+            ADVICE,
+        ));
     }
     if comes_from_elsewhere(headers) {
         return Err(elsewhere());

@@ -64,12 +64,14 @@ impl Answer {
 /// The texts of all elements that a selector finds.
 pub(crate) fn texts(html: &Html, selector: &str) -> Vec<String> {
     let selector = scraper::Selector::parse(selector).unwrap();
-    let words = |e: scraper::ElementRef<'_>| e.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = |e: scraper::ElementRef<'_>| {
+        e.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     html.select(&selector).map(words).collect()
 }
 
 /// A run that ended with a result.
-pub(crate) struct Run {
+pub(crate) struct Stored {
     pub(crate) uuid: Uuid,
     pub(crate) run_id: String,
     pub(crate) folder: String,
@@ -106,7 +108,13 @@ impl Site {
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
 
-    pub(crate) async fn send(&self, method: Method, uri: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut request = HttpRequest::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -121,7 +129,8 @@ impl Site {
 
     /// As a browser asks.
     pub(crate) async fn browse(&self, uri: &str) -> Answer {
-        self.send(Method::GET, uri, &[("accept", "text/html,*/*;q=0.8"), ("sec-fetch-site", "none")], "").await
+        self.send(Method::GET, uri, &[("accept", "text/html,*/*;q=0.8"), ("sec-fetch-site", "none")], "")
+            .await
     }
 
     /// Queues a request, as a client's message does.
@@ -155,7 +164,7 @@ impl Site {
     }
 
     /// The run ends with a result, and its files are stored.
-    pub(crate) async fn finish(&self, id: AttemptId, code: i32, log: &str) -> Run {
+    pub(crate) async fn finish(&self, id: AttemptId, code: i32, log: &str) -> Stored {
         let job = self.db.job(id.job).await.unwrap().unwrap();
         let pair = job.pair().unwrap();
         let container = job.request().unwrap().container(&pair);
@@ -176,7 +185,7 @@ impl Site {
         self.db.result_stored(id.job).await.unwrap();
         self.store.add(container.as_str(), &series.object(&run_id, "log.gz"), &gzip(log));
         self.store.add(container.as_str(), &series.object(&run_id, "result.tar"), b"tar");
-        Run {
+        Stored {
             uuid: job.uuid.parse().unwrap(),
             run_id: run_id.to_string(),
             folder: series.folder(&run_id),
@@ -185,7 +194,7 @@ impl Site {
     }
 
     /// Queue, run, result.
-    pub(crate) async fn result(&self, queue: &str, body: &str, code: i32, log: &str) -> Run {
+    pub(crate) async fn result(&self, queue: &str, body: &str, code: i32, log: &str) -> Stored {
         let (job, _) = self.queue(queue, body).await;
         let id = self.start(job).await;
         self.finish(id, code, log).await

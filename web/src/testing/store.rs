@@ -14,7 +14,8 @@ use futures::{StreamExt, stream};
 use proofhouse_core::{
     layout::Container,
     store::{
-        Access, Body, ByteRange, ContentHeaders, Entry, ListQuery, MAX_PAGE, Object, ObjectInfo, Store, StoreError,
+        Access, Body, ByteRange, ContentHeaders, Entry, ListQuery, MAX_PAGE, Object, ObjectInfo, Store,
+        StoreError,
     },
 };
 use sha2::{Digest, Sha256};
@@ -52,8 +53,9 @@ impl TestStore {
     fn find(&self, container: &Container, object: &str) -> Result<(Bytes, ObjectInfo), StoreError> {
         self.here()?;
         let containers = self.containers.lock().unwrap();
-        let objects =
-            containers.get(container.as_str()).ok_or_else(|| StoreError::NoContainer(container.to_string()))?;
+        let objects = containers
+            .get(container.as_str())
+            .ok_or_else(|| StoreError::NoContainer(container.to_string()))?;
         let (bytes, headers) = objects.get(object).ok_or_else(|| StoreError::NoObject(object.to_owned()))?;
         let info = ObjectInfo {
             length: bytes.len() as u64,

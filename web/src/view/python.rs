@@ -63,7 +63,10 @@ mod tests {
     #[test]
     fn as_python_prints() {
         assert_eq!(python_str(&json!("a b")), "a b");
-        assert_eq!(python_str(&json!(["a/1", "it's", "\n", 1, true, null])), "['a/1', \"it's\", '\\n', 1, True, None]");
+        assert_eq!(
+            python_str(&json!(["a/1", "it's", "\n", 1, true, null])),
+            "['a/1', \"it's\", '\\n', 1, True, None]"
+        );
         assert_eq!(python_str(&json!({"a": ["b"]})), "{'a': ['b']}");
         assert_eq!(python_list(&["owner/name".to_owned()]), "['owner/name']");
     }

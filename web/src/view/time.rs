@@ -84,7 +84,10 @@ mod tests {
         assert_eq!(at("2026-11-21T11:59:30Z"), "30 s ago");
         assert_eq!(at("2026-11-21T12:05:00Z"), "in 5 min");
         assert_eq!(at("2026-11-18T12:00:00Z"), "3 days ago");
-        assert_eq!((duration(59), duration(61), duration(7260)), ("59 s".into(), "1 min 01 s".into(), "2 h 01 min".into()));
+        assert_eq!(
+            (duration(59), duration(61), duration(7260)),
+            ("59 s".into(), "1 min 01 s".into(), "2 h 01 min".into())
+        );
         assert_eq!((size(3), size(1536)), ("3 bytes".into(), "1.5 KiB".into()));
     }
 }

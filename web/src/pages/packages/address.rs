@@ -81,8 +81,20 @@ mod tests {
     #[test]
     fn what_means_nothing() {
         for path in [
-            "", "/", "a/b", "a/b/c/d", "a/noble/amd64/x", "a/noble/amd64/log", "a/noble/amd64/log/log", "a b",
-            "a/noble-x/amd64", "libgreen/l/noble/amd64", "l/libgreen", "a/noble", "..", "a/a/noble/amd64/1/2/3/4",
+            "",
+            "/",
+            "a/b",
+            "a/b/c/d",
+            "a/noble/amd64/x",
+            "a/noble/amd64/log",
+            "a/noble/amd64/log/log",
+            "a b",
+            "a/noble-x/amd64",
+            "libgreen/l/noble/amd64",
+            "l/libgreen",
+            "a/noble",
+            "..",
+            "a/a/noble/amd64/1/2/3/4",
         ] {
             assert_eq!(Address::parse(path), None, "{path:?}");
         }

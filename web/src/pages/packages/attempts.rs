@@ -40,5 +40,6 @@ impl AttemptItem {
 
 /// A fault's name in words; one that a newer version wrote stays a name.
 fn sentence(fault: &str) -> String {
-    serde_json::from_value::<Fault>(fault.into()).map_or_else(|_| fault.to_owned(), |f| f.sentence().to_owned())
+    serde_json::from_value::<Fault>(fault.into())
+        .map_or_else(|_| fault.to_owned(), |f| f.sentence().to_owned())
 }

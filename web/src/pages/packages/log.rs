@@ -35,9 +35,11 @@ pub(super) async fn get(app: &App, row: PublicResult) -> Result<Response, Failur
     let name = series.object(&run_id, file::LOG);
     // Few at once: whoever comes next waits for a place.
     let _place = app.logs().acquire().await.map_err(|_| Failure::internal())?;
-    let object = app.store().get(&series.container, &name, None).await.map_err(|error| {
-        if error.is_missing() { missing() } else { error.into() }
-    })?;
+    let object = app
+        .store()
+        .get(&series.container, &name, None)
+        .await
+        .map_err(|error| if error.is_missing() { missing() } else { error.into() })?;
     let log = read_log(object.stream).await.map_err(|error| {
         tracing::warn!(error = %error, "a log could not be read from the store");
         Failure::away("store")

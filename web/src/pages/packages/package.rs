@@ -65,7 +65,8 @@ fn table(served: BTreeSet<(String, String)>, latest: &[LatestRow]) -> (Vec<Strin
     let releases: BTreeSet<&String> = pairs.iter().map(|(release, _)| release).collect();
     let arches: BTreeSet<&String> = pairs.iter().map(|(_, arch)| arch).collect();
     let row = |arch: &String| {
-        let of = |release: &String| latest.iter().find(|l| l.release == *release && l.arch == *arch).map(class);
+        let of =
+            |release: &String| latest.iter().find(|l| l.release == *release && l.arch == *arch).map(class);
         let cells: Vec<Option<Class>> = releases.iter().map(|r| of(r)).collect();
         let classes: Vec<String> =
             cells.iter().enumerate().filter_map(|(n, c)| c.map(|c| format!("{c}-{}", n + 1))).collect();
@@ -126,7 +127,8 @@ mod tests {
         let served = BTreeSet::from([("jammy".to_owned(), "amd64".to_owned())]);
         let (releases, rows) = table(served, &[latest]);
         assert_eq!(releases, ["jammy", "noble"]);
-        let words: Vec<_> = rows.iter().map(|r| (r.arch.as_str(), r.words.clone(), r.classes.as_str())).collect();
+        let words: Vec<_> =
+            rows.iter().map(|r| (r.arch.as_str(), r.words.clone(), r.classes.as_str())).collect();
         assert_eq!(words, [("amd64", vec!["-", "-"], ""), ("arm64", vec!["-", "fail"], "fail-2")]);
     }
 }
