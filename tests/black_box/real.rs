@@ -25,7 +25,17 @@ async fn a_real_package_passes_on_a_fresh_testbed_with_everything_embedded() -> 
         .start()
         .await?;
     let data = up.data().display().to_string();
-    let asked = ["request", &release, &arch, "hello", "--trigger", "migration-reference/0", "--wait", "--data", &data];
+    let asked = [
+        "request",
+        &release,
+        &arch,
+        "hello",
+        "--trigger",
+        "migration-reference/0",
+        "--wait",
+        "--data",
+        &data,
+    ];
     let output = tokio::time::timeout(15 * Duration::from_secs(60), proofhouse::run(&asked, &[])).await??;
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

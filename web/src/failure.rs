@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::Request,
+    extract::{Request, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
@@ -28,15 +28,15 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// What to do.
     pub(crate) advice: String,
-    /// An address that helps: path, and what is there.
-    pub(crate) link: Option<(String, String)>,
+    /// The path of the run that this is about.
+    pub(crate) run: Option<String>,
     /// Seconds until another try may help.
     pub(crate) retry_after: Option<i64>,
 }
 
 impl Failure {
     fn new(status: StatusCode, title: &'static str, text: impl Into<String>, advice: &str) -> Self {
-        Self { status, title, text: text.into(), advice: advice.to_owned(), link: None, retry_after: None }
+        Self { status, title, text: text.into(), advice: advice.to_owned(), run: None, retry_after: None }
     }
 
     /// 404.
@@ -75,10 +75,7 @@ impl Failure {
     pub(crate) fn duplicate(state: &str, path: String) -> Self {
         let text = format!("The same request is {state} already.");
         let advice = "Look at that run; ask again once it is done.";
-        Self {
-            link: Some((path, "the run that is there".to_owned())),
-            ..Self::new(StatusCode::CONFLICT, "Asked for already", text, advice)
-        }
+        Self { run: Some(path), ..Self::new(StatusCode::CONFLICT, "Asked for already", text, advice) }
     }
 
     /// 413 and 415, as the server says them.
@@ -141,6 +138,12 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<PathRejection> for Failure {
+    fn from(_: PathRejection) -> Self {
+        Self::not_found("This address cannot be read.")
+    }
+}
+
 impl From<askama::Error> for Failure {
     fn from(error: askama::Error) -> Self {
         tracing::error!(error = %error, "a template failed");
@@ -197,7 +200,7 @@ fn body(failure: &Failure, format: Format) -> Response {
         },
         Format::Json => {
             let mut json = json!({"error": failure.text, "advice": failure.advice});
-            if let Some((path, _)) = &failure.link {
+            if let Some(path) = &failure.run {
                 json["url"] = path.clone().into();
             }
             axum::Json(json).into_response()

@@ -104,7 +104,9 @@ pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Fa
 /// `key_value;` of the sorted parameters, joined.
 fn runhash(params: &Map<String, Value>) -> String {
     let sorted: BTreeMap<&String, &Value> = params.iter().collect();
-    sorted.into_iter().map(|(key, value)| format!("{key}_{};", python_str(value))).collect()
+    let parts: Vec<String> =
+        sorted.into_iter().map(|(key, value)| format!("{key}_{};", python_str(value))).collect();
+    parts.concat()
 }
 
 /// `/static/running.json`: package → runhash → release → arch → parameters, duration, log tail.

@@ -20,6 +20,8 @@ mod statics;
 mod submit;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod view;
 mod wanted;
 

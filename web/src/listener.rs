@@ -46,7 +46,7 @@ async fn hear_all(app: &App, mut consumer: Consumer) {
             Ok(status) => app.heard().hear(status, Instant::now()),
             // Neither the text nor the error, which can quote it: it may be a private run's.
             Err(_) => {
-                tracing::debug!(message.bytes = delivery.body.len(), "a status message that cannot be read")
+                tracing::debug!(message.bytes = delivery.body.len(), "a status message that cannot be read");
             }
         }
         if let Err(error) = delivery.settle.ack().await {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::{
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -41,7 +41,11 @@ pub(crate) fn icon() -> &'static str {
 }
 
 /// `/static/{name}`.
-pub(crate) async fn get(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
+pub(crate) async fn get(
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let Path(name) = path?;
     let wanted = [&*STYLE, &*ICON].into_iter().find(|f| f.path.strip_prefix("/static/") == Some(&name));
     let Some(file) = wanted else { return Err(Failure::not_found("There is no such file.")) };
     let caching = [

@@ -9,8 +9,14 @@ pub(crate) mod search;
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
+use url::form_urlencoded;
 
 use crate::failure::Failure;
+
+/// The first value that a query has under a name.
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    form_urlencoded::parse(query?.as_bytes()).find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
+}
 
 /// A page as an answer.
 pub(crate) fn page(template: &impl Template) -> Result<Response, Failure> {

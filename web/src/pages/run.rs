@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::HeaderMap,
     response::Response,
 };
@@ -63,21 +63,22 @@ fn unknown() -> Failure {
 /// `/run/{uuid}`.
 pub(crate) async fn get(
     State(app): State<App>,
-    Path(text): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
+    let Path(text) = path?;
     let uuid = Uuid::try_parse(&text).map_err(|_| unknown())?;
     let now = Timestamp::now();
     let Some(job) = app.db().job_by_uuid(uuid).await? else {
         let row = app.db().result_by_uuid(uuid).await?;
-        return done(row.and_then(PublicResult::of).ok_or_else(unknown)?, uuid, now);
+        return done(&row.and_then(PublicResult::of).ok_or_else(unknown)?, uuid, now);
     };
     let job = PublicJob::of(job).ok_or_else(unknown)?;
     let state = job.state();
     if state == JobState::Done
         && let Some(row) = app.db().result_of_job(job.id).await?
     {
-        return done(PublicResult::of(row).ok_or_else(unknown)?, uuid, now);
+        return done(&PublicResult::of(row).ok_or_else(unknown)?, uuid, now);
     }
     if matches!(state, JobState::Cancelled | JobState::Obsolete) {
         return page(&Ended { crumbs: way(&job), job: JobItem::new(&job, now) });
@@ -93,9 +94,9 @@ fn way(job: &PublicJob) -> Vec<Crumb> {
     crumbs(&job.package, Some((&job.release, &job.arch)), None)
 }
 
-fn done(row: PublicResult, uuid: Uuid, now: Timestamp) -> Result<Response, Failure> {
+fn done(row: &PublicResult, uuid: Uuid, now: Timestamp) -> Result<Response, Failure> {
     let word = row.class().as_str();
-    let result = ResultItem::new(&row, now);
+    let result = ResultItem::new(row, now);
     let crumbs = crumbs(&row.package, Some((&row.release, &row.arch)), None);
     page(&Done { crumbs, result, uuid: uuid.to_string(), word })
 }

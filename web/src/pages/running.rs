@@ -1,11 +1,14 @@
 //! `/running`: how long the queues are, and what runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use askama::Template;
 use axum::{extract::State, response::Response};
 use jiff::Timestamp;
-use proofhouse_core::{names::Context, request::Request};
+use proofhouse_core::{
+    names::{Context, Pair, Release},
+    request::Request,
+};
 
 use super::page;
 use crate::{
@@ -20,7 +23,8 @@ use crate::{
 struct Running {
     crumbs: Vec<Crumb>,
     contexts: [Context; 4],
-    queues: Vec<Queue>,
+    /// The queues of each release.
+    releases: BTreeMap<Release, Vec<Queue>>,
     queued: i64,
     packages: Vec<(String, Vec<Run>)>,
     runs: usize,
@@ -28,9 +32,8 @@ struct Running {
     private: Vec<(String, String, usize)>,
 }
 
-/// A release and arch.
+/// An architecture of a release.
 struct Queue {
-    release: String,
     arch: String,
     /// What waits, by context.
     waiting: [i64; 4],
@@ -76,14 +79,14 @@ impl From<Live> for Run {
     }
 }
 
-async fn queues(app: &App) -> Result<Vec<Queue>, Failure> {
+async fn queues(app: &App) -> Result<BTreeMap<Release, Vec<Queue>>, Failure> {
     let counts = app.db().queue_counts().await?;
     let mut by_key: HashMap<(&str, &str, &str), (i64, i64)> = HashMap::new();
     for c in &counts {
         by_key.insert((&c.release, &c.arch, &c.context), (c.waiting, c.running));
     }
     let settings = app.settings();
-    let queue = |pair: &proofhouse_core::names::Pair| {
+    let queue = |pair: &Pair| {
         let of = |context: Context| {
             by_key
                 .get(&(pair.release.as_str(), pair.arch.as_str(), context.as_str()))
@@ -91,34 +94,37 @@ async fn queues(app: &App) -> Result<Vec<Queue>, Failure> {
                 .unwrap_or_default()
         };
         Queue {
-            release: pair.release.to_string(),
             arch: pair.arch.to_string(),
             waiting: Context::ALL.map(|c| of(c).0),
             running: Context::ALL.map(|c| of(c).1).into_iter().sum(),
             disabled: settings.disabled.contains(pair),
         }
     };
-    Ok(settings.pairs.iter().map(queue).collect())
+    let mut releases: BTreeMap<Release, Vec<Queue>> = BTreeMap::new();
+    for pair in &settings.pairs {
+        releases.entry(pair.release.clone()).or_default().push(queue(pair));
+    }
+    Ok(releases)
 }
 
 /// `/running`.
 pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
     let now = live::now(&app, Timestamp::now()).await?;
-    let queues = queues(&app).await?;
+    let releases = queues(&app).await?;
     let runs = now.runs.len() + now.private.values().sum::<usize>();
     let mut packages: Vec<(String, Vec<Run>)> = Vec::new();
     for live in now.runs {
         let package = live.package.clone();
         match packages.last_mut() {
-            Some((last, list)) if *last == package => list.push(live.into()),
+            Some((name, runs)) if *name == package => runs.push(live.into()),
             _ => packages.push((package, vec![live.into()])),
         }
     }
     page(&Running {
         crumbs: vec![],
         contexts: Context::ALL,
-        queued: queues.iter().flat_map(|q| q.waiting).sum(),
-        queues,
+        queued: releases.values().flatten().flat_map(|q| q.waiting).sum(),
+        releases,
         packages,
         runs,
         private: now.private.into_iter().map(|((release, arch), n)| (release, arch, n)).collect(),

@@ -2,13 +2,12 @@
 
 use askama::Template;
 use axum::{
-    extract::{Query, State},
+    extract::{RawQuery, State},
     response::{IntoResponse, Redirect, Response},
 };
 use proofhouse_core::names::Package;
-use serde::Deserialize;
 
-use super::page;
+use super::{page, parameter};
 use crate::{
     app::App,
     failure::Failure,
@@ -18,13 +17,6 @@ use crate::{
 
 /// How many names are shown.
 const MOST: usize = 200;
-
-/// What is looked for.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Search {
-    #[serde(default)]
-    q: String,
-}
 
 #[derive(Template)]
 #[template(path = "search.html")]
@@ -39,8 +31,8 @@ struct Found {
 }
 
 /// `/packages?q=`.
-pub(crate) async fn get(State(app): State<App>, Query(search): Query<Search>) -> Result<Response, Failure> {
-    let wanted = search.q.trim().to_owned();
+pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
+    let wanted = parameter(query.as_deref(), "q").unwrap_or_default().trim().to_owned();
     let prefix: Option<Package> = wanted.parse().ok();
     if let Some(package) = &prefix
         && is_known(&app, package).await?

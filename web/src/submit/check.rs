@@ -106,6 +106,7 @@ fn well_formed(
     }
     let params = &mut wanted.params;
     match params.get("requester") {
+        // Nobody knows who it is: their word is taken.
         Some(_) if person.may_name => {}
         Some(Value::String(name)) if *name != person.name => {
             return Err(Failure::bad(
@@ -187,6 +188,18 @@ mod tests {
         assert_eq!(ppa[0].queue.context, Context::Ppa);
         let git = of("release=noble&arch=amd64&package=green&build-git=https://x.org/a%23b", &joe()).unwrap();
         assert_eq!(git[0].queue.context, Context::Upstream);
+    }
+
+    #[test]
+    fn nobody_asks_in_anothers_name() {
+        let body = r#"{"release": "noble", "arch": "amd64", "package": "green", "triggers": ["green/2"], "requester": "ann"}"#;
+        let of = |person: &Person| {
+            let wanted = Wanted::from_json(body.as_bytes()).unwrap();
+            check(wanted, person, &settings(), Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(of(&joe()).unwrap_err().status, 400);
+        let anybody = of(&Person { may_name: true, ..joe() }).unwrap();
+        assert_eq!(anybody[0].request.requester.as_ref().unwrap().as_str(), "ann");
     }
 
     #[test]

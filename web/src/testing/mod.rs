@@ -10,7 +10,7 @@ use proofhouse_core::{intake::Intake, seal::SealKeys};
 
 pub(crate) use self::{
     bus::TestBus,
-    site::{Answer, Run, Site, texts},
+    site::{Answer, Site, Stored, gzip, texts},
     store::TestStore,
 };
 use crate::settings::Settings;

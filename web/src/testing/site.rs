@@ -71,7 +71,7 @@ pub(crate) fn texts(html: &Html, selector: &str) -> Vec<String> {
 }
 
 /// A run that ended with a result.
-pub(crate) struct Run {
+pub(crate) struct Stored {
     pub(crate) uuid: Uuid,
     pub(crate) run_id: String,
     pub(crate) folder: String,
@@ -164,7 +164,7 @@ impl Site {
     }
 
     /// The run ends with a result, and its files are stored.
-    pub(crate) async fn finish(&self, id: AttemptId, code: i32, log: &str) -> Run {
+    pub(crate) async fn finish(&self, id: AttemptId, code: i32, log: &str) -> Stored {
         let job = self.db.job(id.job).await.unwrap().unwrap();
         let pair = job.pair().unwrap();
         let container = job.request().unwrap().container(&pair);
@@ -185,7 +185,7 @@ impl Site {
         self.db.result_stored(id.job).await.unwrap();
         self.store.add(container.as_str(), &series.object(&run_id, "log.gz"), &gzip(log));
         self.store.add(container.as_str(), &series.object(&run_id, "result.tar"), b"tar");
-        Run {
+        Stored {
             uuid: job.uuid.parse().unwrap(),
             run_id: run_id.to_string(),
             folder: series.folder(&run_id),
@@ -194,7 +194,7 @@ impl Site {
     }
 
     /// Queue, run, result.
-    pub(crate) async fn result(&self, queue: &str, body: &str, code: i32, log: &str) -> Run {
+    pub(crate) async fn result(&self, queue: &str, body: &str, code: i32, log: &str) -> Stored {
         let (job, _) = self.queue(queue, body).await;
         let id = self.start(job).await;
         self.finish(id, code, log).await

@@ -1,7 +1,7 @@
 //! A result, as lists and its own page show it.
 
 use jiff::Timestamp;
-use proofhouse_core::{layout::file, run_id::RunId};
+use proofhouse_core::{layout::file, outcome::ExitCode, run_id::RunId};
 use url::form_urlencoded;
 
 use super::{Outcome, When, duration, package_path, pair_path, path, results_path, run_path};
@@ -48,8 +48,10 @@ impl ResultItem {
             log_path,
             package_path: package_path(package),
             pair_path: pair_path(package, release, arch),
+            // What did not run left nothing.
             artifacts_path: row
                 .place()
+                .filter(|_| row.code() != ExitCode::NOT_RUN)
                 .map(|(series, id)| results_path(&series.container, &series.object(&id, file::ARTIFACTS))),
             package: package.clone(),
             release: release.clone(),

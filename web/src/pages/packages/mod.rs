@@ -8,7 +8,7 @@ mod run;
 mod runs;
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     response::Response,
 };
 use proofhouse_core::{
@@ -17,18 +17,17 @@ use proofhouse_core::{
 };
 
 use self::address::Address;
+use super::parameter;
 use crate::{app::App, failure::Failure, private::PublicResult};
 
 /// `/packages/{*path}`: the folder of a package may stand before its name.
 pub(crate) async fn get(
     State(app): State<App>,
-    Path(path): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let query = query.unwrap_or_default();
-    let parameter = |name: &str| {
-        url::form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name).map(|(_, v)| v.into_owned())
-    };
+    let Path(path) = path?;
+    let parameter = |name: &str| parameter(query.as_deref(), name);
     let address = Address::parse(&path)
         .ok_or_else(|| Failure::not_found("No package, release or run has this address."))?;
     match address {
@@ -36,11 +35,11 @@ pub(crate) async fn get(
         Address::Runs(package, pair) => runs::get(&app, package, pair, parameter("before")).await,
         Address::Run(package, pair, run_id) => {
             let all = results(&app, &package, &pair, &run_id).await?;
-            run::get(&app, pick(all, parameter("container"))?).await
+            run::get(&app, pick(all, parameter("container").as_deref())?).await
         }
         Address::Log(package, pair, run_id) => {
             let all = results(&app, &package, &pair, &run_id).await?;
-            log::get(&app, pick(all, parameter("container"))?).await
+            log::get(&app, pick(all, parameter("container").as_deref())?).await
         }
     }
 }
@@ -55,9 +54,9 @@ async fn results(
 }
 
 /// The run in the container that the address names; else the release's own; else the first.
-fn pick(all: Vec<PublicResult>, container: Option<String>) -> Result<PublicResult, Failure> {
-    let fits = |row: &PublicResult| match &container {
-        Some(container) => row.container == *container,
+fn pick(all: Vec<PublicResult>, container: Option<&str>) -> Result<PublicResult, Failure> {
+    let fits = |row: &PublicResult| match container {
+        Some(container) => row.container == container,
         None => row.container == format!("autopkgtest-{}", row.release),
     };
     let at = all.iter().position(fits).or((container.is_none() && !all.is_empty()).then_some(0));

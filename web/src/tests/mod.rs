@@ -1,0 +1,10 @@
+//! Tests of the whole site: they make data, ask the real router, and read what comes.
+
+mod away;
+mod files;
+mod listening;
+mod pages;
+mod privacy;
+mod process;
+mod results;
+mod submit;

@@ -1,0 +1,265 @@
+use axum::http::Method;
+
+use crate::testing::{Site, texts};
+
+const LOG: &str = "\
+autopkgtest [08:00:00]: starting date and time: 2026-11-21 08:00:00+0000
+autopkgtest [08:00:01]: @@@@@@@@@@@@@@@@@@@@ test bed setup
+Get:1 http://archive
+autopkgtest [08:00:09]: test good: [-----------------------
+fine
+autopkgtest [08:00:11]: test bad: [-----------------------
+\u{1b}[31m<script>alert(1)</script>\u{1b}[0m
+autopkgtest [08:00:12]: @@@@@@@@@@@@@@@@@@@@ summary
+good                 PASS
+bad                  FAIL non-zero exit status 1
+";
+
+#[tokio::test]
+async fn empty_site() {
+    let site = Site::new().await;
+    let home = site.browse("/").await;
+    assert_eq!(home.status, 200);
+    assert!(home.header("content-security-policy").contains("frame-ancestors 'none'"));
+    assert_eq!(home.header("x-content-type-options"), "nosniff");
+    let html = home.html();
+    assert_eq!(texts(&html, "table.grid thead th"), ["", "jammy", "noble"]);
+    assert_eq!(texts(&html, "table.grid tbody tr").len(), 2);
+    assert!(home.text().contains("No result yet"));
+    for path in
+        ["/running", "/recent", "/packages", "/packages?q=x%00y", "/packages?q=a&q=b", "/packages?q=%ff"]
+    {
+        assert_eq!(site.browse(path).await.status, 200, "{path}");
+    }
+    for path in [
+        "/nope",
+        "/packages/green",
+        "/packages/green/noble/amd64",
+        "/packages/a/b/c/d/e/f/g",
+        "/run/x",
+        "/run/6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11",
+        "/packages/green/noble/amd64/20261121_053634_abcde@",
+        "/packages/%ff",
+        "/packages/..%2f",
+        "/static/x.css",
+    ] {
+        let answer = site.browse(path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(texts(&answer.html(), "form.search.big button").len(), 1, "{path}: helps to search");
+    }
+    let wrong = site.send(Method::DELETE, "/", &[("accept", "text/html")], "").await;
+    assert_eq!((wrong.status.as_u16(), wrong.header("allow")), (405, "GET,HEAD"));
+    assert_eq!(site.browse("/recent?limit=0").await.status, 400);
+}
+
+#[tokio::test]
+async fn style_sheet_has_a_name_that_changes() {
+    let site = Site::new().await;
+    let home = site.browse("/").await.text();
+    let path = home.split('"').find(|t| t.starts_with("/static/style-")).unwrap();
+    let style = site.get(path).await;
+    assert_eq!((style.status.as_u16(), style.header("content-type")), (200, "text/css; charset=utf-8"));
+    assert!(style.header("cache-control").contains("immutable"));
+    let again = site.send(Method::GET, path, &[("if-none-match", style.header("etag"))], "").await;
+    assert_eq!((again.status.as_u16(), again.bytes.len()), (304, 0));
+}
+
+#[tokio::test]
+async fn package_table_as_scripts_read_it() {
+    let site = Site::new().await;
+    site.result("debci-noble-amd64", "libgreen {\"triggers\": [\"libgreen/1\"]}", 0, LOG).await;
+    site.result("debci-noble-arm64", "libgreen {\"triggers\": [\"libgreen/1\"]}", 4, LOG).await;
+    site.queue("debci-jammy-amd64", "libgreen {\"triggers\": [\"libgreen/2\"]}").await;
+    for path in ["/packages/libgreen", "/packages/libg/libgreen"] {
+        let page = site.get(path).await;
+        assert_eq!(page.status, 200);
+        let text = page.text();
+        assert!(text.contains("<table class=\"table\">"), "{text}");
+        assert!(text.contains("<tr><th></th><th>jammy</th><th>noble</th></tr>"), "{text}");
+        assert!(text.contains("<th>amd64</th><td>-</td><td>pass</td>"), "{text}");
+        assert!(text.contains("<th>arm64</th><td>-</td><td>fail</td>"), "{text}");
+        assert!(texts(&page.html(), "table.list .o").contains(&"◷ queued".to_owned()));
+    }
+    // A better run later is the latest.
+    site.result("debci-noble-arm64", "libgreen {\"triggers\": [\"libgreen/1\"]}", 8, LOG).await;
+    assert!(site.get("/packages/libgreen").await.text().contains("<th>arm64</th><td>-</td><td>neutral</td>"));
+}
+
+#[tokio::test]
+async fn history_pages_by_key() {
+    let site = Site::new().await;
+    for n in 0..60 {
+        let body = format!("green {{\"triggers\": [\"green/{n}\"], \"requester\": \"joe\"}}");
+        site.result("debci-noble-amd64", &body, 0, "").await;
+    }
+    let (job, _) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/99\"]}").await;
+    let id = site.start(job).await;
+    site.fail(id, None).await;
+    let page = site.browse("/packages/green/noble/amd64").await;
+    let html = page.html();
+    assert_eq!(texts(&html, "table.list tbody tr").len(), 51, "50 results and what is parked");
+    assert_eq!(texts(&html, "table.list .o")[0], "⚠ parked");
+    assert!(texts(&html, "td.code span").contains(&"green/59".to_owned()));
+    let older = scraper::Selector::parse("a[rel=next]").unwrap();
+    let next = html.select(&older).next().unwrap().value().attr("href").unwrap().to_owned();
+    let second = site.browse(&next).await;
+    let triggers = texts(&second.html(), "td.code span");
+    assert!(
+        triggers.contains(&"green/0".to_owned()) && triggers.contains(&"green/9".to_owned()),
+        "{triggers:?}"
+    );
+    assert!(!triggers.contains(&"green/10".to_owned()));
+    assert!(texts(&second.html(), "a[rel=next]").is_empty());
+    assert_eq!(site.browse("/packages/green/noble/amd64?before=x").await.status, 400);
+}
+
+#[tokio::test]
+async fn one_run_and_its_log() {
+    let site = Site::new().await;
+    let (job, _) =
+        site.queue("debci-ppa-noble-amd64", "green {\"ppas\": [\"own/name\"], \"env\": [\"A_B=c\"]}").await;
+    let first = site.start(job).await;
+    site.fail(first, Some(0)).await;
+    let second = site.start(job).await;
+    let run = site.finish(second, 4, LOG).await;
+    assert_eq!(run.container, "autopkgtest-noble-own-name");
+    let path = format!("/packages/g/green/noble/amd64/{}", run.run_id);
+    let page = site.browse(&path).await;
+    assert_eq!(page.status, 200);
+    let html = page.html();
+    let files = texts(&html, "table.list td a");
+    assert!(files.contains(&"log.gz".to_owned()) && files.contains(&"result.tar".to_owned()), "{files:?}");
+    assert!(page.text().contains(&format!("/results/{}/{}/log.gz", run.container, run.folder)));
+    let attempts = texts(&html, "table.list tbody tr");
+    assert!(attempts.iter().any(|a| a.contains("the testbed failed")), "{attempts:?}");
+    assert!(attempts.iter().any(|a| a.contains("worker-7") && a.contains("gave the result")), "{attempts:?}");
+    assert!(page.text().contains("A_B=c"));
+    assert_eq!(site.browse(&format!("{path}?container=other")).await.status, 404);
+
+    let log = site.browse(&format!("{path}/log?container={}", run.container)).await;
+    assert_eq!(log.status, 200);
+    assert!(log.text().contains("<span id=\"L5\"><a href=\"#L5\">5</a>fine\n</span>"), "{}", log.text());
+    assert!(!log.text().contains("<script>") && !log.text().contains('\u{1b}'));
+    let html = log.html();
+    assert_eq!(texts(&html, "details").len(), 5);
+    assert!(texts(&html, "details[open] summary")[0].starts_with("✘ fail test bad"));
+    assert_eq!(texts(&html, "details[open]").len(), 2, "the failing test and the summary");
+}
+
+#[tokio::test]
+async fn logs_that_are_long_damaged_or_gone() {
+    let site = Site::new().await;
+    let long = "a line of a log that never ends\n".repeat(100_000);
+    let run = site.result("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}", 0, &long).await;
+    let path = format!("/packages/green/noble/amd64/{}/log", run.run_id);
+    let page = site.browse(&path).await.text();
+    assert!(page.contains("are left out here") && page.contains("id=\"L100000\""));
+    site.store.add(&run.container, &format!("{}/log.gz", run.folder), b"\x1f\x8bnot gzip");
+    assert!(site.browse(&path).await.text().contains("damaged"));
+    let gone = site.result("debci-noble-arm64", "green {\"triggers\": [\"green/1\"]}", 0, "").await;
+    let path = format!("/packages/green/noble/arm64/{}/log", gone.run_id);
+    assert!(site.browse(&path).await.text().contains("The log is empty"));
+}
+
+#[tokio::test]
+async fn a_run_by_its_uuid_from_the_first_second() {
+    let site = Site::new().await;
+    let body = "green {\"triggers\": [\"green/1\"], \"requester\": \"joe\"}";
+    let (_, ahead) = site.queue("debci-noble-amd64", "blue {\"triggers\": [\"blue/1\"]}").await;
+    let (job, uuid) = site.queue("debci-noble-amd64", body).await;
+    let alias = "6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11";
+    site.queue("debci-noble-amd64", &body.replace("joe\"", &format!("ann\", \"uuid\": \"{alias}\""))).await;
+    for name in [uuid.to_string(), alias.to_owned(), uuid.to_string().to_uppercase()] {
+        let page = site.browse(&format!("/run/{name}")).await;
+        assert_eq!(page.status, 200);
+        let answer = texts(&page.html(), ".answer").join(" ");
+        assert!(
+            answer.contains("1 wait before it") && answer.contains("No worker has announced"),
+            "{answer}"
+        );
+        assert!(page.text().contains("joe") && page.text().contains("ann"));
+        assert_eq!(site.get(&format!("/run/{name}")).await.status, 404, "old clients wait");
+    }
+    assert!(site.browse(&format!("/run/{ahead}")).await.text().contains("the next in its queue"));
+
+    let id = site.start(job).await;
+    site.app.heard().hear(
+        serde_json::from_value(serde_json::json!({
+            "release": "noble", "architecture": "amd64", "package": "green", "running": true, "params": {},
+            "duration": 61, "logtail": "last <b>line</b>", "uuid": uuid}))
+        .unwrap(),
+        std::time::Instant::now(),
+    );
+    let page = site.browse(&format!("/run/{alias}")).await;
+    assert!(
+        page.text().contains("1 min 01 s") && texts(&page.html(), "pre.tail")[0].contains("last <b>line</b>")
+    );
+    assert_eq!(site.get(&format!("/run/{alias}")).await.status, 404);
+
+    site.finish(id, 0, LOG).await;
+    for answer in [site.get(&format!("/run/{alias}")).await, site.browse(&format!("/run/{uuid}")).await] {
+        assert_eq!(answer.status, 200);
+        assert!(answer.text().contains("<th>Result</th> <td>pass</td>"), "{}", answer.text());
+        assert!(answer.text().contains("<th>Duration</th>"));
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_parked_or_called_off() {
+    let site = Site::new().await;
+    let (job, uuid) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}").await;
+    let id = site.start(job).await;
+    site.fail(id, Some(60_000_000)).await;
+    assert!(site.browse(&format!("/run/{uuid}")).await.text().contains("after a pause"));
+    let (job, uuid) = site.queue("debci-noble-arm64", "green {\"triggers\": [\"green/1\"]}").await;
+    let id = site.start(job).await;
+    site.fail(id, None).await;
+    let page = site.browse(&format!("/run/{uuid}")).await;
+    assert!(page.text().contains("An operator decides") && page.text().contains("exit code 16"));
+    assert_eq!(site.get(&format!("/run/{uuid}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn running_and_recent() {
+    let site = Site::new().await;
+    let (job, uuid) = site.queue("debci-huge-noble-amd64", "green {\"triggers\": [\"green/1\"]}").await;
+    site.queue("debci-huge-noble-amd64", "green {\"triggers\": [\"green/2\"]}").await;
+    site.start(job).await;
+    let page = site.browse("/running").await;
+    let html = page.html();
+    assert_eq!(texts(&html, "#queue-huge-noble-amd64"), ["1"]);
+    assert_eq!(texts(&html, "#queue-ubuntu-jammy-amd64"), ["0"]);
+    assert!(texts(&html, "#pkg-green .run")[0].contains("triggers: green/1"));
+    assert!(page.text().contains(&format!("/run/{uuid}")));
+    for (body, code) in [
+        ("aaa {\"triggers\": [\"x/1\"], \"requester\": \"joe & co\"}", 0),
+        ("bbb {\"triggers\": [\"x/1\"]}", 4),
+    ] {
+        site.result("debci-noble-arm64", body, code, "").await;
+    }
+    let rows = async |query: &str| {
+        texts(&site.browse(&format!("/recent?{query}")).await.html(), "tbody tr td:nth-child(2)")
+    };
+    assert_eq!(rows("").await.len(), 2);
+    assert_eq!(rows("result=fail").await, ["bbb"]);
+    assert_eq!(rows("user=joe+%26+co&release=noble&arch=arm64").await, ["aaa"]);
+    assert!(rows("arch=amd64").await.is_empty());
+    let second = rows("limit=1&offset=1").await;
+    assert_eq!((second.len(), rows("limit=1").await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn search_leads_to_packages() {
+    let site = Site::new().await;
+    site.result("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}", 0, "").await;
+    site.result("debci-noble-amd64", "greenhouse {\"triggers\": [\"green/1\"]}", 0, "").await;
+    site.queue("debci-noble-amd64", "blue {\"triggers\": [\"green/1\"]}").await;
+    for (q, to) in [("green", "/packages/green"), ("+blue+", "/packages/blue")] {
+        let found = site.browse(&format!("/packages?q={q}")).await;
+        assert_eq!((found.status.as_u16(), found.header("location")), (303, to));
+    }
+    let list = site.browse("/packages?q=gree").await;
+    assert_eq!(texts(&list.html(), "ul.columns li"), ["green", "greenhouse"]);
+    let none = site.browse("/packages?q=%3Cscript%3E").await;
+    assert!(none.text().contains("begins with") && !none.text().contains("<script>"));
+}
