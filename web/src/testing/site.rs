@@ -88,7 +88,7 @@ impl Site {
         let url = format!("sqlite://{}/x.db", folder.path().display());
         let db = Database::open(&url, None).unwrap();
         db.prepare().await.unwrap();
-        let epoch = db.take_leadership("test").await.unwrap().unwrap();
+        let epoch = db.take_leadership("test", false).await.unwrap().unwrap();
         let (store, bus) = (Arc::new(TestStore::default()), Arc::new(TestBus::default()));
         let web = Web {
             settings,
