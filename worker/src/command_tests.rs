@@ -18,6 +18,9 @@ fn settings(provider: Provider) -> Settings {
         setup_commands: Vec::new(),
         seal_keys: None,
         min_free_mib: 0,
+        metrics: std::sync::Arc::new(proofhouse_core::telemetry::metrics::Metrics::new(
+            proofhouse_core::config::Role::Worker,
+        )),
         guard: vec!["guard".into()],
     }
 }

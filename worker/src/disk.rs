@@ -6,6 +6,8 @@ use nix::sys::statvfs::statvfs;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::settings::Settings;
+
 const CHECK_PAUSE: Duration = Duration::from_secs(5);
 
 /// Free space in MiB, as far as this user may use it.
@@ -32,9 +34,12 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 }
 
 /// Looks every few seconds, and says it once when it changes.
-pub(crate) async fn watch_room(folder: &Path, min_free_mib: u64, able: &watch::Sender<Result<(), String>>) {
+pub(crate) async fn watch_room(settings: &Settings, able: &watch::Sender<Result<(), String>>) {
+    let folder = &settings.data;
     loop {
-        let now = room(folder, min_free_mib);
+        let now = room(folder, settings.min_free_mib);
+        let free = free_mib(folder).unwrap_or(0).saturating_mul(1 << 20);
+        settings.metrics.worker.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
         able.send_if_modified(|before| {
             let changed = *before != now;
             if changed {

@@ -1,6 +1,6 @@
 //! Stores a run's evidence, tried again with growing pauses while the lease lives.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use proofhouse_core::{
@@ -8,11 +8,11 @@ use proofhouse_core::{
     protocol::Grant,
     request::Request,
     run_id::RunId,
-    store::{Access, Body, ContentHeaders, Store, StoreError},
+    store::{Access, Body, ContentHeaders, StoreError},
 };
 use tracing::{info, warn};
 
-use crate::{files, workdir::WorkDir};
+use crate::{attempt::Shared, files, workdir::WorkDir};
 
 /// An outage of the store is sat out for about an hour; after that the attempt is given up.
 const PATIENT: ExponentialBuilder = ExponentialBuilder::new()
@@ -43,7 +43,7 @@ impl Upload {
 
 /// Stores log, artifacts and, of a private run, its readers.
 pub(crate) async fn evidence(
-    store: &Arc<dyn Store>,
+    shared: &Shared,
     container: &Container,
     grant: &Grant,
     request: &Request,
@@ -65,16 +65,17 @@ pub(crate) async fn evidence(
         });
     }
     let access = request.swiftuser.clone().map_or(Access::Public, Access::Reader);
-    put(store, container, &access, &uploads, PATIENT).await
+    let _timer = shared.settings.metrics.worker.upload_seconds.start_timer();
+    put(shared, container, &access, &uploads, PATIENT).await
 }
 
 /// Stores the log of an attempt that is no result, where only we can read it.
-pub(crate) async fn failed_log(store: &Arc<dyn Store>, grant: &Grant, work: &WorkDir) {
+pub(crate) async fn failed_log(shared: &Shared, grant: &Grant, work: &WorkDir) {
     let object = format!("{}/{}/{}", grant.uuid, grant.id.attempt, file::LOG);
     let uploads = [Upload::file(object, work.log(), file::LOG)];
     let container = Container::attempts();
     // Its error could name a private run's uuid, which is not for logs.
-    if put(store, &container, &Access::Internal, &uploads, BEST_EFFORT).await.is_ok() {
+    if put(shared, &container, &Access::Internal, &uploads, BEST_EFFORT).await.is_ok() {
         info!("the log of the failed attempt is kept");
     } else {
         warn!("the log of the failed attempt is not kept: it could not be stored");
@@ -82,14 +83,16 @@ pub(crate) async fn failed_log(store: &Arc<dyn Store>, grant: &Grant, work: &Wor
 }
 
 async fn put(
-    store: &Arc<dyn Store>,
+    shared: &Shared,
     container: &Container,
     access: &Access,
     uploads: &[Upload],
     tries: ExponentialBuilder,
 ) -> Result<(), StoreError> {
     // Errors can name a private run's container or package: the pauses alone are told.
+    let store = &shared.store;
     let again = |_: &StoreError, pause: Duration| {
+        shared.settings.metrics.worker.upload_retries.inc();
         warn!(pause_seconds = pause.as_secs(), "the store failed; trying again");
     };
     (|| store.ensure_container(container, access))

@@ -162,7 +162,7 @@ impl Worker {
         parts.spawn(async move {
             let settings = &shared.settings;
             tokio::select! {
-                () = disk::watch_room(&settings.data, settings.min_free_mib, &able) => {}
+                () = disk::watch_room(settings, &able) => {}
                 () = show_able(able.subscribe(), settings.slots, &state) => {}
             }
             "watch over the disk"

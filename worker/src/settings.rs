@@ -1,10 +1,11 @@
 //! What a worker is told at its start.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use proofhouse_core::{
     names::{Arch, Pool, WorkerName},
     seal::SealKeys,
+    telemetry::metrics::Metrics,
 };
 
 /// What a worker is told at its start.
@@ -32,6 +33,8 @@ pub struct Settings {
     pub seal_keys: Option<SealKeys>,
     /// With less free space than this under `data` no new work is taken, in MiB.
     pub min_free_mib: u64,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// How the guard is started: the program that calls [`crate::guard_main`], and its arguments.
     pub guard: Vec<OsString>,
 }

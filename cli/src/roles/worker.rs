@@ -94,6 +94,7 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
         setup_commands: config.worker.setup_commands.clone(),
         seal_keys: config.seal_keys.clone(),
         min_free_mib: config.worker.min_free_bytes >> 20,
+        metrics: process.metrics.clone(),
         // This very program, also after an upgrade has put another in its place.
         guard: vec!["/proc/self/exe".into(), GUARD.into()],
     })

@@ -72,6 +72,7 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
         Report::Signalled(signal) => ExitCode(-signal),
         Report::NotStarted(reason) => return Err(Over::Fault(Fault::Worker, reason)),
     };
+    attempt.shared.settings.metrics.worker.runs.with_label_values(&[exit_code.class().as_str()]).inc();
     info!(exit_code = exit_code.0, duration_seconds = duration, "attempt {}: the runner ended", attempt.id());
     let ending = Ending { exit_code, duration };
     Ok((outcome(attempt, prepared, ending, fault).await?, status))

@@ -161,7 +161,7 @@ impl Attempt {
                 Verdict::Wait => self.unless_interrupted(tokio::time::sleep(TURN_PAUSE)).await?,
                 Verdict::NoResult(fault) => {
                     info!(fault = fault.as_str(), "attempt {} is no result", self.grant.id);
-                    let log = publish::failed_log(&self.shared.store, &self.grant, &prepared.work);
+                    let log = publish::failed_log(&self.shared, &self.grant, &prepared.work);
                     // The attempt is forgotten already: only a hard stop keeps its log from being stored.
                     tokio::select! {
                         () = log => {}
@@ -196,8 +196,7 @@ impl Attempt {
             return Err(Over::Fault(Fault::Worker, "the evidence could not be packed".to_owned()));
         };
         let (grant, request) = (&self.grant, &prepared.request);
-        let stored =
-            publish::evidence(&self.shared.store, &container, grant, request, &run_id, &prepared.work);
+        let stored = publish::evidence(&self.shared, &container, grant, request, &run_id, &prepared.work);
         if let Err(error) = self.unless_interrupted(stored).await? {
             // Its text can name a private run's container and package.
             let detail = if request.is_private() { "the store failed".to_owned() } else { error.to_string() };
