@@ -1,6 +1,7 @@
 # make demo     one real test on a fresh testbed, with everything embedded; goes on serving (DEMO_ONCE=1: ends with its outcome)
 # make test     every test but those that only `verify` runs, against real servers
 # make verify   those too: containers, browser, long faults
+# make bench    how long things take, beside what the machine itself needs for them
 # make britney BRITNEY_DIR=…  a real britney (a checkout of britney2-ubuntu) asks, waits and migrates
 # make lint     format, clippy, licences and sources of dependencies, shell scripts
 # Each installs with apt-get what it needs, and says so first. What is built is kept in a folder that outlives the clone.
@@ -9,7 +10,7 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
 export CARGO_TARGET_DIR ?= $(cache)/target
 setup := tests/setup
 
-.PHONY: demo test verify britney lint
+.PHONY: demo test verify bench britney lint
 
 # The dev profile: it builds in a quarter of the time, and `test` shares it.
 demo:
@@ -32,6 +33,12 @@ britney:
 	@$(setup)/install.sh britney
 	cargo build --locked -p proofhouse
 	@BRITNEY_DIR=$$(realpath "$(BRITNEY_DIR)") $(setup)/run.sh --locked -p proofhouse-tests --features britney --test britney
+
+# The figures of `verify` by themselves, on a quieter machine.
+bench:
+	@$(setup)/install.sh test
+	cargo build --locked --workspace --bins
+	cargo test --locked -p proofhouse-tests --features verify --test verify -- bench:: --nocapture --test-threads 1
 
 deny_version := 0.20.2
 deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny

@@ -14,6 +14,5 @@ pub mod proofhouse;
 pub mod proxy;
 pub mod rabbit;
 pub mod shared;
-pub mod skip;
 pub mod swift;
 pub mod wait;

@@ -6,22 +6,12 @@ use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 use super::*;
 
-/// Not a test: this program, started anew, as the guard.
-#[test]
-#[ignore = "it is the guard that the other tests start"]
-fn as_a_guard() {
-    crate::guard_main();
-    // The test harness has nothing more to say: nobody reads it.
-    std::process::exit(0);
-}
-
+/// The example `guard`, built beside the tests.
 fn guard() -> Vec<OsString> {
-    let me = std::env::current_exe().unwrap();
-    let mut command = vec![me.into_os_string()];
-    command.extend(
-        ["-q", "--exact", "runner::tests::as_a_guard", "--ignored", "--nocapture"].map(OsString::from),
-    );
-    command
+    let deps = std::env::current_exe().unwrap();
+    let guard = deps.ancestors().nth(2).unwrap().join("examples/guard");
+    assert!(guard.exists(), "{} is missing: cargo test builds it", guard.display());
+    vec![guard.into_os_string()]
 }
 
 struct Lab {

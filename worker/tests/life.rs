@@ -13,16 +13,6 @@ use proofhouse_core::{
     seal::SealKeys,
     store::{Access, Store},
 };
-use proofhouse_worker::{Lxd, Provider, Unshare};
-
-/// Not a test: this program, started anew, as the guard.
-#[test]
-#[ignore = "it is the guard that the other tests start"]
-fn as_a_guard() {
-    proofhouse_worker::guard_main();
-    // The test harness has nothing more to say: nobody reads it.
-    std::process::exit(0);
-}
 
 fn members(tar_base64: &str) -> BTreeMap<String, String> {
     let bytes = BASE64_STANDARD.decode(tar_base64).unwrap();
@@ -232,60 +222,5 @@ async fn a_runner_that_cannot_be_started_gives_the_attempt_back() {
     let id = lab.offer("green").await;
     let back = |ask: &Ask| matches!(ask, Ask::GiveUp { id: given, fault: Fault::Worker, .. } if *given == id);
     lab.until(|| lab.asks().iter().any(back)).await;
-    lab.finish().await;
-}
-
-#[tokio::test]
-#[ignore = "it builds a testbed from the archive with mmdebstrap and tests a real package on it"]
-async fn a_real_package_on_a_fresh_testbed() {
-    let lab = Lab::start_with(Rule::Publish, |settings| {
-        let unshare = Unshare { tarball: None, mirror: None, refresh: Duration::from_secs(86_400) };
-        settings.provider = Provider::Unshare(unshare);
-        settings.autopkgtest = "autopkgtest".into();
-    })
-    .await;
-    let id = lab.offer_as("bookworm/amd64".parse().unwrap(), "hello", 1000).await;
-    let ended = lab.ended(id).await;
-    assert_eq!((ended.exit_code, ended.fault), (ExitCode(0), None));
-    assert!(ended.version.unwrap().starts_with("hello "));
-    let tar = members(&lab.completed(id).await);
-    assert!(tar["summary"].contains("PASS") && tar["testbed-packages"].contains("libc6"));
-    let folder = format!("bookworm/amd64/h/hello/{}", lab::RUN_ID);
-    assert!(lab.log("autopkgtest-bookworm", &format!("{folder}/log.gz")).contains("Hello, world!"));
-
-    // A second one is given up in mid-test: nothing of its testbed is left.
-    let stored = lab.objects();
-    let id = lab.offer_as("bookworm/amd64".parse().unwrap(), "hello", 1000).await;
-    lab.until_log(id, "Setting up hello").await;
-    lab.rule(Rule::GiveUpAll);
-    lab.until(|| lab.state().busy == 0).await;
-    assert_eq!(lab.objects(), stored);
-    lab.finish().await;
-}
-
-/// `PROOFHOUSE_TEST_LXD` names a remote and an image, as in `lab:autopkgtest/debian/{release}/{arch}`.
-#[tokio::test]
-#[ignore = "it needs LXD with an image, named by PROOFHOUSE_TEST_LXD"]
-async fn a_real_package_in_an_lxd_container() {
-    let image =
-        std::env::var("PROOFHOUSE_TEST_LXD").expect("PROOFHOUSE_TEST_LXD names a remote and an image");
-    let lab = Lab::start_with(Rule::Publish, |settings| {
-        settings.provider = Provider::Lxd(Lxd {
-            remote: image.split_once(':').map(|(remote, _)| remote.to_owned()),
-            image,
-            args: Vec::new(),
-            size_default: vec!["-c".to_owned(), "limits.cpu=1".to_owned()],
-            size_big: Vec::new(),
-        });
-        settings.autopkgtest = "autopkgtest".into();
-        settings.setup_commands = vec![
-            "sed -n 's/^deb /deb-src /p' /etc/apt/sources.list > /etc/apt/sources.list.d/src.list".to_owned(),
-        ];
-    })
-    .await;
-    let id = lab.offer_as("bookworm/amd64".parse().unwrap(), "hello", 1000).await;
-    let ended = lab.ended(id).await;
-    assert_eq!((ended.exit_code, ended.fault), (ExitCode(0), None));
-    assert!(members(&lab.completed(id).await)["testinfo.json"].contains("user.proofhouse.job=1"));
     lab.finish().await;
 }

@@ -1,11 +1,10 @@
 //! A worker with everything around it, in one process.
 
 use std::{
-    ffi::OsString,
     fs,
     io::Read,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
@@ -189,12 +188,6 @@ impl Lab {
         self.until(|| log.exists()).await;
     }
 
-    /// Waits for a line in the log of a run.
-    pub(crate) async fn until_log(&self, id: AttemptId, line: &str) {
-        let log = self.folder.path().join(format!("data/work/lab-host/{id}/out/log"));
-        self.until(|| fs::read(&log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(line))).await;
-    }
-
     pub(crate) fn open_gate(&self) {
         fs::write(self.folder.path().join("gate"), "").unwrap();
     }
@@ -270,12 +263,12 @@ fn settings(folder: &Path) -> Settings {
         guard: guard(),
     }
 }
-
-fn guard() -> Vec<OsString> {
-    let me: PathBuf = std::env::current_exe().unwrap();
-    let mut command = vec![me.into_os_string()];
-    command.extend(["-q", "--exact", "as_a_guard", "--ignored", "--nocapture"].map(OsString::from));
-    command
+/// The example `guard`, built beside the tests.
+fn guard() -> Vec<std::ffi::OsString> {
+    let deps = std::env::current_exe().unwrap();
+    let guard = deps.ancestors().nth(2).unwrap().join("examples/guard");
+    assert!(guard.exists(), "{} is missing: cargo test builds it", guard.display());
+    vec![guard.into_os_string()]
 }
 
 impl Dispatcher {
