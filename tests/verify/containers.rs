@@ -7,9 +7,12 @@ use proofhouse_tests::{
     cluster::{Cluster, Results, SEAL_KEY},
     lxd::{Lxd, REMOTE},
     proofhouse::{Proofhouse, Role},
+    wait::wait_for,
 };
 use serde_json::json;
 
+/// The lab's image names no sources.
+const DEB_SRC: &str = "sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >/etc/apt/sources.list.d/src.list";
 const LONG: Duration = Duration::from_secs(15 * 60);
 
 fn worker(cluster: &Cluster, provider: &str) -> Role {
@@ -30,7 +33,13 @@ async fn passes(cluster: &Cluster, package: &str, trigger: &str) -> Result<()> {
     let mut completions = client.listen("testcomplete.fanout").await?;
     let body = format!("{package}\n{}", json!({"triggers": [trigger], "submit-time": "2026-11-21 05:36:34"}));
     client.publish("debci-bookworm-amd64", body.as_bytes()).await?;
-    let done = completions.next_json(LONG, |m| m["package"] == package).await?;
+    let done = tokio::select! {
+        done = completions.next_json(LONG, |m| m["package"] == package) => done?,
+        over = wait_for("", LONG, async || (cluster.jobs(package).await.ok()? == (0, 0)).then_some(())) => {
+            over?;
+            anyhow::bail!("{package} is parked");
+        }
+    };
     assert_eq!(done["exitcode"], 0, "{done}");
     let Results::Swift(account) = &cluster.results else { anyhow::bail!("a Swift") };
     let prefix = format!("bookworm%2Famd64%2F{}%2F{package}%2F", &package[..1]);
@@ -53,7 +62,7 @@ async fn a_real_package_through_lxd() -> Result<()> {
     let worker = worker(&cluster, "lxd")
         .arg("--lxd-remote", REMOTE)
         .arg("--lxd-image", "autopkgtest/debian/{release}/{arch}")
-        .arg("--lxd-size-default", "-c\nlimits.cpu=2\n-c\nlimits.memory=2GiB")
+        .env("PROOFHOUSE_SETUP_COMMANDS", DEB_SRC)
         .envs(lxd.env())
         .start()
         .await?;
