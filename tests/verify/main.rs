@@ -1,5 +1,6 @@
 //! Tests that `make verify` adds: they need root, or much time; and the figures of `make bench`.
 
 mod bench;
+mod browser;
 mod containers;
 mod lxd;
