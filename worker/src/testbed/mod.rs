@@ -37,6 +37,8 @@ pub(crate) enum TestbedError {
     Folder(#[source] io::Error),
     #[error("the root tarball {0} does not exist")]
     Missing(PathBuf),
+    #[error("no archive is known for {0}: this machine's apt names none, so set unshare_mirror")]
+    NoArchive(Pair),
     #[error("mmdebstrap cannot be run: {0}")]
     Start(String),
     #[error("mmdebstrap failed ({how}): {words}")]
@@ -117,6 +119,9 @@ async fn build(
     let _ = fs::remove_file(&part);
     let list = work.path().join("sources.list");
     let text = sources::for_release(unshare.mirror.as_deref(), pair.release.as_str(), &sources::of_host());
+    if text.is_empty() {
+        return Err(TestbedError::NoArchive(pair.clone()));
+    }
     files::write_new(&list, text.as_bytes(), 0o644).map_err(TestbedError::Folder)?;
     let proxy = work.path().join("proxy.conf");
     files::write_new(&proxy, sources::proxies().as_bytes(), 0o644).map_err(TestbedError::Folder)?;

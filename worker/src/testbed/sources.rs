@@ -10,8 +10,6 @@ use std::{
 
 use crate::files;
 
-const DEBIAN: &str = "http://archive.example.org/debian";
-
 /// The archives of this machine's apt: `uri suite component` a line; empty where there is no apt.
 pub(super) fn of_host() -> String {
     output(
@@ -34,7 +32,8 @@ fn output(program: &str, args: &[&str]) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
-/// The text of `sources.list` for a release: from `mirror`, or as this machine (`host`) gets its own packages.
+/// The text of `sources.list` for a release: from `mirror`, or as this machine (`host`) gets its own packages. Empty where
+/// neither is known.
 pub(super) fn for_release(mirror: Option<&str>, release: &str, host: &str) -> String {
     let archives = match mirror {
         Some(mirror) => vec![(mirror.to_owned(), release.to_owned(), components(mirror).to_owned())],
@@ -73,9 +72,8 @@ fn from_host(release: &str, host: &str) -> Vec<(String, String, String)> {
     if found.keys().any(|(suite, _)| suite == release) {
         return found.into_iter().map(|((suite, uri), all)| (uri, suite, all.join(" "))).collect();
     }
-    let uri = any.unwrap_or_else(|| DEBIAN.to_owned());
-    let components = components(&uri).to_owned();
-    vec![(uri, release.to_owned(), components)]
+    let alone = |uri: String| (uri.clone(), release.to_owned(), components(&uri).to_owned());
+    any.map(alone).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -102,10 +100,7 @@ mod tests {
             for_release(None, "trixie", HOST),
             "deb http://m/debian/ trixie main\ndeb-src http://m/debian/ trixie main\n"
         );
-        assert_eq!(
-            for_release(None, "sid", ""),
-            format!("deb {DEBIAN} sid main\ndeb-src {DEBIAN} sid main\n")
-        );
+        assert_eq!(for_release(None, "sid", ""), "", "no archive is known");
         assert!(
             for_release(Some("http://u/ubuntu"), "noble", HOST)
                 .starts_with("deb http://u/ubuntu noble main restricted universe multiverse\n")
