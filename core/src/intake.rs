@@ -134,7 +134,7 @@ impl Intake {
                 unsettled.extend(further);
                 Ok((taken, unsettled))
             }
-            Err(DbError::Statement(error)) if batch.iter().all(|p| p.what.is_ok()) => {
+            Err(DbError::Statement(error)) if batch.iter().all(Prepared::may_be_refused) => {
                 let rejected: Vec<Prepared> = batch.iter().map(|p| refused(p, &error.to_string())).collect();
                 database.take(session, &rejected).await
             }
@@ -145,7 +145,10 @@ impl Intake {
 
 /// A request that the database itself refuses.
 fn refused(prepared: &Prepared, error: &str) -> Prepared {
-    let body = prepared.what.as_ref().map(|job| redact(job.body.as_bytes())).unwrap_or_default();
+    let body = match &prepared.what {
+        Ok(job) => redact(job.body.as_bytes()),
+        Err(rejection) => rejection.body.clone(),
+    };
     let reason = format!("the database refuses it: {error}");
     let what = Err(NewRejection { body, kind: "database", reason, answer: None });
     Prepared { what, ..prepared.clone() }

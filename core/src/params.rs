@@ -195,6 +195,9 @@ impl PpaCredentials {
     }
 }
 
+/// Both name the container, whose name Swift and a folder's file system limit to about 256 bytes, the release's among them.
+const MAX_PPA_PART: usize = 80;
+
 /// A PPA: `[user:token@]owner/name[:fingerprint]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ppa {
@@ -244,6 +247,9 @@ impl FromStr for Ppa {
         let (Some(owner), Some(name)) = (part(3), part(4)) else {
             unreachable!("groups 3 and 4 always match")
         };
+        if owner.len() > MAX_PPA_PART || name.len() > MAX_PPA_PART {
+            return Err(BadName::new("PPA", "…", "owner and name have at most 80 characters each"));
+        }
         Ok(Self { credentials, owner, name, fingerprint: part(5) })
     }
 }
@@ -289,6 +295,18 @@ mod tests {
         }
         let error = "joe:s3cret@bad".parse::<Ppa>().unwrap_err().to_string();
         assert!(!error.contains("s3cret"));
+    }
+
+    #[test]
+    fn the_longest_names_still_make_a_container() {
+        use crate::layout::Container;
+        let [longest, longer] = [80, 81].map(|n| "a".repeat(n));
+        let ppa: Ppa = format!("{longest}/{longest}").parse().unwrap();
+        let container = Container::of_run(&"r".repeat(64).parse().unwrap(), Some(&ppa), true);
+        assert!(container.as_str().len() <= 255 && container.as_str().parse::<Container>().is_ok());
+        for bad in [format!("{longer}/a"), format!("a/{longer}")] {
+            assert!(bad.parse::<Ppa>().is_err());
+        }
     }
 
     #[test]

@@ -440,7 +440,8 @@ fn canonical(value: &Value) -> String {
 pub fn redact(body: &[u8]) -> Vec<u8> {
     use std::sync::LazyLock;
     static CREDENTIALS: LazyLock<regex::bytes::Regex> = LazyLock::new(|| {
-        regex::bytes::Regex::new(r#"(?-u)[^\s"'\[\],{}/@:]+:[^\s"'\[\],{}/@]+@"#).expect("a constant pattern")
+        // To the last '@' of a text: a token that breaks the pattern of a PPA (a '/', a ',', an '@' in it) is a token too.
+        regex::bytes::Regex::new(r#"(?-u)[^\s"'\[\],{}/@:]*:[^\s"']+@"#).expect("a constant pattern")
     });
     CREDENTIALS.replace_all(body, &b"***@"[..]).into_owned()
 }
@@ -556,6 +557,13 @@ mod tests {
         let body = redact(b"green {\"ppas\": [\"joe:s3cret@own/foo\", \"a/b\"], \xff \"swiftuser\": 1");
         let text = String::from_utf8_lossy(&body).into_owned();
         assert!(!text.contains("s3cret") && text.contains("***@own/foo") && text.contains("a/b"), "{text}");
+        for malformed in
+            ["joe:s3/cret@own/foo", "joe:a,s3/cret@own/foo", "joe:x@s3/cret@own/foo", ":s3/cret@own/foo"]
+        {
+            let body = redact(format!("green {{\"ppas\": [\"a/b\", \"{malformed}\"], \"x\": 1}}").as_bytes());
+            let text = String::from_utf8(body).unwrap();
+            assert_eq!(text, "green {\"ppas\": [\"a/b\", \"***@own/foo\"], \"x\": 1}", "{malformed}");
+        }
     }
 
     prop_compose! {

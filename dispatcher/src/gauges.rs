@@ -15,7 +15,8 @@ pub(crate) async fn run(context: Arc<Context>, over: CancellationToken) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while over.run_until_cancelled(tick.tick()).await.is_some() {
-        if let Err(error) = measure(&context).await {
+        let Some(measured) = over.run_until_cancelled(measure(&context)).await else { break };
+        if let Err(error) = measured {
             tracing::debug!(error = %chain(&error), "the queues cannot be measured");
         }
     }

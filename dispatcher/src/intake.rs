@@ -1,6 +1,9 @@
 //! From the clients' queues into the job table: commit, then acknowledge, in batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use proofhouse_core::{
     bus::{Consumer, Delivery, Source},
@@ -44,7 +47,7 @@ pub(crate) async fn run(
         let generation = link.borrow().generation;
         let number = match session {
             Some((known, number)) if known == generation => number,
-            _ => match until_done(&over, || context.database.begin_intake_session()).await? {
+            _ => match until_done(&over, |_| context.database.begin_intake_session()).await? {
                 Some(number) => number,
                 None => return Ok(()),
             },
@@ -64,12 +67,15 @@ async fn commit(
 ) -> Result<Option<Vec<i64>>, Error> {
     let _timer = context.settings.metrics.dispatcher.intake_batch_seconds.start_timer();
     let prepared: Vec<Prepared> = batch.iter().map(|delivery| prepare(context, delivery)).collect();
-    let intake = &context.settings.intake;
-    let Some((taken, unsettled)) =
-        until_done(over, || intake.take(&context.database, session, &prepared)).await?
-    else {
-        return Ok(None);
+    // A commit whose answer was lost may have happened: what it took is not taken again.
+    let again = LazyLock::new(|| {
+        prepared.iter().cloned().map(|p| Prepared { redelivered: true, ..p }).collect::<Vec<_>>()
+    });
+    let take = |tries| {
+        let batch = if tries == 0 { &prepared } else { &*again };
+        context.settings.intake.take(&context.database, session, batch)
     };
+    let Some((taken, unsettled)) = until_done(over, take).await? else { return Ok(None) };
     for (prepared, taken) in prepared.iter().zip(&taken) {
         count(context, prepared, taken);
         report(prepared, taken);
@@ -143,20 +149,24 @@ async fn acknowledge(context: &Context, consumer: &Consumer, batch: Vec<Delivery
     }
 }
 
-/// Repeats until the database answers; none when leadership is over meanwhile.
-async fn until_done<T, F>(over: &CancellationToken, work: impl Fn() -> F) -> Result<Option<T>, Error>
+/// Repeats until the database answers; none when leadership is over meanwhile. `work` hears how often it was tried.
+async fn until_done<T, F>(over: &CancellationToken, work: impl Fn(u32) -> F) -> Result<Option<T>, Error>
 where
     F: Future<Output = Result<T, DbError>>,
 {
     let mut pause = Duration::from_millis(200);
+    let mut tries = 0;
     loop {
-        match work().await {
-            Ok(value) => return Ok(Some(value)),
-            Err(error) if error.may_retry() => {
+        // A database that does not answer must not hold up the end of a leadership either.
+        match over.run_until_cancelled(work(tries)).await {
+            Some(Ok(value)) => return Ok(Some(value)),
+            Some(Err(error)) if error.may_retry() => {
                 tracing::warn!(error = %chain(&error), "requests cannot be committed; trying again");
             }
-            Err(error) => return Err(Error::Database(error)),
+            Some(Err(error)) => return Err(Error::Database(error)),
+            None => return Ok(None),
         }
+        tries += 1;
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(15)),
             () = over.cancelled() => return Ok(None),

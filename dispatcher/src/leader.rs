@@ -11,7 +11,7 @@ use proofhouse_core::{
     bus::{Consumer, Delivery, Link, Source},
     db::{
         AttemptRow, Completed, DbError, GrantOutcome, JobRow, JobState, Publication, PublishOutcome,
-        WorkerRef,
+        SyntheticOutcome, WorkerRef,
     },
     layout::Series,
     names::Pool,
@@ -54,15 +54,19 @@ struct Leader {
 
 /// Leads in `epoch` until `over`.
 pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationToken) -> Result<(), Error> {
-    let Some(state) = inherit(context, epoch, &over).await? else { return Ok(()) };
+    let Some(state) = over.run_until_cancelled(inherit(context, epoch)).await else { return Ok(()) };
+    let state = state?;
     let sources = Source::Queues(vec![ASKS.to_owned(), RENEWALS.to_owned()]);
-    let asks = context.bus.consume(sources, PREFETCH).await.map_err(Error::Declare)?;
+    let Some(asks) = over.run_until_cancelled(context.bus.consume(sources, PREFETCH)).await else {
+        return Ok(());
+    };
+    let asks = asks.map_err(Error::Declare)?;
     let (nudge, nudged) = mpsc::channel(1);
     let (stored_to, stored) = mpsc::channel(1000);
     let wake = Arc::new(Notify::new());
-    let taking = tokio::spawn(intake::run(context.clone(), nudge, over.clone()));
-    let measuring = tokio::spawn(gauges::run(context.clone(), over.clone()));
-    let sending = tokio::spawn(outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
+    let taking = spawn(&over, intake::run(context.clone(), nudge, over.clone()));
+    let measuring = spawn(&over, gauges::run(context.clone(), over.clone()));
+    let sending = spawn(&over, outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
     let leader = Leader {
         context: context.clone(),
         epoch,
@@ -73,12 +77,28 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
         postponed: BTreeSet::new(),
         database_away: false,
     };
-    let outcome = leader.lead(Inputs { asks, nudged, stored }, over.clone()).await;
+    // In mid-way too: a database that does not answer must not hold up the next leadership. What was not committed did
+    // not happen, and what was is in the table.
+    let leading = leader.lead(Inputs { asks, nudged, stored });
+    let outcome = over.run_until_cancelled(Box::pin(leading)).await.unwrap_or(Ok(()));
     over.cancel();
     // Both end by `over`; what they had in hand is in the table or comes again.
     let taken = taking.await;
     let _ = tokio::join!(sending, measuring);
     outcome.and(taken.unwrap_or(Err(Error::BusClosed)))
+}
+
+/// Spawns a part of the leader. One that ends by itself, in whatever way, ends the leadership: it must not go on without.
+fn spawn<T: Send + 'static>(
+    over: &CancellationToken,
+    part: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    let guard = over.clone().drop_guard();
+    tokio::spawn(async move {
+        let outcome = part.await;
+        drop(guard);
+        outcome
+    })
 }
 
 struct Inputs {
@@ -87,23 +107,20 @@ struct Inputs {
     stored: mpsc::Receiver<i64>,
 }
 
-/// Reads what an earlier leader left; none when leadership is over before the database answers.
-async fn inherit(context: &Context, epoch: i64, over: &CancellationToken) -> Result<Option<State>, Error> {
+/// Reads what an earlier leader left, once the database answers.
+async fn inherit(context: &Context, epoch: i64) -> Result<State, Error> {
     loop {
         match read_open(context).await {
             Ok((open, storing)) => {
                 let rules = context.settings.rules;
-                return Ok(Some(State::inherit(epoch, rules, open, storing, Instant::now())));
+                return Ok(State::inherit(epoch, rules, open, storing, Instant::now()));
             }
             Err(error) if error.may_retry() => {
                 tracing::warn!(error = %chain(&error), "the open attempts cannot be read; trying again");
             }
             Err(error) => return Err(Error::Database(error)),
         }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            () = over.cancelled() => return Ok(None),
-        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -123,10 +140,8 @@ async fn read_open(context: &Context) -> Result<(Vec<Inherited>, Vec<(i64, Serie
         });
     }
     let mut storing = Vec::new();
-    for (job, _, _) in context.database.open_outbox_folders().await? {
-        if let Some(job) = context.database.job(job).await? {
-            storing.push((job.id, series_of(&job)?));
-        }
+    for job in context.database.storing().await? {
+        storing.push((job.id, series_of(&job)?));
     }
     Ok((open, storing))
 }
@@ -147,7 +162,8 @@ fn publication(attempt: &AttemptRow, series: &Series) -> Result<Option<Publicati
 }
 
 impl Leader {
-    async fn lead(mut self, mut inputs: Inputs, over: CancellationToken) -> Result<(), Error> {
+    /// Never ends by itself, but by an error.
+    async fn lead(mut self, mut inputs: Inputs) -> Result<(), Error> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut compare = tokio::time::interval_at(Instant::now() + COMPARE, COMPARE);
@@ -159,7 +175,6 @@ impl Leader {
         loop {
             let event = tokio::select! {
                 biased;
-                () = over.cancelled() => return Ok(()),
                 changed = link.changed() => {
                     changed.map_err(|_| Error::BusClosed)?;
                     let events = link_events(&mut known, &mut link);
@@ -180,7 +195,8 @@ impl Leader {
                     Event::Nudge
                 }
                 _ = compare.tick() => {
-                    let open = read_open(&self.context).await.map(|(open, _)| vec![Event::Open(open)]);
+                    let open = read_open(&self.context).await;
+                    let open = open.map(|(open, storing)| vec![Event::Open(open, storing)]);
                     match self.kept(open, Vec::new())?.pop() {
                         Some(event) => event,
                         None => continue,
@@ -195,13 +211,16 @@ impl Leader {
     /// Decides on an event, carries the decision out, and so on with what comes of it.
     async fn happened(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::new();
+        // Every renewal that came before was heard. What comes in while the database keeps us waiting is not: no lease
+        // ends for that.
+        let mut now = Some(Instant::now());
         if matches!(event, Event::Nudge | Event::Tick | Event::Stored(_) | Event::Asked(_, Ask::Nudge)) {
-            let answered = self.screen().await;
-            events.extend(self.kept(answered, Vec::new())?);
+            let screened = self.screen().await;
+            self.kept(screened.map(|()| Vec::new()), Vec::new())?;
         }
         events.push_back(event);
         while let Some(event) = events.pop_front() {
-            for action in self.state.decide(event, Instant::now()) {
+            for action in self.state.decide(event, now.take().unwrap_or_else(Instant::now)) {
                 let id = concerns(&action);
                 let outcome = self.act(action).await;
                 let failed = id.map(Event::Failed).into_iter().collect();
@@ -266,7 +285,8 @@ impl Leader {
 
     async fn find_work(&self, pool: Pool, limit: usize) -> Result<Vec<Event>, DbError> {
         let now = self.context.database.now_us().await?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // Those that are postponed stand in front of others, and take nobody's slot.
+        let limit = i64::try_from(limit.saturating_add(self.postponed.len())).unwrap_or(i64::MAX);
         let mut found = self.context.database.candidates(&pool, now, limit).await?;
         // What the lists have not seen yet, or what is to be answered without a run, is nobody's to run.
         found.retain(|c| c.id <= self.screened && !self.postponed.contains(&c.id));
@@ -322,6 +342,8 @@ impl Leader {
                 );
                 Some(publication)
             }
+            // The worker asks again.
+            PublishOutcome::Wait => return Ok(vec![Event::Failed(id)]),
             PublishOutcome::Over => None,
         };
         Ok(vec![Event::Opened(id, publication)])
@@ -388,62 +410,82 @@ impl Leader {
     }
 
     /// Looks at what came in since, before anyone is offered it: lists, pairs that are off, answers to bad requests.
-    async fn screen(&mut self) -> Result<Vec<Event>, DbError> {
-        let mut events = Vec::new();
-        for id in std::mem::take(&mut self.postponed) {
-            if let Some(job) = self.context.database.job(id).await?.filter(|j| j.state() == JobState::Waiting)
-            {
-                events.extend(self.screen_one(&job).await?);
+    async fn screen(&mut self) -> Result<(), DbError> {
+        for id in self.postponed.clone() {
+            match self.context.database.job(id).await?.filter(|job| job.state() == JobState::Waiting) {
+                Some(job) => self.screen_one(&job).await?,
+                None => {
+                    self.postponed.remove(&id);
+                }
             }
         }
         loop {
             let page = self.context.database.waiting_after(self.screened, SCREEN_PAGE).await?;
             for job in &page {
-                events.extend(self.screen_one(job).await?);
+                self.screen_one(job).await?;
                 self.screened = job.id;
             }
             if page.is_empty() {
-                return Ok(events);
+                return Ok(());
             }
         }
     }
 
-    async fn screen_one(&mut self, job: &JobRow) -> Result<Vec<Event>, DbError> {
+    /// One that fails by itself is parked: it must not hold up the rest.
+    async fn screen_one(&mut self, job: &JobRow) -> Result<(), DbError> {
+        self.postponed.insert(job.id);
+        let done = match self.answer_or_pass(job).await {
+            Err(error @ (DbError::Statement(_) | DbError::Value(_))) => {
+                tracing::error!(job.id = job.id, error = %chain(&error), "job {} cannot be answered: it is parked", job.id);
+                self.end_waiting(job.id, JobState::Parked, "it could not be answered without a run").await?
+            }
+            outcome => outcome?,
+        };
+        if done {
+            self.postponed.remove(&job.id);
+        }
+        Ok(())
+    }
+
+    async fn end_waiting(&self, job: i64, state: JobState, reason: &str) -> Result<bool, DbError> {
+        self.context.database.end_waiting(self.epoch, job, state, reason).await.map(|_| true)
+    }
+
+    /// False where it must be looked at again: what is published of its series goes first.
+    async fn answer_or_pass(&mut self, job: &JobRow) -> Result<bool, DbError> {
         let (Ok(series), Ok(request)) = (series_of(job), job.request()) else {
-            // Intake takes only what can be read: another version wrote it. It must not hold up the rest.
+            // Intake takes only what can be read: another version wrote it.
             let reason = "the request in the job table cannot be read";
-            self.context.database.end_waiting(self.epoch, job.id, JobState::Parked, reason).await?;
-            return Ok(vec![]);
+            return self.end_waiting(job.id, JobState::Parked, reason).await;
         };
         let off = &self.context.settings.switched_off;
         let screened =
             answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
         let (code, version, log) = match screened {
-            Screened::Run => return Ok(vec![]),
+            Screened::Run => return Ok(true),
             Screened::Obsolete(reason) => {
-                self.context.database.end_waiting(self.epoch, job.id, JobState::Obsolete, reason).await?;
-                return Ok(vec![]);
+                return self.end_waiting(job.id, JobState::Obsolete, reason).await;
             }
             Screened::Answer { exit_code, version, log } => (exit_code, version, log),
         };
         if self.state.is_publishing(&series) {
-            self.postponed.insert(job.id);
-            return Ok(vec![]);
+            return Ok(false);
         }
         let files = answer::files(job, &request, code, version, &log).map_err(unreadable)?;
         let database = &self.context.database;
-        let recorded = database
-            .record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz)
-            .await?;
-        if recorded.is_none() {
-            return Ok(vec![]);
+        let recorded =
+            database.record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz);
+        match recorded.await? {
+            SyntheticOutcome::Recorded(_) => {}
+            SyntheticOutcome::Wait => return Ok(false),
+            SyntheticOutcome::Over => return Ok(true),
         }
         self.metrics().results.with_label_values(&[ExitCode(code).class().as_str()]).inc();
         tracing::info!(job.id = job.id, "job {} is answered without a run (exit code {code})", job.id);
         self.outbox.notify_one();
         // At once: the next job of this page may be of the same series.
         self.state.decide(Event::Answered(job.id, series), Instant::now());
-        Ok(vec![])
+        Ok(true)
     }
 }
 

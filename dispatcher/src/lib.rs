@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::schedule::Rules;
 
+/// How long the job table may take to answer before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What a dispatcher needs.
 pub struct Settings {
     /// Who this is, for the leadership row: host and process.
@@ -109,7 +112,14 @@ pub async fn run(
             _ = pause.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
-        match context.database.take_leadership(&context.settings.holder, context.settings.sole).await {
+        let asked = context.database.take_leadership(&context.settings.holder, context.settings.sole);
+        // A database that does not answer at all is away too: the next try takes another connection.
+        let asked = tokio::time::timeout(PATIENCE, asked);
+        let taken = tokio::select! {
+            taken = asked => taken.unwrap_or_else(|_| Err(context.database.silent())),
+            () = stop.cancelled() => return Ok(()),
+        };
+        match taken {
             Ok(Some(epoch)) => {
                 away = false;
                 lead(&context, epoch, &stop).await?;

@@ -62,8 +62,11 @@ pub(crate) async fn run(
         }
         tokio::select! {
             Some(done) = at_work.join_next() => {
-                // A panic leaves its entry in the table; the number is then only known to the next leader.
-                if let Ok(id) = done { ids.remove(&id); }
+                match done {
+                    Ok(id) => { ids.remove(&id); }
+                    // Whose it was is not known. Every entry can be done twice, but none may be left for ever.
+                    Err(_) => ids.clear(),
+                }
             }
             () = wake.notified() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

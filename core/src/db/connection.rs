@@ -171,12 +171,16 @@ fn sort_error(address: &str, error: sqlx::Error) -> DbError {
         | sqlx::Error::PoolClosed
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed => true,
-        // 57P0x: the server stops or starts; 53xxx: out of connections, memory or disk; 08xxx: connection.
+        // 57xxx: the server stops or starts, or somebody ended the statement; 53xxx: out of connections, memory or disk;
+        // 58xxx: its disk fails; 55xxx: a lock of an operator's; 08xxx: connection.
         // 25006: read only (a fail-over under way); 28xxx/3Dxxx at connect: an operator is at work on it.
         sqlx::Error::Database(e) => e.code().is_some_and(|c| {
-            ["57P", "53", "08", "25006", "28", "3D", "40"].iter().any(|p| c.starts_with(p))
-                || c == "5"
-                || c == "13"
+            let prefixes = ["57", "53", "58", "55", "08", "25006", "28", "3D", "40"];
+            if address.starts_with("sqlite:") {
+                sqlite_away(&c)
+            } else {
+                prefixes.iter().any(|p| c.starts_with(p))
+            }
         }),
         _ => false,
     };
@@ -185,6 +189,12 @@ fn sort_error(address: &str, error: sqlx::Error) -> DbError {
     } else {
         DbError::Statement(error)
     }
+}
+
+/// SQLite's codes that may pass: busy, locked, out of memory, an error of the disk, full, cannot be opened. The last byte
+/// is the code, what stands before it says more about it.
+fn sqlite_away(code: &str) -> bool {
+    code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 7 | 10 | 13 | 14))
 }
 
 impl Database {
@@ -319,6 +329,11 @@ impl Database {
             Pool::Postgres(pool) => pool.close().await,
             Pool::Sqlite(pool) => pool.close().await,
         }
+    }
+
+    /// The error for a database that does not answer.
+    pub fn silent(&self) -> DbError {
+        DbError::Away { address: self.address.clone(), source: sqlx::Error::PoolTimedOut }
     }
 
     pub(crate) async fn begin(&self) -> Result<Tx<'_>, DbError> {

@@ -65,6 +65,16 @@ pub struct Prepared {
     pub what: Result<Box<NewJob>, NewRejection>,
 }
 
+impl Prepared {
+    /// True where it would become a job: that is what the database may refuse, and it is rejected then.
+    pub fn may_be_refused(&self) -> bool {
+        match &self.what {
+            Ok(_) => true,
+            Err(rejection) => rejection.answer.is_some(),
+        }
+    }
+}
+
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
@@ -147,10 +157,14 @@ impl Tx<'_> {
         unsettled: &mut Vec<i64>,
     ) -> Result<Taken, DbError> {
         if let Some(digest) = &prepared.digest {
-            if prepared.redelivered && self.was_taken(&prepared.queue, digest).await? {
+            // What this batch remembers was not given out before: an equal message beside it is another one.
+            let before = unsettled.first().copied().unwrap_or(i64::MAX);
+            let again = prepared.redelivered && self.was_taken(&prepared.queue, digest, before).await?;
+            // This acknowledgement can be lost like the first one.
+            unsettled.push(self.remember(session, &prepared.queue, digest).await?);
+            if again {
                 return Ok(Taken::Again);
             }
-            unsettled.push(self.remember(session, &prepared.queue, digest).await?);
         }
         match &prepared.what {
             Ok(job) => self.take_job(now, job).await,
@@ -168,11 +182,13 @@ impl Tx<'_> {
         }
     }
 
-    async fn was_taken(&mut self, queue: &str, digest: &str) -> Result<bool, DbError> {
+    /// Whether such a message was committed before and perhaps not acknowledged; each of them counts once.
+    async fn was_taken(&mut self, queue: &str, digest: &str, before: i64) -> Result<bool, DbError> {
         let deleted = self
             .execute(
-                "DELETE FROM unsettled WHERE id = (SELECT min(id) FROM unsettled WHERE digest = $1 AND queue = $2)",
-                args![digest, queue],
+                "DELETE FROM unsettled WHERE id =
+                    (SELECT min(id) FROM unsettled WHERE digest = $1 AND queue = $2 AND id < $3)",
+                args![digest, queue, before],
             )
             .await?;
         Ok(deleted > 0)

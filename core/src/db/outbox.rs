@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Database, DbError, connection::args};
+use super::{Database, DbError, JobRow, connection::args, jobs::job_columns};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Database {
         .await
     }
 
-    /// Jobs, containers and folders whose `result.tar` is recorded but not stored: their series are not open to others.
-    pub async fn open_outbox_folders(&self) -> Result<Vec<(i64, String, String)>, DbError> {
-        self.all("SELECT job_id, container, folder FROM outbox WHERE kind = 'publish' ORDER BY id", vec![])
+    /// Jobs whose `result.tar` is recorded but not stored: their series are not open to others.
+    pub async fn storing(&self) -> Result<Vec<JobRow>, DbError> {
+        self.all(concat!("SELECT ", job_columns!(), " FROM jobs WHERE state = 'storing' ORDER BY id"), vec![])
             .await
     }
 

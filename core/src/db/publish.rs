@@ -28,7 +28,20 @@ pub struct Publication {
 pub enum PublishOutcome {
     /// Granted and committed.
     Granted(Publication),
+    /// Another publication of the series is open.
+    Wait,
     /// The attempt is over.
+    Over,
+}
+
+/// What came of a result without a run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SyntheticOutcome {
+    /// Recorded under this id.
+    Recorded(RunId),
+    /// A publication of the series is open.
+    Wait,
+    /// The job does not wait any more.
     Over,
 }
 
@@ -82,7 +95,7 @@ impl Database {
             }
             _ => return Ok(PublishOutcome::Over),
         }
-        let run_id = tx.next_run_id(&job, series, now).await?;
+        let Some(run_id) = tx.next_run_id(&job, series, now).await? else { return Ok(PublishOutcome::Wait) };
         tx.execute(
             "UPDATE attempts SET state = 'publishing', container = $1, run_id = $2, exit_code = $3, version = $4,
                 duration_seconds = $5, detail = $6 WHERE job_id = $7 AND attempt = $8",
@@ -130,7 +143,6 @@ impl Database {
     }
 
     /// Records a result where no worker is involved; `files` makes `result.tar` and `log.gz` for the run id.
-    /// None where the job does not wait any more.
     pub async fn record_synthetic(
         &self,
         epoch: i64,
@@ -138,12 +150,14 @@ impl Database {
         series: &Series,
         result_tar: Vec<u8>,
         log_gz: Vec<u8>,
-    ) -> Result<Option<RunId>, DbError> {
+    ) -> Result<SyntheticOutcome, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
         let now = tx.now_us().await?;
         let job = tx.job(synthetic.job).await?.filter(|job| job.state == "waiting");
-        let Some(job) = job else { return Ok(None) };
-        let run_id = tx.next_run_id(&job, series, now).await?;
+        let Some(job) = job else { return Ok(SyntheticOutcome::Over) };
+        let Some(run_id) = tx.next_run_id(&job, series, now).await? else {
+            return Ok(SyntheticOutcome::Wait);
+        };
         let result = Recorded {
             job,
             series: series.clone(),
@@ -154,7 +168,7 @@ impl Database {
         };
         tx.record(now, &result, result_tar, Some(log_gz)).await?;
         tx.commit().await?;
-        Ok(Some(run_id))
+        Ok(SyntheticOutcome::Recorded(run_id))
     }
 }
 
@@ -220,8 +234,14 @@ impl Tx<'_> {
         Ok(row.is_some())
     }
 
-    /// The next run id of a series, and remembers it.
-    async fn next_run_id(&mut self, job: &JobRow, series: &Series, now: i64) -> Result<RunId, DbError> {
+    /// The next run id of a series, and remembers it. None while the publication of the last one is open: the table knows
+    /// of one that the leader does not, where the answer to a commit was lost.
+    async fn next_run_id(
+        &mut self,
+        job: &JobRow,
+        series: &Series,
+        now: i64,
+    ) -> Result<Option<RunId>, DbError> {
         let key = || {
             args![
                 series.container.as_str(),
@@ -240,6 +260,11 @@ impl Tx<'_> {
             .map(|(text,)| text.parse::<RunId>())
             .transpose()
             .map_err(|e: BadName| DbError::Value(e.to_string()))?;
+        if let Some(last) = &last
+            && self.is_open(series, last).await?
+        {
+            return Ok(None);
+        }
         let now = jiff::Timestamp::from_microsecond(now).map_err(|e| DbError::Value(e.to_string()))?;
         let run_id = RunId::next(now, &job.run_hash(), last.as_ref());
         let mut values = key();
@@ -250,7 +275,30 @@ impl Tx<'_> {
             values,
         )
         .await?;
-        Ok(run_id)
+        Ok(Some(run_id))
+    }
+
+    /// True while a run is being uploaded, or its `result.tar` is on the way to the store.
+    async fn is_open(&mut self, series: &Series, run_id: &RunId) -> Result<bool, DbError> {
+        let Series { container, pair, package } = series;
+        let row: Option<(i64,)> = self
+            .optional(
+                "SELECT id FROM results WHERE container = $1 AND release = $2 AND arch = $3 AND package = $4 AND run_id = $5
+                    AND NOT stored
+                 UNION ALL
+                 SELECT a.job_id FROM attempts a JOIN jobs j ON j.id = a.job_id
+                 WHERE a.state = 'publishing' AND a.container = $1 AND j.release = $2 AND j.arch = $3 AND j.package = $4
+                    AND a.run_id = $5",
+                args![
+                    container.as_str(),
+                    pair.release.as_str(),
+                    pair.arch.as_str(),
+                    package.as_str(),
+                    run_id.as_str()
+                ],
+            )
+            .await?;
+        Ok(row.is_some())
     }
 
     async fn record(

@@ -2,7 +2,7 @@
 
 use super::{
     Completed, Database, DbError, GrantOutcome, JobState, NewJob, NewRejection, Prepared, PublishOutcome,
-    RecentFilter, SchemaState, SyntheticResult, Taken, WorkerRef, token_hash,
+    RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef, token_hash,
 };
 use crate::{
     layout::{Container, Series},
@@ -101,8 +101,11 @@ async fn leadership(db: &Database) -> i64 {
 async fn intake(db: &Database) {
     let one = "{\"triggers\": [\"green/2\"], \"requester\": \"joe\"}";
     let Taken::New { job: first, .. } = taken(db, message("green", one, false)).await else { panic!("new") };
-    // The acknowledgement was lost: no effect.
+    // The acknowledgement was lost, and the second one too: no effect.
     assert_eq!(taken(db, message("green", one, true)).await, Taken::Again);
+    let (again, unsettled) = db.take(1, &[message("green", one, true)]).await.unwrap();
+    assert_eq!(again, [Taken::Again]);
+    db.settle(&unsettled).await.unwrap();
     // In doubt it is taken; it is the same request.
     assert!(
         matches!(taken(db, message("green", one, true)).await, Taken::Merged { job, .. } if job == first)
@@ -115,12 +118,17 @@ async fn intake(db: &Database) {
     assert_eq!((row.id, row.requesters.as_str()), (first, "joe\nann"));
     let forced = "{\"triggers\": [\"green/2\"], \"force\": \"1\"}";
     assert!(matches!(taken(db, message("green", forced, false)).await, Taken::New { .. }));
+    // Two equal messages that were given out before and never committed are two.
+    let twice = [message("twice", forced, true), message("twice", forced, true)];
+    let (both, unsettled) = db.take(1, &twice).await.unwrap();
+    assert!(matches!(both[..], [Taken::New { .. }, Taken::New { .. }]), "{both:?}");
+    db.settle(&unsettled).await.unwrap();
     let rejection =
         NewRejection { body: b"x".to_vec(), kind: "bad-json", reason: "r".to_owned(), answer: None };
     let bad = Prepared { what: Err(rejection), ..message("x", "", false) };
     assert_eq!(taken(db, bad).await, Taken::Rejected);
     assert_eq!(db.rejected(0, 10).await.unwrap().len(), 1);
-    assert_eq!(db.queue_counts().await.unwrap()[0].waiting, 2);
+    assert_eq!(db.queue_counts().await.unwrap()[0].waiting, 4);
     let session = db.begin_intake_session().await.unwrap();
     assert_eq!(session, 2);
     let (_, unsettled) = db.take(session, &[message("blue", "{}", false)]).await.unwrap();
@@ -132,7 +140,7 @@ async fn life(db: &Database, epoch: i64) {
     let pool: Pool = "amd64".parse().unwrap();
     let now = db.now_us().await.unwrap();
     let candidates = db.candidates(&pool, now, 10).await.unwrap();
-    assert_eq!(candidates.len(), 3);
+    assert_eq!(candidates.len(), 5);
     let id = candidates[0].next();
     assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
     // The answer was lost: the same again for the same worker, nothing for another.
@@ -147,7 +155,7 @@ async fn life(db: &Database, epoch: i64) {
         db.end_attempt(epoch, id, Fault::Testbed, Some(&ended(id, 16)), "d", Some(60_000_000)).await.unwrap()
     );
     assert!(!db.end_attempt(epoch, id, Fault::Testbed, None, "d", None).await.unwrap());
-    assert_eq!(db.candidates(&pool, now, 10).await.unwrap().len(), 2);
+    assert_eq!(db.candidates(&pool, now, 10).await.unwrap().len(), 4);
     let second = db.candidates(&pool, now + 90_000_000, 10).await.unwrap()[0].next();
     assert_eq!(second, AttemptId { job: id.job, attempt: 2 });
     publish(db, epoch, second).await;
@@ -159,6 +167,7 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     let PublishOutcome::Granted(publication) = outcome else { panic!("granted") };
     let again = db.open_publication(epoch, &ended(id, 4), &series("green")).await.unwrap();
     assert!(matches!(again, PublishOutcome::Granted(p) if p == publication));
+    assert!(is_closed(db, epoch).await);
     let done = Completed { id, run_id: publication.run_id.clone(), result_tar: b"tar".to_vec() };
     let wrong = Completed { run_id: "20200101_000000_aaaaa@".parse().unwrap(), ..done.clone() };
     assert!(!db.complete(epoch, wrong).await.unwrap());
@@ -173,7 +182,10 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert_eq!(sent["exitcode"], 4);
     assert_eq!(sent["triggers"], "green/2");
     assert_eq!(sent["swift_dir"], format!("noble/amd64/g/green/{}", publication.run_id));
+    assert_eq!(db.storing().await.unwrap()[0].id, id.job);
+    assert!(is_closed(db, epoch).await);
     db.result_stored(id.job).await.unwrap();
+    assert!(db.storing().await.unwrap().is_empty());
     db.outbox_done(due[0].id).await.unwrap();
     assert_eq!(db.result_of_job(id.job).await.unwrap().unwrap().version, "2");
     assert_eq!(
@@ -216,14 +228,22 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     }
 }
 
+/// True while nothing else of the series may be published, whatever the leader believes.
+async fn is_closed(db: &Database, epoch: i64) -> bool {
+    let pool: Pool = "amd64".parse().unwrap();
+    let job = db.candidates(&pool, db.now_us().await.unwrap(), 1).await.unwrap()[0].id;
+    let synthetic = SyntheticResult { job, exit_code: 99, version: "blacklisted".to_owned() };
+    let outcome = db.record_synthetic(epoch, &synthetic, &series("green"), vec![], vec![]).await.unwrap();
+    outcome == SyntheticOutcome::Wait
+}
+
 async fn answers_without_a_run(db: &Database, epoch: i64) {
     let Taken::New { job, uuid } = taken(db, message("never", "{}", false)).await else { panic!("new") };
     let synthetic = SyntheticResult { job, exit_code: 99, version: "blacklisted".to_owned() };
     let run_id = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
-    assert!(run_id.is_some());
-    assert!(
-        db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap().is_none()
-    );
+    assert!(matches!(run_id, SyntheticOutcome::Recorded(_)));
+    let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
+    assert_eq!(again, SyntheticOutcome::Over);
     assert_eq!(db.job_by_uuid(uuid).await.unwrap().unwrap().state(), JobState::Storing);
     let due = db.outbox_due(10).await.unwrap();
     assert_eq!((due.len(), due[0].log_gz.as_deref()), (1, Some(&[2u8][..])));

@@ -28,8 +28,8 @@ impl State {
                 self.publishers.insert(series, Publisher::Job(job));
                 vec![]
             }
-            Event::Open(open) => {
-                self.adopt(open, now);
+            Event::Open(open, storing) => {
+                self.adopt(open, storing, now);
                 vec![]
             }
             Event::Failed(id) => self.failed(id),

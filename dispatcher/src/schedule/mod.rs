@@ -79,8 +79,8 @@ pub enum Event {
     Stored(i64),
     /// A result without a run was recorded in this series.
     Answered(i64, Series),
-    /// Attempts that the job table holds open, for comparison.
-    Open(Vec<Inherited>),
+    /// Attempts that the job table holds open, and jobs whose `result.tar` is on its way, for comparison.
+    Open(Vec<Inherited>, Vec<(i64, Series)>),
     /// An action failed for want of the database: whoever asked will ask again.
     Failed(AttemptId),
 }
@@ -234,15 +234,15 @@ impl State {
             publishers: BTreeMap::new(),
             stirred: BTreeSet::new(),
         };
-        for (job, series) in storing {
-            state.publishers.insert(series, Publisher::Job(job));
-        }
-        state.adopt(open, now);
+        state.adopt(open, storing, now);
         state
     }
 
     /// Attempts that are open in the table but not known here get a lease, so that they end in one way or another.
-    fn adopt(&mut self, open: Vec<Inherited>, now: Instant) {
+    /// Series are kept closed by the jobs of the table, and by no others.
+    fn adopt(&mut self, open: Vec<Inherited>, storing: Vec<(i64, Series)>, now: Instant) {
+        self.publishers.retain(|_, publisher| matches!(publisher, Publisher::Attempt(_)));
+        self.publishers.extend(storing.into_iter().map(|(job, series)| (series, Publisher::Job(job))));
         for one in open {
             if self.leases.contains_key(&one.id) {
                 continue;

@@ -432,3 +432,22 @@ proptest! {
         prop_assert_eq!(results.len(), table.results.len(), "a job with two results");
     }
 }
+
+#[test]
+fn a_series_opens_again_whatever_was_heard_first() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce(1)), now);
+    grant(&mut state, 1, id(1, 1), "green", now);
+    state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(1, 1), 0))), now);
+    state.decide(Event::Opened(id(1, 1), Some(publication("green"))), now);
+    // The answer to the commit was lost, so that the outbox was faster than the worker's second completion.
+    state.decide(Event::Stored(1), now);
+    state.decide(Event::Completed(id(1, 1), true), now);
+    state.decide(Event::Open(vec![], vec![]), now);
+    assert!(!state.is_publishing(&series("green")));
+    state.decide(Event::Open(vec![], vec![(2, series("green"))]), now);
+    assert!(state.is_publishing(&series("green")), "the table knows of one");
+    state.decide(Event::Stored(2), now);
+    assert!(!state.is_publishing(&series("green")));
+}
