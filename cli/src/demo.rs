@@ -22,6 +22,7 @@ use crate::{
     follow::{Follower, Seen},
     outcome::Outcome,
     print::{self, Paint},
+    request::lines::BadLine,
     roles::up::{self, Up},
     status::{Misuse, Status},
 };
@@ -30,6 +31,9 @@ use crate::{
 pub(crate) async fn main(args: &DemoArgs) -> Result<Status> {
     // The demonstration talks for itself; what goes wrong is still logged.
     telemetry::init_at("warn")?;
+    if !args.package.follows_policy() {
+        return Err(Misuse(BadLine::Policy(args.package.clone()).to_string()).into());
+    }
     let config = config(args)?;
     check(&config).await?;
     let pair = config.served.pairs().next().cloned().context("no release and architecture is served")?;

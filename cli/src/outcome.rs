@@ -113,6 +113,9 @@ impl Outcome {
         } else {
             let verdict = self.paint(paint, &format!("⚠ {}", self.state));
             let _ = writeln!(text, "{verdict}: {what}: {}", self.reason.as_deref().unwrap_or("no result"));
+            if self.state == JobState::Parked {
+                let _ = writeln!(text, "  log:    proofhouse run log {} --attempt N", self.uuid);
+            }
         }
         if let Some(page) = &self.page {
             let _ = writeln!(text, "  page:   {page}");

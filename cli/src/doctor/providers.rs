@@ -43,7 +43,8 @@ async fn unshare(config: &Config) -> Vec<Check> {
         Err(reason) => Check::bad(
             "user namespaces",
             reason,
-            "sysctl kernel.unprivileged_userns_clone=1, or another host",
+            "sysctl kernel.unprivileged_userns_clone=1; in a chroot the kernel allows none: enter it with pivot_root, as \
+             systemd-nspawn and bwrap do",
         ),
     });
     match &config.worker.unshare.tarball {

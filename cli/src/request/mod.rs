@@ -1,6 +1,6 @@
 //! `proofhouse request`: asks for tests, one or many, and follows them.
 
-mod lines;
+pub(crate) mod lines;
 mod options;
 mod send;
 

@@ -26,6 +26,8 @@ use crate::{
 
 /// What a testbed needs beyond the smallest system: sources are unpacked in it, and archives may speak https.
 const PACKAGES: &str = "dpkg-dev,ca-certificates";
+/// Makes the pocket of the triggers work.
+const POCKETS: &str = include_str!("pockets.sh");
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// As much of mmdebstrap's words as an operator needs.
 const LAST_WORDS: usize = 600;
@@ -157,6 +159,9 @@ fn arguments(pair: &Pair, part: &Path, list: &Path, proxy: &Path) -> Vec<OsStrin
         format!("--include={PACKAGES}").into(),
         format!("--architectures={}", image_arch(pair)).into(),
         "--format=tar".into(),
+        format!("--customize-hook={POCKETS}").into(),
+        // autopkgtest looks the triggers' packages up before it updates the lists.
+        "--skip=cleanup/apt/lists".into(),
         aptopt,
     ];
     args.extend([pair.release.as_str().into(), part.into(), list.into()]);
