@@ -36,7 +36,7 @@ pub(crate) trait Broker: Sync {
     fn user(&self) -> (String, String);
 }
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 fn url(broker: &dyn Broker, port: u16) -> String {
     let (user, password) = broker.user();
@@ -121,7 +121,7 @@ pub(crate) enum Fault {
 /// and the mailbox on it are back.
 pub(crate) async fn survives(broker: &dyn Broker, fault: Fault) {
     let proxy = Proxy::start(broker.port()).await;
-    let address = format!("{}?heartbeat=2&connection_timeout=2000", url(broker, proxy.port));
+    let address = format!("{}?heartbeat=5&connection_timeout=5000", url(broker, proxy.port));
     let bus = bus::connect(&address, "proofhouse test").unwrap();
     let (work, status) = (fresh("work"), fresh("status"));
     declare_queue(&*bus, &work).await;
@@ -157,10 +157,14 @@ pub(crate) async fn survives(broker: &dyn Broker, fault: Fault) {
     );
 
     assert!(matches!(held.settle.ack().await, Err(BusError::Stale)));
-    let again = next(&mut holder).await;
-    assert!(again.redelivered);
-    again.settle.ack().await.unwrap();
-    holder.settled().await.unwrap();
+    // A busy machine may lose the link once more meanwhile.
+    loop {
+        let again = next(&mut holder).await;
+        assert!(again.redelivered);
+        if again.settle.ack().await.is_ok() && holder.settled().await.is_ok() {
+            break;
+        }
+    }
 
     // The mailbox is bound again some time after the link is up; status messages are sent every few seconds anyway.
     let heard = async {

@@ -5,7 +5,9 @@ use proofhouse_core::{db, store};
 use proofhouse_tests::{cluster::SEAL_KEY, rabbit::Rabbit, shared};
 use tokio::{runtime::Handle, task::block_in_place};
 
-use crate::bus::{self, Broker, Fault};
+#[cfg(feature = "verify")]
+use crate::bus::Fault;
+use crate::bus::{self, Broker};
 
 /// The harness's broker, for tests that block.
 struct Ours(Rabbit);
@@ -53,6 +55,7 @@ async fn the_bus_behaves() -> Result<()> {
     Ok(())
 }
 
+#[cfg(feature = "verify")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bus_survives_restarts_and_cuts() -> Result<()> {
     let broker = broker().await?;
