@@ -8,6 +8,7 @@ use proofhouse_tests::{
     proxy::TcpProxy,
     rabbit::Rabbit,
     shared,
+    storm::Storm,
     wait::wait_for,
 };
 
@@ -228,4 +229,9 @@ async fn a_second_sigterm_stops_hard_and_the_job_runs_elsewhere() -> Result<()> 
     cluster.done("green", 1).await?;
     assert_eq!(cluster.starts().len(), 2);
     Ok(())
+}
+
+#[tokio::test]
+async fn dispatchers_die_at_random_moments() -> Result<()> {
+    Storm { requests: 200, packages: 10, lasts: Duration::from_secs(20), everything: false }.blow().await
 }

@@ -15,5 +15,6 @@ pub mod proxy;
 pub mod rabbit;
 pub mod shared;
 pub mod skip;
+pub mod storm;
 pub mod swift;
 pub mod wait;
