@@ -145,8 +145,11 @@ async fn lead(context: &Arc<Context>, epoch: i64, stop: &CancellationToken) -> R
     over.cancel();
     // The keeper only waits and renews; it ends at once.
     let _ = keeper.await;
+    let dropping = context.database.drop_leadership(&context.settings.holder, epoch);
+    let lasts = Duration::from_secs(LEADERSHIP_SECONDS.unsigned_abs());
     if stop.is_cancelled()
-        && let Err(error) = context.database.drop_leadership(&context.settings.holder, epoch).await
+        && let Err(error) =
+            tokio::time::timeout(lasts, dropping).await.unwrap_or_else(|_| Err(context.database.silent()))
     {
         tracing::warn!(error = %chain(&error), "leadership could not be laid down; it ends by itself");
     }

@@ -8,6 +8,7 @@ use proofhouse_tests::{
     proxy::TcpProxy,
     rabbit::Rabbit,
     shared,
+    storm::Storm,
     wait::wait_for,
 };
 
@@ -228,4 +229,37 @@ async fn a_second_sigterm_stops_hard_and_the_job_runs_elsewhere() -> Result<()> 
     cluster.done("green", 1).await?;
     assert_eq!(cluster.starts().len(), 2);
     Ok(())
+}
+
+/// A host that vanished closes no connection: what was asked of it is never answered.
+#[tokio::test]
+async fn a_database_that_is_silent_in_mid_test() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let proxy = TcpProxy::start(SocketAddr::from(([127, 0, 0, 1], shared::postgres().await?.port()))).await?;
+    let dispatcher = cluster.dispatcher().arg("--database", proxy.before(&cluster.database)?).start().await?;
+    let _worker = cluster.worker("one").start().await?;
+    let release = cluster.folder().join("go");
+    let hold = format!("HOLD={}", release.display());
+    let client = cluster.client().await?;
+    client.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    proxy.hold_client_to_server();
+    std::fs::write(&release, "")?;
+    client.publish("debci-noble-amd64", &body("blue", &params("blue/2", &[]))).await?;
+    wait_for("the end of the leadership", PATIENCE, async || {
+        dispatcher.log().contains("no longer leading").then_some(())
+    })
+    .await?;
+    // What was held is lost, with the connections.
+    proxy.cut();
+    proxy.resume();
+    cluster.done("green", 1).await?;
+    cluster.done("blue", 1).await?;
+    assert_eq!((folders_with(&cluster, "result.tar"), cluster.starts().len()), (1, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn dispatchers_die_at_random_moments() -> Result<()> {
+    Storm { requests: 200, packages: 10, lasts: Duration::from_secs(20), everything: false }.blow().await
 }

@@ -14,7 +14,9 @@ async fn bad_requests_are_kept_and_good_ones_around_them_run() -> Result<()> {
     let client = cluster.client().await?;
     let mut completions = client.listen("testcomplete.fanout").await?;
     let large = format!("green {{\"x\": \"{}\"}}", "x".repeat(1 << 20));
-    let cases: [(&[u8], &str); 18] = [
+    // No container could be named after it.
+    let long = format!("green {{\"ppas\": [\"{}/foo\"]}}", "o".repeat(300));
+    let cases: [(&[u8], &str); 21] = [
         (b"\xff\xfe{}", "not-utf8"),
         (b"", "no-package"),
         (b"\n", "no-package"),
@@ -33,6 +35,9 @@ async fn bad_requests_are_kept_and_good_ones_around_them_run() -> Result<()> {
         (b"green {\"ppas\": [\"joe:s3cret@own/foo\"]}", "credentials-without-swiftuser"),
         (b"green {\"readable-by\": \"joe\"}", "readable-by-without-swiftuser"),
         (large.as_bytes(), "too-large"),
+        (long.as_bytes(), "bad-value"),
+        (b"green {\"testname\": \"a\\u0000b\"}", "bad-value"),
+        (b"green {\"x\": \"\\ud800\"}", "bad-json"),
     ];
     for (n, (bad, _)) in cases.iter().enumerate() {
         client.publish("debci-noble-amd64", bad).await?;
@@ -51,7 +56,7 @@ async fn bad_requests_are_kept_and_good_ones_around_them_run() -> Result<()> {
     }
     assert!(!dispatcher.log().contains("s3cret"));
     let metrics = dispatcher.metrics().await?;
-    assert!(metrics.contains("proofhouse_requests_rejected_total{reason=\"bad-value\"} 6"), "{metrics}");
+    assert!(metrics.contains("proofhouse_requests_rejected_total{reason=\"bad-value\"} 8"), "{metrics}");
     // Where an operator has switched it on, the gate is told.
     client
         .publish("debci-upstream-noble-amd64", b"bad {\"triggers\": [\"bad/2\"], \"env\": [\"A=$(x)\"]}")

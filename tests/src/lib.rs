@@ -14,5 +14,6 @@ pub mod proofhouse;
 pub mod proxy;
 pub mod rabbit;
 pub mod shared;
+pub mod storm;
 pub mod swift;
 pub mod wait;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use proofhouse_tests::cluster::{Cluster, body, params};
+use proofhouse_tests::{
+    cluster::{Cluster, PATIENCE, body, params},
+    wait::wait_for,
+};
 
 const RUNS: usize = 60;
 const GOAL: Duration = Duration::from_millis(100);
@@ -89,5 +92,40 @@ async fn limits(client: &proofhouse_tests::amqp::AmqpClient, cluster: &Cluster) 
     line("limit: one message through the broker and back", broker);
     line("limit: one fdatasync of 4 KiB", disk);
     line("limit: one bare process (sh that asks for the time)", process);
+    Ok(())
+}
+
+/// A burst: how long until all of it is in the table, and what the pages cost then.
+#[tokio::test]
+async fn a_burst_of_requests() -> Result<()> {
+    const BURST: usize = 10_000;
+    let cluster = Cluster::on_folder().await?;
+    let dispatcher = cluster.dispatcher().start().await?;
+    let web = cluster.web().start().await?;
+    let connection = lapin::Connection::connect(&cluster.bus, lapin::ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let start = Instant::now();
+    for n in 0..BURST {
+        let package = format!("pkg{}", n % 500);
+        let request = body(&package, &params(&format!("{package}/{n}"), &[]));
+        let properties = lapin::BasicProperties::default().with_delivery_mode(2);
+        let options = lapin::options::BasicPublishOptions::default();
+        channel.basic_publish("".into(), "debci-noble-amd64".into(), options, &request, properties).await?;
+    }
+    println!("{BURST} requests published in {:.2} s", start.elapsed().as_secs_f64());
+    let site = web.site_url()?;
+    wait_for("all of them in the table", PATIENCE, async || {
+        let sizes: serde_json::Value =
+            reqwest::get(format!("{site}/queue_size.json")).await.ok()?.json().await.ok()?;
+        (sizes["ubuntu"]["noble"]["amd64"] == BURST).then_some(())
+    })
+    .await?;
+    println!("all in the table after {:.2} s", start.elapsed().as_secs_f64());
+    for path in ["/queues.json", "/queued.json", "/queue_size.json", "/running", "/", "/packages/pkg1"] {
+        let start = Instant::now();
+        let answer = reqwest::get(format!("{site}{path}")).await?.error_for_status()?.bytes().await?;
+        println!("{path:<20} {:8.1} ms {:>10} bytes", start.elapsed().as_secs_f64() * 1000.0, answer.len());
+    }
+    drop((dispatcher, connection));
     Ok(())
 }

@@ -4,3 +4,4 @@ mod bench;
 mod browser;
 mod containers;
 mod lxd;
+mod storm;

@@ -207,8 +207,9 @@ impl Tx<'_> {
     async fn take_job(&mut self, now: i64, new: &NewJob) -> Result<Taken, DbError> {
         if !new.force
             && let Some(same) = self.same_job(new).await?
+            && let Some(joined) = self.join_job(new, same).await?
         {
-            return self.join_job(new, same).await;
+            return Ok(joined);
         }
         let uuid = self.free_uuid(new.uuid).await?;
         let (code, log) =
@@ -253,11 +254,12 @@ impl Tx<'_> {
         .await
     }
 
+    /// None where the job's result began to be published meanwhile.
     async fn join_job(
         &mut self,
         new: &NewJob,
         same: (i64, String, String, String),
-    ) -> Result<Taken, DbError> {
+    ) -> Result<Option<Taken>, DbError> {
         let (job, uuid, context, requesters) = same;
         let own: Uuid = uuid.parse().map_err(|_| DbError::Value(format!("uuid of job {job}")))?;
         // Plain is more urgent than huge; ppa and upstream are never the same job as these.
@@ -268,15 +270,20 @@ impl Tx<'_> {
             }
             _ => requesters,
         };
-        self.execute(
-            "UPDATE jobs SET context = $1, requesters = $2 WHERE id = $3",
-            args![context, requesters, job],
-        )
-        .await?;
+        let joined = self
+            .execute(
+                "UPDATE jobs SET context = $1, requesters = $2
+                 WHERE id = $3 AND (state = 'waiting' OR (state = 'running' AND NOT $4))",
+                args![context, requesters, job, new.volatile],
+            )
+            .await?;
+        if joined == 0 {
+            return Ok(None);
+        }
         if let Some(alias) = new.uuid {
             self.name_job(alias, job).await?;
         }
-        Ok(Taken::Merged { job, uuid: own })
+        Ok(Some(Taken::Merged { job, uuid: own }))
     }
 
     async fn name_job(&mut self, uuid: Uuid, job: i64) -> Result<(), DbError> {

@@ -4,6 +4,9 @@ use sqlx::FromRow;
 
 use super::{Database, DbError, JobRow, connection::args, jobs::job_columns};
 
+/// Longer than any pause before a result is stored.
+const LONGEST_PAUSE_US: i64 = 300_000_000;
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutboxKind {
@@ -47,12 +50,14 @@ impl OutboxRow {
 
 impl Database {
     /// Entries that are due, oldest first, at most `limit`.
+    ///
+    /// A result that is to be stored far ahead counts as due: the clock was wrong when that was written.
     pub async fn outbox_due(&self, limit: i64) -> Result<Vec<OutboxRow>, DbError> {
         let now = self.now_us().await?;
         self.all(
             "SELECT id, kind, job_id, container, reader, folder, result_tar, log_gz, message, tries FROM outbox
-             WHERE not_before_us <= $1 ORDER BY not_before_us, id LIMIT $2",
-            args![now, limit],
+             WHERE not_before_us <= $1 OR (kind = 'publish' AND not_before_us > $3) ORDER BY not_before_us, id LIMIT $2",
+            args![now, limit, now + LONGEST_PAUSE_US],
         )
         .await
     }

@@ -251,6 +251,8 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert_eq!(db.outbox_due(10).await.unwrap()[0].tries, 1);
     db.outbox_failed(due[0].id, "away", 60_000_000).await.unwrap();
     assert!(db.outbox_due(10).await.unwrap().is_empty());
+    db.outbox_failed(due[0].id, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
+    assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
 }
 
 async fn tokens(db: &Database) {
