@@ -50,6 +50,36 @@ pub fn testinfo(found: Option<Map<String, Value>>, request: &Request, uuid: Uuid
     info
 }
 
+/// The largest `result.tar` that is looked into, in bytes.
+pub const MAX_RESULT: u64 = 64 << 20;
+
+/// What is wrong with a `result.tar`, if anything: readers need the exit code and the version in it.
+pub fn damage(bytes: &[u8]) -> Option<String> {
+    let mut members = std::collections::BTreeMap::new();
+    let mut archive = tar::Archive::new(bytes);
+    let entries = match archive.entries() {
+        Ok(entries) => entries,
+        Err(error) => return Some(format!("it is no tar archive: {error}")),
+    };
+    for entry in entries {
+        let read = entry.and_then(|mut entry| {
+            let name = entry.path()?.display().to_string();
+            Ok((name, io::read_to_string(&mut entry)?))
+        });
+        match read {
+            Ok((name, text)) => members.insert(name, text),
+            Err(error) => return Some(format!("it cannot be read to its end: {error}")),
+        };
+    }
+    let member = |name: &str| members.get(name).map(|text| text.trim());
+    match (member("exitcode"), member("testpkg-version")) {
+        (None, _) => Some("it has no exitcode".to_owned()),
+        (Some(code), _) if code.parse::<i32>().is_err() => Some("its exitcode is no number".to_owned()),
+        (_, None) => Some("it has no testpkg-version".to_owned()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -74,6 +104,19 @@ mod tests {
             read,
             [("exitcode".to_owned(), "0\n".to_owned()), ("duration".to_owned(), "7\n".to_owned())]
         );
+    }
+
+    #[test]
+    fn damaged_ones_are_told() {
+        let good = [("exitcode", b"0\n".to_vec()), ("testpkg-version", b"green 2".to_vec())];
+        let bytes = result_tar(&good).unwrap();
+        assert_eq!(damage(&bytes), None);
+        for bad in
+            [&bytes[..700], b"nonsense", &result_tar(&good[..1]).unwrap(), &result_tar(&good[1..]).unwrap()]
+        {
+            assert!(damage(bad).is_some());
+        }
+        assert!(damage(&result_tar(&[("exitcode", b"x".to_vec())]).unwrap()).is_some());
     }
 
     #[test]

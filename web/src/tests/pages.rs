@@ -129,6 +129,8 @@ async fn one_run_and_its_log() {
     let html = page.html();
     let files = texts(&html, "table.list td a");
     assert!(files.contains(&"log.gz".to_owned()) && files.contains(&"result.tar".to_owned()), "{files:?}");
+    let cells = texts(&html, "table.list td");
+    assert!(cells.iter().any(|c| c.starts_with("result.tar damaged:")), "{cells:?}");
     assert!(page.text().contains(&format!("/results/{}/{}/log.gz", run.container, run.folder)));
     let attempts = texts(&html, "table.list tbody tr");
     assert!(attempts.iter().any(|a| a.contains("the testbed failed")), "{attempts:?}");

@@ -3,7 +3,11 @@
 use askama::Template;
 use axum::response::Response;
 use jiff::Timestamp;
-use proofhouse_core::store::{Entry, ListQuery};
+use proofhouse_core::{
+    evidence::{self, MAX_RESULT},
+    layout::{Container, file},
+    store::{Entry, ListQuery},
+};
 
 use super::attempts::AttemptItem;
 use crate::{
@@ -35,6 +39,18 @@ struct File {
     name: String,
     path: String,
     size: String,
+    /// What is wrong with it.
+    damage: Option<String>,
+}
+
+/// What is wrong with the `result.tar` of a run, where the store gives it out.
+async fn damage(app: &App, container: &Container, object: &str) -> Option<String> {
+    let read = async { app.store().get(container, object, None).await?.bytes(MAX_RESULT).await };
+    match read.await {
+        Ok(bytes) => evidence::damage(&bytes),
+        Err(error) if error.may_retry() => None,
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 async fn files(app: &App, row: &PublicResult) -> Option<Vec<File>> {
@@ -49,15 +65,20 @@ async fn files(app: &App, row: &PublicResult) -> Option<Vec<File>> {
             return None;
         }
     };
-    let file = |entry: Entry| match entry {
+    let listed = |entry: Entry| match entry {
         Entry::Object { name, length, .. } => Some(File {
             path: results_path(&series.container, &name),
             size: size(length),
+            damage: None,
             name: name.strip_prefix(&folder)?.to_owned(),
         }),
         Entry::Prefix(_) => None,
     };
-    Some(entries.into_iter().filter_map(file).collect())
+    let mut files: Vec<File> = entries.into_iter().filter_map(listed).collect();
+    if let Some(result) = files.iter_mut().find(|f| f.name == file::RESULT) {
+        result.damage = damage(app, &series.container, &series.object(&run_id, file::RESULT)).await;
+    }
+    Some(files)
 }
 
 pub(super) async fn get(app: &App, row: PublicResult) -> Result<Response, Failure> {
