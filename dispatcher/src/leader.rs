@@ -10,13 +10,14 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::{
     bus::{Consumer, Delivery, Link, Source},
     db::{
-        AttemptRow, Completed, DbError, GrantOutcome, JobRow, JobState, Publication, PublishOutcome,
-        SyntheticOutcome, WorkerRef,
+        AttemptRow, Completed, DbError, GrantOutcome, JobRow, JobState, OpenAttempt, Publication,
+        PublishOutcome, SyntheticOutcome, WorkerRef,
     },
     layout::Series,
     names::Pool,
     outcome::{ExitCode, Fault},
     protocol::{ASKS, Answer, Ask, Asked, AttemptId, Ended, Grant, RENEWALS, Timeouts, WorkerId},
+    request::BadRequest,
     run_id::RunId,
     telemetry::metrics,
 };
@@ -110,7 +111,7 @@ struct Inputs {
 /// Reads what an earlier leader left, once the database answers.
 async fn inherit(context: &Context, epoch: i64) -> Result<State, Error> {
     loop {
-        match read_open(context).await {
+        match read_open(context, epoch).await {
             Ok((open, storing)) => {
                 let rules = context.settings.rules;
                 return Ok(State::inherit(epoch, rules, open, storing, Instant::now()));
@@ -124,35 +125,69 @@ async fn inherit(context: &Context, epoch: i64) -> Result<State, Error> {
     }
 }
 
-async fn read_open(context: &Context) -> Result<(Vec<Inherited>, Vec<(i64, Series)>), DbError> {
+/// The open attempts and the jobs whose `result.tar` is on its way. One that cannot be read (another version wrote it) is
+/// ended, for nobody could publish it; it must not keep the others from their leader.
+async fn read_open(context: &Context, epoch: i64) -> Result<(Vec<Inherited>, Vec<(i64, Series)>), DbError> {
     let now = context.database.now_us().await?;
     let mut open = Vec::new();
     for one in context.database.open_attempts().await? {
-        let left = u64::try_from(one.attempt.absolute_end_us - now).unwrap_or(0);
-        let series = series_of(&one.job)?;
-        open.push(Inherited {
-            id: one.attempt.id(),
-            worker: one.attempt.holder()?,
-            pool: one.job.pool.parse().map_err(unreadable)?,
-            end: Duration::from_micros(left),
-            publication: publication(&one.attempt, &series)?,
-            series,
-        });
+        match inherited(&one, now) {
+            Ok(inherited) => open.push(inherited),
+            Err(error) => {
+                let id = one.attempt.id();
+                tracing::error!(job.id = id.job, error = %chain(&error), "attempt {id} cannot be read: its job is parked");
+                let ended = context.database.end_attempt(epoch, id, Fault::Worker, None, UNREADABLE, None);
+                pass_unless_refused(ended.await)?;
+            }
+        }
     }
     let mut storing = Vec::new();
     for job in context.database.storing().await? {
-        storing.push((job.id, series_of(&job)?));
+        match series_of(&job) {
+            Ok(series) => storing.push((job.id, series)),
+            Err(error) => {
+                tracing::error!(job.id = job.id, error = %chain(&error), "job {} cannot be read", job.id);
+            }
+        }
     }
     Ok((open, storing))
+}
+
+const UNREADABLE: &str = "the job cannot be read";
+
+/// A refusal concerns one row, anything else concerns us.
+fn pass_unless_refused(ended: Result<bool, DbError>) -> Result<(), DbError> {
+    match ended {
+        Ok(_) | Err(DbError::Value(_) | DbError::Statement(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn inherited(one: &OpenAttempt, now_us: i64) -> Result<Inherited, DbError> {
+    let left = u64::try_from(one.attempt.absolute_end_us - now_us).unwrap_or(0);
+    let series = series_of(&one.job)?;
+    Ok(Inherited {
+        id: one.attempt.id(),
+        worker: one.attempt.holder()?,
+        pool: one.job.pool.parse().map_err(unreadable)?,
+        end: Duration::from_micros(left),
+        publication: publication(&one.attempt, &series)?,
+        series,
+    })
 }
 
 fn unreadable(error: impl std::fmt::Display) -> DbError {
     DbError::Value(error.to_string())
 }
 
+/// Its kind alone: the whole error can hold a private run's parameters.
+fn unreadable_request(error: &BadRequest) -> DbError {
+    DbError::Value(format!("a request ({})", error.kind()))
+}
+
 fn series_of(job: &JobRow) -> Result<Series, DbError> {
     let pair = job.pair()?;
-    let request = job.request().map_err(unreadable)?;
+    let request = job.request().map_err(|error| unreadable_request(&error))?;
     Ok(Series { container: request.container(&pair), pair, package: request.package })
 }
 
@@ -195,7 +230,7 @@ impl Leader {
                     Event::Nudge
                 }
                 _ = compare.tick() => {
-                    let open = read_open(&self.context).await;
+                    let open = read_open(&self.context, self.epoch).await;
                     let open = open.map(|(open, storing)| vec![Event::Open(open, storing)]);
                     match self.kept(open, Vec::new())?.pop() {
                         Some(event) => event,
@@ -317,7 +352,7 @@ impl Leader {
 
     fn grant_of(&self, id: AttemptId, job: &JobRow) -> Result<Grant, DbError> {
         let pair = job.pair()?;
-        let request = job.request().map_err(unreadable)?;
+        let request = job.request().map_err(|error| unreadable_request(&error))?;
         let lists = self.context.settings.lists.borrow().of(&request.package, &pair);
         Ok(Grant {
             id,

@@ -11,6 +11,7 @@ use proofhouse_tests::{
     storm::Storm,
     wait::wait_for,
 };
+use sqlx::{Connection, PgConnection};
 
 /// The run folders of green in the store that hold a file.
 fn folders_with(cluster: &Cluster, file: &str) -> usize {
@@ -256,6 +257,28 @@ async fn a_database_that_is_silent_in_mid_test() -> Result<()> {
     cluster.done("green", 1).await?;
     cluster.done("blue", 1).await?;
     assert_eq!((folders_with(&cluster, "result.tar"), cluster.starts().len()), (1, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_stops_nobody() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let mut dispatcher = cluster.dispatcher().start().await?;
+    let _worker = cluster.worker("one").arg("--slots", "2").start().await?;
+    let hold = format!("HOLD={}", cluster.folder().join("go").display());
+    let client = cluster.client().await?;
+    client.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    // As a later version could have written it.
+    let mut database = PgConnection::connect(&cluster.database).await?;
+    sqlx::query("UPDATE jobs SET body = 'green {\"triggers\": {}}'").execute(&mut database).await?;
+    dispatcher.kill9().await?;
+    dispatcher.start_again().await?;
+    client.publish("debci-noble-amd64", &body("blue", &params("blue/2", &[]))).await?;
+    cluster.done("blue", 1).await?;
+    let state: String =
+        sqlx::query_scalar("SELECT state FROM jobs WHERE package = 'green'").fetch_one(&mut database).await?;
+    assert_eq!(state, "parked");
     Ok(())
 }
 

@@ -309,7 +309,7 @@ impl Tx<'_> {
         log_gz: Option<Vec<u8>>,
     ) -> Result<(), DbError> {
         let Recorded { job, series, run_id, .. } = result;
-        let request = job.request().map_err(|e| DbError::Value(format!("job {}: {e}", job.id)))?;
+        let request = job.request().map_err(|e| DbError::Value(format!("job {} ({})", job.id, e.kind())))?;
         let readable_by: Vec<String> = request.readable_by.iter().map(ToString::to_string).collect();
         self.execute(
             "INSERT INTO results (job_id, container, release, arch, package, run_id, uuid, version, triggers, env,
