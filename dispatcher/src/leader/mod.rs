@@ -1,5 +1,8 @@
 //! The leader's loop: events in, decisions by [`crate::schedule`], actions out.
 
+mod inherit;
+mod screen;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
@@ -9,15 +12,11 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::{
     bus::{Consumer, Delivery, Link, Source},
-    db::{
-        AttemptRow, Completed, DbError, GrantOutcome, JobRow, JobState, OpenAttempt, Publication,
-        PublishOutcome, SyntheticOutcome, WorkerRef,
-    },
+    db::{AttemptRow, Completed, DbError, GrantOutcome, JobRow, PublishOutcome, WorkerRef},
     layout::Series,
     names::Pool,
-    outcome::{ExitCode, Fault},
+    outcome::Fault,
     protocol::{ASKS, Answer, Ask, Asked, AttemptId, Ended, Grant, RENEWALS, Timeouts, WorkerId},
-    request::BadRequest,
     run_id::RunId,
     telemetry::metrics,
 };
@@ -27,16 +26,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::inherit::{inherit, read_open, series_of, unreadable, unreadable_request};
 use crate::{
-    Context, Error,
-    answer::{self, Screened},
-    chain, gauges, intake, outbox,
+    Context, Error, chain, gauges, intake, outbox,
     outgoing::Outgoing,
-    schedule::{Action, EndAttempt, Event, Granted, Inherited, State},
+    schedule::{Action, EndAttempt, Event, Granted, State},
 };
 
 const PREFETCH: u16 = 500;
-const SCREEN_PAGE: i64 = 500;
 /// How often the leases are compared with the open attempts of the table.
 const COMPARE: Duration = Duration::from_secs(30);
 
@@ -106,94 +103,6 @@ struct Inputs {
     asks: Consumer,
     nudged: mpsc::Receiver<()>,
     stored: mpsc::Receiver<i64>,
-}
-
-/// Reads what an earlier leader left, once the database answers.
-async fn inherit(context: &Context, epoch: i64) -> Result<State, Error> {
-    loop {
-        match read_open(context, epoch).await {
-            Ok((open, storing)) => {
-                let rules = context.settings.rules;
-                return Ok(State::inherit(epoch, rules, open, storing, Instant::now()));
-            }
-            Err(error) if error.may_retry() => {
-                tracing::warn!(error = %chain(&error), "the open attempts cannot be read; trying again");
-            }
-            Err(error) => return Err(Error::Database(error)),
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-/// The open attempts and the jobs whose `result.tar` is on its way. One that cannot be read (another version wrote it) is
-/// ended, for nobody could publish it; it must not keep the others from their leader.
-async fn read_open(context: &Context, epoch: i64) -> Result<(Vec<Inherited>, Vec<(i64, Series)>), DbError> {
-    let now = context.database.now_us().await?;
-    let mut open = Vec::new();
-    for one in context.database.open_attempts().await? {
-        match inherited(&one, now) {
-            Ok(inherited) => open.push(inherited),
-            Err(error) => {
-                let id = one.attempt.id();
-                tracing::error!(job.id = id.job, error = %chain(&error), "attempt {id} cannot be read: its job is parked");
-                let ended = context.database.end_attempt(epoch, id, Fault::Worker, None, UNREADABLE, None);
-                pass_unless_refused(ended.await)?;
-            }
-        }
-    }
-    let mut storing = Vec::new();
-    for job in context.database.storing().await? {
-        match series_of(&job) {
-            Ok(series) => storing.push((job.id, series)),
-            Err(error) => {
-                tracing::error!(job.id = job.id, error = %chain(&error), "job {} cannot be read", job.id);
-            }
-        }
-    }
-    Ok((open, storing))
-}
-
-const UNREADABLE: &str = "the job cannot be read";
-
-/// A refusal concerns one row, anything else concerns us.
-fn pass_unless_refused(ended: Result<bool, DbError>) -> Result<(), DbError> {
-    match ended {
-        Ok(_) | Err(DbError::Value(_) | DbError::Statement(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn inherited(one: &OpenAttempt, now_us: i64) -> Result<Inherited, DbError> {
-    let left = u64::try_from(one.attempt.absolute_end_us - now_us).unwrap_or(0);
-    let series = series_of(&one.job)?;
-    Ok(Inherited {
-        id: one.attempt.id(),
-        worker: one.attempt.holder()?,
-        pool: one.job.pool.parse().map_err(unreadable)?,
-        end: Duration::from_micros(left),
-        publication: publication(&one.attempt, &series)?,
-        series,
-    })
-}
-
-fn unreadable(error: impl std::fmt::Display) -> DbError {
-    DbError::Value(error.to_string())
-}
-
-/// Its kind alone: the whole error can hold a private run's parameters.
-fn unreadable_request(error: &BadRequest) -> DbError {
-    DbError::Value(format!("a request ({})", error.kind()))
-}
-
-fn series_of(job: &JobRow) -> Result<Series, DbError> {
-    let pair = job.pair()?;
-    let request = job.request().map_err(|error| unreadable_request(&error))?;
-    Ok(Series { container: request.container(&pair), pair, package: request.package })
-}
-
-fn publication(attempt: &AttemptRow, series: &Series) -> Result<Option<Publication>, DbError> {
-    let Some(run_id) = &attempt.run_id else { return Ok(None) };
-    Ok(Some(Publication { series: series.clone(), run_id: run_id.parse().map_err(unreadable)? }))
 }
 
 impl Leader {
@@ -442,85 +351,6 @@ impl Leader {
         let grant = self.grant_of(id, &job)?;
         let end_seconds = u64::try_from(left / 1_000_000).unwrap_or(0);
         Ok(Answer::Granted(Box::new(Grant { end_seconds, ..grant })))
-    }
-
-    /// Looks at what came in since, before anyone is offered it: lists, pairs that are off, answers to bad requests.
-    async fn screen(&mut self) -> Result<(), DbError> {
-        for id in self.postponed.clone() {
-            match self.context.database.job(id).await?.filter(|job| job.state() == JobState::Waiting) {
-                Some(job) => self.screen_one(&job).await?,
-                None => {
-                    self.postponed.remove(&id);
-                }
-            }
-        }
-        loop {
-            let page = self.context.database.waiting_after(self.screened, SCREEN_PAGE).await?;
-            for job in &page {
-                self.screen_one(job).await?;
-                self.screened = job.id;
-            }
-            if page.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// One that fails by itself is parked: it must not hold up the rest.
-    async fn screen_one(&mut self, job: &JobRow) -> Result<(), DbError> {
-        self.postponed.insert(job.id);
-        let done = match self.answer_or_pass(job).await {
-            Err(error @ (DbError::Statement(_) | DbError::Value(_))) => {
-                tracing::error!(job.id = job.id, error = %chain(&error), "job {} cannot be answered: it is parked", job.id);
-                self.end_waiting(job.id, JobState::Parked, "it could not be answered without a run").await?
-            }
-            outcome => outcome?,
-        };
-        if done {
-            self.postponed.remove(&job.id);
-        }
-        Ok(())
-    }
-
-    async fn end_waiting(&self, job: i64, state: JobState, reason: &str) -> Result<bool, DbError> {
-        self.context.database.end_waiting(self.epoch, job, state, reason).await.map(|_| true)
-    }
-
-    /// False where it must be looked at again: what is published of its series goes first.
-    async fn answer_or_pass(&mut self, job: &JobRow) -> Result<bool, DbError> {
-        let (Ok(series), Ok(request)) = (series_of(job), job.request()) else {
-            // Intake takes only what can be read: another version wrote it.
-            let reason = "the request in the job table cannot be read";
-            return self.end_waiting(job.id, JobState::Parked, reason).await;
-        };
-        let off = &self.context.settings.switched_off;
-        let screened =
-            answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
-        let (code, version, log) = match screened {
-            Screened::Run => return Ok(true),
-            Screened::Obsolete(reason) => {
-                return self.end_waiting(job.id, JobState::Obsolete, reason).await;
-            }
-            Screened::Answer { exit_code, version, log } => (exit_code, version, log),
-        };
-        if self.state.is_publishing(&series) {
-            return Ok(false);
-        }
-        let files = answer::files(job, &request, code, version, &log).map_err(unreadable)?;
-        let database = &self.context.database;
-        let recorded =
-            database.record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz);
-        match recorded.await? {
-            SyntheticOutcome::Recorded(_) => {}
-            SyntheticOutcome::Wait => return Ok(false),
-            SyntheticOutcome::Over => return Ok(true),
-        }
-        self.metrics().results.with_label_values(&[ExitCode(code).class().as_str()]).inc();
-        tracing::info!(job.id = job.id, "job {} is answered without a run (exit code {code})", job.id);
-        self.outbox.notify_one();
-        // At once: the next job of this page may be of the same series.
-        self.state.decide(Event::Answered(job.id, series), Instant::now());
-        Ok(true)
     }
 }
 
