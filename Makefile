@@ -16,17 +16,17 @@ setup := tests/setup
 demo:
 	@$(setup)/install.sh demo
 	cargo build --locked -p proofhouse
-	@exec "$(CARGO_TARGET_DIR)/debug/proofhouse" demo
+	@exec $(setup)/own-root.sh "$(CARGO_TARGET_DIR)/debug/proofhouse" demo
 
 test:
 	@$(setup)/install.sh test
 	cargo build --locked --workspace --bins
-	@$(setup)/run.sh --locked --workspace
+	@$(setup)/own-root.sh $(setup)/run.sh --locked --workspace
 
 verify:
 	@$(setup)/install.sh verify
 	cargo build --locked --workspace --bins
-	@$(setup)/run.sh --locked --workspace --features proofhouse-tests/verify
+	@$(setup)/own-root.sh $(setup)/run.sh --locked --workspace --features proofhouse-tests/verify
 
 britney:
 	@test -d "$(BRITNEY_DIR)" || { echo 'BRITNEY_DIR must name a checkout of britney2-ubuntu' >&2; exit 2; }
