@@ -12,6 +12,7 @@ pub mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
+pub(crate) use proofhouse_core::telemetry::chain;
 use proofhouse_core::{
     bus::{Bus, BusError, Declaration},
     db::{Database, DbError, LEADERSHIP_SECONDS},
@@ -189,15 +190,4 @@ async fn keep_leadership(context: Arc<Context>, epoch: i64, over: CancellationTo
             }
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use backon::Retryable as _;
+pub(crate) use proofhouse_core::telemetry::chain;
 use proofhouse_core::{
     admin, backoff,
     bus::Bus,
@@ -155,17 +156,6 @@ pub(crate) fn make_folder(folder: &Path) -> Result<()> {
 fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    error::Error,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,6 +12,7 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{BadLine, Lists, Source, SourceError};
+use crate::telemetry::chain;
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -53,14 +53,14 @@ impl Keeper {
     async fn turn(&mut self) -> Option<Lists> {
         let update =
             self.source.update(&self.data).await.map_err(|e| Failure::Update(self.source.clone(), e));
-        let failed = update.as_ref().err().map(chain);
+        let failed = update.as_ref().err().map(|e| chain(e));
         // After a restart a clone of before serves until git answers; later, a pull that failed changed nothing.
         let read = match update {
             Ok(folder) => load(&folder),
             Err(e) if self.loaded => Err(e),
             Err(_) => load(&self.source.folder(&self.data)),
         };
-        let unread = read.as_ref().err().map(chain);
+        let unread = read.as_ref().err().map(|e| chain(e));
         self.say(failed.or(unread));
         let (lists, bad) = read.ok()?;
         for line in bad.difference(&self.bad) {
@@ -85,11 +85,6 @@ impl Keeper {
 
 fn load(folder: &Path) -> Result<(Lists, BTreeSet<BadLine>), Failure> {
     Lists::load(folder).map_err(|e| Failure::Read(folder.to_owned(), e))
-}
-
-fn chain(error: &Failure) -> String {
-    let cause = error.source().map(|e| format!(": {e}")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 #[cfg(test)]

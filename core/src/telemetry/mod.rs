@@ -56,3 +56,14 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     // The message stays away: it may hold whatever a test or a client sent.
     tracing::error!(panic.place = place, "panic at {place}: a fault of the program");
 }
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
