@@ -120,6 +120,7 @@ pub(crate) mod tests {
             state: "waiting".to_owned(),
             reason: Some("the testbed failed (exit code 16)".to_owned()),
             attempts: 1,
+            tried_before: 0,
             not_before_us: 1_795_239_694_000_000,
             received_us: 1_795_239_394_000_000,
             changed_us: 1_795_239_394_000_000,

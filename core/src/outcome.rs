@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::BadName;
+
 /// autopkgtest's exit code, or ours (99), or the negative number of the signal that killed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -103,7 +105,7 @@ impl fmt::Display for Class {
 }
 
 /// Why an attempt's end is no result (contract "Whose fault was it").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// Exit code 16.
@@ -112,8 +114,14 @@ pub enum Fault {
     Unexpected,
     /// A signal, or a code that autopkgtest does not have.
     Killed,
-    /// A failing code without `testpkg-version`: the package was never got.
+    /// A failing code without `testpkg-version`: the package was never got. Of a baseline, any code without it.
     NoVersion,
+    /// A failing code, and a rule of the log says that the archive or the network failed.
+    LogRule,
+    /// Exit code 16, and a rule of the log says that the tested software broke the testbed.
+    BrokeTestbed,
+    /// What was tested is older than the run's own trigger: a mirror lags.
+    OldVersion,
     /// The run went past its absolute end.
     TimedOut,
     /// The worker's disk was full.
@@ -128,11 +136,14 @@ pub enum Fault {
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Testbed,
         Self::Unexpected,
         Self::Killed,
         Self::NoVersion,
+        Self::LogRule,
+        Self::BrokeTestbed,
+        Self::OldVersion,
         Self::TimedOut,
         Self::DiskFull,
         Self::Store,
@@ -147,6 +158,9 @@ impl Fault {
             Self::Unexpected => "unexpected",
             Self::Killed => "killed",
             Self::NoVersion => "no-version",
+            Self::LogRule => "log-rule",
+            Self::BrokeTestbed => "broke-testbed",
+            Self::OldVersion => "old-version",
             Self::TimedOut => "timed-out",
             Self::DiskFull => "disk-full",
             Self::Store => "store",
@@ -161,7 +175,10 @@ impl Fault {
             Self::Testbed => "the testbed failed (exit code 16)",
             Self::Unexpected => "autopkgtest failed in an unexpected way (exit code 20)",
             Self::Killed => "the runner was killed",
-            Self::NoVersion => "the run failed before the package's version was known",
+            Self::NoVersion => "the run ended before the package's version was known",
+            Self::LogRule => "the archive or the network failed during the run",
+            Self::BrokeTestbed => "the testbed broke (exit code 16), perhaps by what was tested",
+            Self::OldVersion => "the version that was tested is older than the run's own trigger",
             Self::TimedOut => "the run went past the end that its timeouts allow",
             Self::DiskFull => "the worker's disk was full",
             Self::Store => "the evidence could not be stored",
@@ -177,15 +194,91 @@ impl fmt::Display for Fault {
     }
 }
 
+impl std::str::FromStr for Fault {
+    type Err = BadName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|fault| fault.as_str() == text)
+            .ok_or_else(|| BadName::new("fault", text, "a reason why an attempt is no result"))
+    }
+}
+
+/// One that only a newer release has is a fault of ours all the same: its worker must not ask in vain.
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(text.parse().unwrap_or(Self::Worker))
+    }
+}
+
+/// What a rule of the log says when it matches (contract "Whose fault was it").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleVerdict {
+    /// A failing code says nothing about the package: archive or network failed.
+    Infrastructure,
+    /// An exit code 16 is the package's own doing, once it happened on every attempt.
+    Package,
+}
+
+/// A rule of the log that matched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleHit {
+    /// The rule's name.
+    pub name: String,
+    /// What it says.
+    pub verdict: RuleVerdict,
+}
+
+/// What decided on a result where no rule of the log did.
+pub mod decided_by {
+    /// The runner's exit code.
+    pub const EXIT_CODE: &str = "exit-code";
+    /// The list `never_run`.
+    pub const NEVER_RUN: &str = "never-run";
+    /// The pair is switched off.
+    pub const SWITCHED_OFF: &str = "switched-off";
+    /// A request that could not be read whole.
+    pub const BAD_REQUEST: &str = "bad-request";
+    /// It was parked for as long as gates are to wait.
+    pub const PARKED: &str = "parked";
+}
+
+/// What is known of a run's end.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The runner's exit code.
+    pub exit_code: ExitCode,
+    /// True where `testpkg-version` could be read.
+    pub has_version: bool,
+    /// What the worker knows went wrong beside the exit code.
+    pub fault: Option<Fault>,
+    /// The rule of the log that matched.
+    pub rule: Option<&'a RuleHit>,
+    /// A baseline publishes only what a test said.
+    pub baseline: bool,
+}
+
 /// Tells a result from a failure of ours: what gates may be told, and what must be tried again.
 ///
 /// # Errors
 /// The fault, when the end of the run says nothing about the package.
-pub const fn judge(code: ExitCode, has_version: bool) -> Result<Class, Fault> {
-    match code.class() {
+pub fn judge(seen: &Seen<'_>) -> Result<Class, Fault> {
+    if let Some(fault) = seen.fault {
+        return Err(fault);
+    }
+    let says = |verdict| seen.rule.is_some_and(|rule| rule.verdict == verdict);
+    match seen.exit_code.class() {
+        Class::Pass | Class::Neutral | Class::Denylisted if seen.baseline && !seen.has_version => {
+            Err(Fault::NoVersion)
+        }
+        Class::Denylisted if seen.baseline => Err(Fault::Unexpected),
         class @ (Class::Pass | Class::Neutral | Class::Denylisted) => Ok(class),
-        Class::Fail if has_version => Ok(Class::Fail),
+        Class::Fail if says(RuleVerdict::Infrastructure) => Err(Fault::LogRule),
+        Class::Fail if seen.has_version => Ok(Class::Fail),
         Class::Fail => Err(Fault::NoVersion),
+        Class::Tmpfail if says(RuleVerdict::Package) => Err(Fault::BrokeTestbed),
         Class::Tmpfail => Err(Fault::Testbed),
         Class::Error => Err(Fault::Unexpected),
         Class::Otherfail => Err(Fault::Killed),
@@ -196,22 +289,63 @@ pub const fn judge(code: ExitCode, has_version: bool) -> Result<Class, Fault> {
 mod tests {
     use super::*;
 
+    fn seen(code: i32) -> Seen<'static> {
+        Seen { exit_code: ExitCode(code), has_version: true, fault: None, rule: None, baseline: false }
+    }
+
     #[test]
     fn classes_and_faults() {
         for code in -64..=255 {
-            let class = ExitCode(code).class();
+            let (with, without) = (seen(code), Seen { has_version: false, ..seen(code) });
             match code {
-                0 | 2 => assert_eq!((class, judge(ExitCode(code), false)), (Class::Pass, Ok(Class::Pass))),
-                8 => assert_eq!(class, Class::Neutral),
+                0 | 2 => assert_eq!(judge(&without), Ok(Class::Pass)),
+                8 => assert_eq!(judge(&without), Ok(Class::Neutral)),
                 4 | 6 | 12 | 14 => {
-                    assert_eq!(judge(ExitCode(code), true), Ok(Class::Fail));
-                    assert_eq!(judge(ExitCode(code), false), Err(Fault::NoVersion));
+                    assert_eq!(judge(&with), Ok(Class::Fail));
+                    assert_eq!(judge(&without), Err(Fault::NoVersion));
                 }
-                16 => assert_eq!(judge(ExitCode(code), true), Err(Fault::Testbed)),
-                20 => assert_eq!(judge(ExitCode(code), true), Err(Fault::Unexpected)),
-                99 => assert_eq!(class, Class::Denylisted),
-                _ => assert_eq!(judge(ExitCode(code), true), Err(Fault::Killed)),
+                16 => assert_eq!(judge(&with), Err(Fault::Testbed)),
+                20 => assert_eq!(judge(&with), Err(Fault::Unexpected)),
+                99 => assert_eq!(judge(&with), Ok(Class::Denylisted)),
+                _ => assert_eq!(judge(&with), Err(Fault::Killed)),
             }
         }
+    }
+
+    #[test]
+    fn a_baseline_publishes_only_what_a_test_said() {
+        for code in -64..=255 {
+            let baseline = Seen { baseline: true, ..seen(code) };
+            assert_eq!(judge(&baseline).is_ok(), [0, 2, 4, 6, 8, 12, 14].contains(&code), "{code}");
+            assert!(judge(&Seen { has_version: false, ..baseline }).is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_rule_changes_only_the_codes_that_it_is_about() {
+        let hit = |verdict| RuleHit { name: "r".to_owned(), verdict };
+        let (ours, theirs) = (hit(RuleVerdict::Infrastructure), hit(RuleVerdict::Package));
+        for code in [0, 2, 4, 6, 8, 12, 14, 16, 20, 99, -9] {
+            let plain = judge(&seen(code));
+            let failing = matches!(code, 4 | 6 | 12 | 14);
+            let by_ours = judge(&Seen { rule: Some(&ours), ..seen(code) });
+            assert_eq!(by_ours, if failing { Err(Fault::LogRule) } else { plain }, "{code}");
+            let by_theirs = judge(&Seen { rule: Some(&theirs), ..seen(code) });
+            assert_eq!(by_theirs, if code == 16 { Err(Fault::BrokeTestbed) } else { plain }, "{code}");
+        }
+        let old = Seen { fault: Some(Fault::OldVersion), ..seen(0) };
+        assert_eq!(judge(&old), Err(Fault::OldVersion));
+    }
+
+    #[test]
+    fn a_fault_of_a_newer_release_is_read() {
+        for fault in Fault::ALL {
+            let json = serde_json::to_string(&fault).unwrap();
+            assert_eq!(
+                (serde_json::from_str::<Fault>(&json).unwrap(), fault.as_str()),
+                (fault, json.trim_matches('"'))
+            );
+        }
+        assert_eq!(serde_json::from_str::<Fault>("\"from-the-future\"").unwrap(), Fault::Worker);
     }
 }

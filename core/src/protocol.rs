@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     layout::Container,
     names::{Context, Pair, Pool, WorkerName},
-    outcome::{ExitCode, Fault},
+    outcome::{ExitCode, Fault, RuleHit, Seen},
     run_id::RunId,
 };
 
@@ -167,6 +167,22 @@ pub struct Ended {
     pub fault: Option<Fault>,
     /// More for the operator; no secrets.
     pub detail: String,
+    /// The rule of the log that matched and is about this exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleHit>,
+}
+
+impl Ended {
+    /// What decides on it.
+    pub fn seen(&self, baseline: bool) -> Seen<'_> {
+        Seen {
+            exit_code: self.exit_code,
+            has_version: self.version.as_deref().is_some_and(|version| !version.trim().is_empty()),
+            fault: self.fault,
+            rule: self.rule.as_ref(),
+            baseline,
+        }
+    }
 }
 
 /// From the leader to one worker, or (only [`Answer::Leader`]) to all.
@@ -193,6 +209,9 @@ pub enum Answer {
     Refused {
         /// Which attempt.
         id: AttemptId,
+        /// Take no further offer for so long: others are to have it.
+        #[serde(default)]
+        pause_seconds: u64,
     },
     /// The state of the leases that were to be renewed.
     Renewed {
@@ -211,6 +230,12 @@ pub enum Answer {
         run_id: RunId,
         /// The container.
         container: Container,
+        /// What the result says; the runner's own code where none is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<ExitCode>,
+        /// What decided that it is one: see [`outcome::decided_by`](crate::outcome::decided_by), or a rule of the log.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
     /// Another run of the same series is being published: go on renewing and ask again.
     Wait {
@@ -349,7 +374,7 @@ mod tests {
             let json = serde_json::to_string(&asked).unwrap();
             assert_eq!(serde_json::from_str::<Asked>(&json).unwrap(), asked, "{json}");
         }
-        let answered = Answered { epoch: 4, answer: Answer::Refused { id } };
+        let answered = Answered { epoch: 4, answer: Answer::Refused { id, pause_seconds: 2 } };
         let json = serde_json::to_string(&answered).unwrap();
         let newer = json.replacen('{', "{\"later\": 1,", 1);
         assert_eq!(serde_json::from_str::<Answered>(&newer).unwrap(), answered);

@@ -7,6 +7,7 @@ use proofhouse_core::{
     evidence,
     lists::Lists,
     names::{Package, Pair},
+    outcome::decided_by,
     request::Request,
 };
 
@@ -16,7 +17,7 @@ pub(crate) enum Screened {
     /// Run it.
     Run,
     /// Publish this result.
-    Answer { exit_code: i32, version: &'static str, log: String },
+    Answer { exit_code: i32, version: &'static str, log: String, rule: &'static str },
     /// Nobody gains by a result: a baseline of a package that is never run would open the gate.
     Obsolete(&'static str),
 }
@@ -31,23 +32,25 @@ pub(crate) fn screen(
 ) -> Screened {
     if let (Some(code), Some(log)) = (job.answer_code, &job.answer_log) {
         let exit_code = i32::try_from(code).unwrap_or(20);
-        return Screened::Answer { exit_code, version: "unknown", log: log.clone() };
+        let rule = decided_by::BAD_REQUEST;
+        return Screened::Answer { exit_code, version: "unknown", log: log.clone(), rule };
     }
     let never = lists.of(&request.package, pair).never;
-    let (version, log) = if never {
+    let (version, rule, log) = if never {
         (
             "blacklisted",
+            decided_by::NEVER_RUN,
             format!("{} is on the never_run list for {pair}: it is not tested there.\n", request.package),
         )
     } else if off.contains(pair) {
-        ("unknown", format!("Tests for {pair} are switched off.\n"))
+        ("unknown", decided_by::SWITCHED_OFF, format!("Tests for {pair} are switched off.\n"))
     } else {
         return Screened::Run;
     };
     if request.is_baseline() {
         return Screened::Obsolete("a baseline of what is not run publishes nothing");
     }
-    Screened::Answer { exit_code: 99, version, log }
+    Screened::Answer { exit_code: 99, version, log, rule }
 }
 
 /// The files of such a result.
@@ -64,10 +67,12 @@ pub(crate) fn files(
     code: i32,
     version: &str,
     log: &str,
+    rule: &'static str,
 ) -> std::io::Result<Files> {
     let package: &Package = &request.package;
     let uuid = job.uuid.parse().unwrap_or_default();
-    let testinfo = evidence::testinfo(None, request, uuid);
+    let mut testinfo = evidence::testinfo(None, request, uuid);
+    testinfo.insert("rule".to_owned(), rule.into());
     let mut members = vec![
         ("exitcode", format!("{code}\n").into_bytes()),
         ("testpkg-version", format!("{package} {version}").into_bytes()),
@@ -78,7 +83,7 @@ pub(crate) fn files(
         members.push(("requester", format!("{requester}\n").into_bytes()));
     }
     Ok(Files {
-        result: SyntheticResult { job: job.id, exit_code: code, version: version.to_owned() },
+        result: SyntheticResult { job: job.id, exit_code: code, version: version.to_owned(), rule },
         result_tar: evidence::result_tar(&members)?,
         log_gz: evidence::gzip(log.as_bytes())?,
     })

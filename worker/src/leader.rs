@@ -69,7 +69,7 @@ impl Desk {
                 return Heard::Renewed { given_up: given_up.clone(), lease_seconds: *lease_seconds };
             }
             Answer::Granted(grant) => grant.id,
-            Answer::Refused { id }
+            Answer::Refused { id, .. }
             | Answer::Publish { id, .. }
             | Answer::Wait { id }
             | Answer::NoResult { id, .. }
@@ -231,6 +231,9 @@ mod tests {
         desk.inboxes.clear();
         desk.over.push_back(ID);
         assert_eq!(desk.sort(grant(1)), Heard::Nothing);
-        assert_eq!(desk.sort(Answered { epoch: 1, answer: Answer::Refused { id: ID } }), Heard::Nothing);
+        assert_eq!(
+            desk.sort(Answered { epoch: 1, answer: Answer::Refused { id: ID, pause_seconds: 0 } }),
+            Heard::Nothing
+        );
     }
 }

@@ -6,7 +6,10 @@ use proofhouse_core::{
     bus::{Bus, BusError, Consumer, Source},
     protocol::{Offer, pool_queue},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
 use tracing::warn;
 
 use crate::{settings::Settings, state::Stop};
@@ -23,6 +26,7 @@ pub(crate) struct Offers {
     queues: Vec<String>,
     slots: Arc<Semaphore>,
     able: watch::Receiver<Result<(), String>>,
+    from: watch::Receiver<Instant>,
     stop: Stop,
     /// There only while there is a free slot: what was delivered ahead goes back to other workers when it is dropped.
     consumer: Option<Consumer>,
@@ -33,11 +37,12 @@ impl Offers {
         bus: Arc<dyn Bus>,
         settings: &Settings,
         able: watch::Receiver<Result<(), String>>,
+        from: watch::Receiver<Instant>,
         stop: Stop,
     ) -> Self {
         let queues = settings.pools().iter().map(pool_queue).collect();
         let slots = Arc::new(Semaphore::new(settings.slots));
-        Self { bus, queues, slots, able, stop, consumer: None }
+        Self { bus, queues, slots, able, from, stop, consumer: None }
     }
 
     /// The next offer, once there is a slot for it. None when the worker is to stop.
@@ -66,6 +71,12 @@ impl Offers {
                 }
                 continue;
             }
+            let from = *self.from.borrow_and_update();
+            if from > Instant::now() {
+                self.consumer = None;
+                tokio::time::sleep_until(from).await;
+                continue;
+            }
             if let Some(offer) = self.delivered().await? {
                 return Ok(Taken { offer, slot });
             }
@@ -84,6 +95,7 @@ impl Offers {
         let delivery = tokio::select! {
             delivery = consumer.next() => delivery,
             Ok(()) = self.able.changed() => return Ok(None),
+            Ok(()) = self.from.changed() => return Ok(None),
         };
         let Some(delivery) = delivery else {
             // The bus is closed; whoever did it stops this worker too.

@@ -8,7 +8,7 @@ use proofhouse_core::{
     protocol::{ASKS, Ask, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, WorkerId, pool_queue},
     store::Store,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -59,6 +59,7 @@ pub async fn run(
         leader: Leader::new(bus.clone(), me),
         leases: Arc::default(),
         tasks: TaskTracker::new(),
+        offers_from: watch::Sender::new(Instant::now()),
         settings,
         name,
         bus,
@@ -172,8 +173,13 @@ impl Worker {
 
     async fn take_offers(&self) -> Result<(), Error> {
         let shared = &self.shared;
-        let mut offers =
-            Offers::new(shared.bus.clone(), &shared.settings, self.able.subscribe(), shared.stop.clone());
+        let mut offers = Offers::new(
+            shared.bus.clone(),
+            &shared.settings,
+            self.able.subscribe(),
+            shared.offers_from.subscribe(),
+            shared.stop.clone(),
+        );
         while let Some(Taken { offer, slot }) = offers.next().await? {
             let busy = Busy::new(self.state.clone());
             let shared = shared.clone();

@@ -12,7 +12,7 @@ use proofhouse_core::{
     store::Store,
     telemetry::{self, metrics::Metrics},
 };
-use proofhouse_worker::{Settings, Stop, WorkerState};
+use proofhouse_worker::{Lxd, Provider, Settings, Stop, WorkerState};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -82,13 +82,14 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
     let config = &process.config;
     make_folder(&config.data)?;
     let name = config.worker.name.clone();
+    let provider = provider::settings(config).await?;
     Ok(Settings {
         name: name.map_or_else(|| name_of_host(&process.host), Ok)?,
-        host: process.host.clone(),
+        host: host_of_testbeds(process, &provider),
         data: config.data.clone(),
         arches: config.arches.clone(),
         slots: usize::try_from(config.worker.slots)?,
-        provider: provider::settings(config).await?,
+        provider,
         autopkgtest: config.worker.autopkgtest.clone(),
         autopkgtest_args: config.worker.autopkgtest_args.clone(),
         setup_commands: config.worker.setup_commands.clone(),
@@ -98,6 +99,15 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
         // This very program, also after an upgrade has put another in its place.
         guard: vec!["/proc/self/exe".into(), GUARD.into()],
     })
+}
+
+/// The machine whose health a fault tells of: with an LXD remote that is not this one.
+fn host_of_testbeds(process: &Process, provider: &Provider) -> String {
+    match (&process.config.worker.host, provider) {
+        (Some(host), _) => host.to_string(),
+        (None, Provider::Lxd(Lxd { remote: Some(remote), .. })) => remote.clone(),
+        (None, _) => process.host.clone(),
+    }
 }
 
 fn name_of_host(host: &str) -> Result<WorkerName> {

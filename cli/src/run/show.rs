@@ -162,6 +162,7 @@ mod tests {
             duration_seconds: Some(12),
             fault: Some("testbed".to_owned()),
             detail: Some("the last lines\nof the log".to_owned()),
+            rule: None,
             ended_us: Some(1_795_239_406_000_000),
         };
         let mut run = run(&Found { job: Some(queue::tests::job()), result: None }, &[attempt]);

@@ -113,6 +113,8 @@ pub struct Config {
 pub struct Worker {
     /// Its name, where one is configured.
     pub name: Option<WorkerName>,
+    /// The machine whose testbeds it uses, where one is configured.
+    pub host: Option<WorkerName>,
     /// How many tests run at once; at least 1.
     pub slots: u32,
     /// The provider, where one is configured.
@@ -224,6 +226,7 @@ impl Config {
             retry_pause: Duration::from_secs(s.retry_pause_seconds.get().into()),
             worker: Worker {
                 name: s.name,
+                host: s.host,
                 slots: s.slots.get(),
                 provider: s.provider,
                 autopkgtest: s.autopkgtest,

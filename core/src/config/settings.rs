@@ -61,6 +61,8 @@ settings! {
     "Worker" {
         /// The worker's name, the same after a restart; the host's name where none is given.
         name: WorkerName, Anywhere "NAME";
+        /// The machine whose testbeds this worker uses, by which its health is counted; the LXD remote, or this host's name, where none is given.
+        host: WorkerName, Anywhere "NAME";
         /// How many tests run at once in this process.
         slots: Whole<1, 10_000>, Anywhere "N", default "1";
         /// Where testbeds come from: lxd, unshare or null. Without a value the strongest that works here.

@@ -55,6 +55,8 @@ pub struct AttemptRow {
     pub fault: Option<String>,
     /// More for operators.
     pub detail: Option<String>,
+    /// The rule of the log that decided.
+    pub rule: Option<String>,
     /// Microseconds since 1970.
     pub ended_us: Option<i64>,
 }
@@ -62,9 +64,10 @@ pub struct AttemptRow {
 macro_rules! attempt_columns {
     () => {
         "job_id, attempt, worker, incarnation, host, granted_us, absolute_end_us, state, container, run_id, exit_code, \
-         version, duration_seconds, fault, detail, ended_us"
+         version, duration_seconds, fault, detail, rule, ended_us"
     };
 }
+pub(crate) use attempt_columns;
 
 impl AttemptRow {
     /// Which attempt.
@@ -207,8 +210,8 @@ impl Database {
                 concat!(
                     "UPDATE attempts SET state = 'ended', fault = $1, detail = $2, ended_us = $3,
                         exit_code = coalesce($4, exit_code), version = coalesce($5, version),
-                        duration_seconds = coalesce($6, duration_seconds)
-                     WHERE job_id = $7 AND attempt = $8 AND state IN ('running', 'publishing') RETURNING ",
+                        duration_seconds = coalesce($6, duration_seconds), rule = coalesce($7, rule)
+                     WHERE job_id = $8 AND attempt = $9 AND state IN ('running', 'publishing') RETURNING ",
                     attempt_columns!()
                 ),
                 args![
@@ -218,6 +221,7 @@ impl Database {
                     ended.map(|e| i64::from(e.exit_code.0)),
                     ended.and_then(|e| e.version.clone()),
                     ended.map(|e| e.duration_seconds),
+                    ended.and_then(|e| e.rule.as_ref()).map(|rule| rule.name.clone()),
                     id.job,
                     i64::from(id.attempt)
                 ],

@@ -1,6 +1,6 @@
 //! Jobs: what is to do, as the scheduler, the pages and the command line read it.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::Serialize;
 use sqlx::FromRow;
@@ -115,6 +115,8 @@ pub struct JobRow {
     pub reason: Option<String>,
     /// How many attempts were granted.
     pub attempts: i64,
+    /// How many of them do not count any more: they were made before an operator had it retried.
+    pub tried_before: i64,
     /// Microseconds since 1970: not offered before.
     pub not_before_us: i64,
     /// Microseconds since 1970.
@@ -130,7 +132,7 @@ pub struct JobRow {
 macro_rules! job_columns {
     () => {
         "id, uuid, context, release, arch, package, pool, body, run_hash, private, requesters, state, reason, \
-         attempts, not_before_us, received_us, changed_us, answer_code, answer_log"
+         attempts, tried_before, not_before_us, received_us, changed_us, answer_code, answer_log"
     };
 }
 pub(crate) use job_columns;
@@ -170,6 +172,9 @@ pub struct Candidate {
     pub id: i64,
     /// How many attempts it had.
     pub attempts: i64,
+    /// Hosts on which it failed: the next attempt is to be elsewhere.
+    #[sqlx(skip)]
+    pub failed_on: BTreeSet<String>,
 }
 
 impl Candidate {
@@ -206,12 +211,32 @@ pub enum DuplicateKind {
 impl Database {
     /// Waiting jobs of a pool that may be offered, first in, first out.
     pub async fn candidates(&self, pool: &Pool, now_us: i64, limit: i64) -> Result<Vec<Candidate>, DbError> {
-        self.all(
-            "SELECT id, attempts FROM jobs
-             WHERE state = 'waiting' AND pool = $1 AND not_before_us <= $2 AND answer_code IS NULL ORDER BY id LIMIT $3",
-            args![pool.as_str(), now_us, limit],
-        )
-        .await
+        let mut found: Vec<Candidate> = self
+            .all(
+                "SELECT id, attempts FROM jobs
+                 WHERE state = 'waiting' AND pool = $1 AND not_before_us <= $2 AND answer_code IS NULL ORDER BY id LIMIT $3",
+                args![pool.as_str(), now_us, limit],
+            )
+            .await?;
+        let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(found) };
+        if found.iter().all(|candidate| candidate.attempts == 0) {
+            return Ok(found);
+        }
+        // A lost lease says nothing about the host.
+        let failed: Vec<(i64, String)> = self
+            .all(
+                "SELECT a.job_id, a.host FROM attempts a JOIN jobs j ON j.id = a.job_id
+                 WHERE j.state = 'waiting' AND j.pool = $1 AND j.attempts > j.tried_before AND j.id BETWEEN $2 AND $3
+                    AND a.attempt > j.tried_before AND a.fault <> 'lease-lost'",
+                args![pool.as_str(), first.id, last.id],
+            )
+            .await?;
+        for (job, host) in failed {
+            if let Ok(place) = found.binary_search_by_key(&job, |candidate| candidate.id) {
+                found[place].failed_on.insert(host);
+            }
+        }
+        Ok(found)
     }
 
     /// Jobs that wait and have a greater number, for the lists to look at, at most `limit`.

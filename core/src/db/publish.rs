@@ -1,13 +1,15 @@
 //! Publication: the run id, and the transaction that records a result.
 
 use super::{
-    Database, DbError, JobRow,
+    AttemptRow, Database, DbError, JobRow,
+    attempts::attempt_columns,
     connection::{Tx, args},
     jobs::job_columns,
 };
 use crate::{
     layout::Series,
     names::BadName,
+    outcome::{ExitCode, decided_by},
     params::Trigger,
     protocol::{AttemptId, Ended},
     request::Request,
@@ -65,6 +67,8 @@ pub struct SyntheticResult {
     pub exit_code: i32,
     /// What gates read as the version.
     pub version: String,
+    /// What decided on it.
+    pub rule: &'static str,
 }
 
 impl Database {
@@ -98,7 +102,7 @@ impl Database {
         let Some(run_id) = tx.next_run_id(&job, series, now).await? else { return Ok(PublishOutcome::Wait) };
         tx.execute(
             "UPDATE attempts SET state = 'publishing', container = $1, run_id = $2, exit_code = $3, version = $4,
-                duration_seconds = $5, detail = $6 WHERE job_id = $7 AND attempt = $8",
+                duration_seconds = $5, detail = $6, rule = $7 WHERE job_id = $8 AND attempt = $9",
             args![
                 series.container.as_str(),
                 run_id.as_str(),
@@ -106,6 +110,7 @@ impl Database {
                 ended.version.clone(),
                 ended.duration_seconds,
                 &ended.detail,
+                ended.rule.as_ref().map(|rule| rule.name.clone()),
                 id.job,
                 i64::from(id.attempt)
             ],
@@ -121,22 +126,30 @@ impl Database {
     pub async fn complete(&self, epoch: i64, done: Completed) -> Result<bool, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
         let now = tx.now_us().await?;
-        let row: Option<(String, i64, Option<String>, i64)> = tx
+        let row: Option<AttemptRow> = tx
             .optional(
-                "UPDATE attempts SET state = 'recorded', ended_us = $1
-                 WHERE job_id = $2 AND attempt = $3 AND state = 'publishing' AND run_id = $4
-                 RETURNING container, exit_code, version, duration_seconds",
+                concat!(
+                    "UPDATE attempts SET state = 'recorded', ended_us = $1
+                     WHERE job_id = $2 AND attempt = $3 AND state = 'publishing' AND run_id = $4 RETURNING ",
+                    attempt_columns!()
+                ),
                 args![now, done.id.job, i64::from(done.id.attempt), done.run_id.as_str()],
             )
             .await?;
-        let (Some((container, exit_code, version, duration)), Some(job)) = (row, tx.job(done.id.job).await?)
-        else {
+        let (Some(row), Some(job)) = (row, tx.job(done.id.job).await?) else {
             return tx.completed_before(&done).await;
         };
-        let series = super::attempts::series_of(&job, &container)?;
-        let version =
-            version.as_deref().and_then(|v| v.split_once(' ')).map_or("unknown", |(_, v)| v).to_owned();
-        let result = Recorded { job, series, run_id: done.run_id, exit_code, version, duration };
+        let series = super::attempts::series_of(&job, row.container.as_deref().unwrap_or_default())?;
+        let version = row.version.as_deref().and_then(|v| v.split_once(' ')).map_or("unknown", |(_, v)| v);
+        let result = Recorded {
+            job,
+            series,
+            run_id: done.run_id,
+            exit_code: row.exit_code.unwrap_or_else(|| ExitCode::UNEXPECTED.0.into()),
+            version: version.to_owned(),
+            duration: row.duration_seconds.unwrap_or_default(),
+            rule: row.rule.unwrap_or_else(|| decided_by::EXIT_CODE.to_owned()),
+        };
         tx.record(now, &result, done.result_tar, None).await?;
         tx.commit().await?;
         Ok(true)
@@ -153,7 +166,8 @@ impl Database {
     ) -> Result<SyntheticOutcome, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
         let now = tx.now_us().await?;
-        let job = tx.job(synthetic.job).await?.filter(|job| job.state == "waiting");
+        let job =
+            tx.job(synthetic.job).await?.filter(|job| matches!(job.state.as_str(), "waiting" | "parked"));
         let Some(job) = job else { return Ok(SyntheticOutcome::Over) };
         let Some(run_id) = tx.next_run_id(&job, series, now).await? else {
             return Ok(SyntheticOutcome::Wait);
@@ -165,6 +179,7 @@ impl Database {
             exit_code: i64::from(synthetic.exit_code),
             version: synthetic.version.clone(),
             duration: 0,
+            rule: synthetic.rule.to_owned(),
         };
         tx.record(now, &result, result_tar, Some(log_gz)).await?;
         tx.commit().await?;
@@ -179,6 +194,7 @@ struct Recorded {
     exit_code: i64,
     version: String,
     duration: i64,
+    rule: String,
 }
 
 impl Recorded {
@@ -313,8 +329,8 @@ impl Tx<'_> {
         let readable_by: Vec<String> = request.readable_by.iter().map(ToString::to_string).collect();
         self.execute(
             "INSERT INTO results (job_id, container, release, arch, package, run_id, uuid, version, triggers, env,
-                requester, exit_code, duration_seconds, private, readable_by, stored, recorded_us)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+                requester, exit_code, duration_seconds, private, readable_by, stored, recorded_us, rule)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
             args![
                 job.id,
                 series.container.as_str(),
@@ -332,7 +348,8 @@ impl Tx<'_> {
                 job.private,
                 readable_by.join("\n"),
                 false,
-                now
+                now,
+                &result.rule
             ],
         )
         .await?;

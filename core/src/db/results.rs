@@ -45,12 +45,14 @@ pub struct ResultRow {
     pub private: bool,
     /// Who may read a private one, a name a line.
     pub readable_by: String,
+    /// What decided that it is a result; none where another system wrote it.
+    pub rule: Option<String>,
 }
 
 macro_rules! result_columns {
     () => {
         "id, job_id, container, release, arch, package, run_id, uuid, version, triggers, env, requester, exit_code, \
-         duration_seconds, private, readable_by"
+         duration_seconds, private, readable_by, rule"
     };
 }
 

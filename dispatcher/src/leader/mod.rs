@@ -346,7 +346,9 @@ impl Leader {
     }
 
     async fn grant_again(&self, id: AttemptId, row: &AttemptRow) -> Result<Answer, DbError> {
-        let Some(job) = self.context.database.job(id.job).await? else { return Ok(Answer::Refused { id }) };
+        let Some(job) = self.context.database.job(id.job).await? else {
+            return Ok(Answer::Refused { id, pause_seconds: 0 });
+        };
         let left = row.absolute_end_us - self.context.database.now_us().await?;
         let grant = self.grant_of(id, &job)?;
         let end_seconds = u64::try_from(left / 1_000_000).unwrap_or(0);
@@ -356,17 +358,7 @@ impl Leader {
 
 /// The fault that a worker was told; a lease that ran out was told to nobody.
 fn no_result(row: &AttemptRow) -> Option<Fault> {
-    let known = [
-        Fault::Testbed,
-        Fault::Unexpected,
-        Fault::Killed,
-        Fault::NoVersion,
-        Fault::TimedOut,
-        Fault::DiskFull,
-        Fault::Store,
-        Fault::Worker,
-    ];
-    known.into_iter().find(|fault| row.fault.as_deref() == Some(fault.as_str()))
+    row.fault.as_deref()?.parse().ok().filter(|fault| *fault != Fault::LeaseLost)
 }
 
 /// The attempt that an action is about, where a failure of the action must be heard of.

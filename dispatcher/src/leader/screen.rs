@@ -71,17 +71,17 @@ impl Leader {
         let off = &self.context.settings.switched_off;
         let screened =
             answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
-        let (code, version, log) = match screened {
+        let (code, version, log, rule) = match screened {
             Screened::Run => return Ok(true),
             Screened::Obsolete(reason) => {
                 return self.end_waiting(job.id, JobState::Obsolete, reason).await;
             }
-            Screened::Answer { exit_code, version, log } => (exit_code, version, log),
+            Screened::Answer { exit_code, version, log, rule } => (exit_code, version, log, rule),
         };
         if self.state.is_publishing(&series) {
             return Ok(false);
         }
-        let files = answer::files(job, &request, code, version, &log).map_err(unreadable)?;
+        let files = answer::files(job, &request, code, version, &log, rule).map_err(unreadable)?;
         let database = &self.context.database;
         let recorded =
             database.record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz);

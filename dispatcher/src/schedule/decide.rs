@@ -93,7 +93,7 @@ impl State {
             return if lease.worker.id == *worker {
                 vec![Action::Recall(worker.clone(), id, Ask::Grant { id, epoch })]
             } else {
-                vec![Self::reply(worker, Answer::Refused { id })]
+                vec![Self::reply(worker, Answer::Refused { id, pause_seconds: 0 })]
             };
         }
         match (self.offers.get(&id), self.worker_ref(worker)) {
@@ -115,9 +115,7 @@ impl State {
             return vec![Self::reply(worker, Self::publish_answer(id, publication))];
         }
         let series = lease.series.clone();
-        let has_version = ended.version.as_deref().is_some_and(|v| !v.trim().is_empty());
-        let verdict = ended.fault.map_or_else(|| judge(ended.exit_code, has_version), Err);
-        match verdict {
+        match judge(&ended.seen(false)) {
             Err(fault) => {
                 let pause = self.rules.pause_after(id.attempt, fault);
                 let answer = (worker.clone(), Answer::NoResult { id, fault });

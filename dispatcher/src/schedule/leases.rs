@@ -44,7 +44,7 @@ impl State {
         if let Some(offer) = self.offers.remove(&id) {
             self.stirred.insert(offer.pool);
         }
-        vec![Self::reply(worker, Answer::Refused { id })]
+        vec![Self::reply(worker, Answer::Refused { id, pause_seconds: 0 })]
     }
 
     pub(super) fn renewed(&mut self, worker: &WorkerId, ids: Vec<AttemptId>, now: Instant) -> Vec<Action> {
@@ -64,7 +64,13 @@ impl State {
     }
 
     pub(super) fn publish_answer(id: AttemptId, publication: Publication) -> Answer {
-        Answer::Publish { id, run_id: publication.run_id, container: publication.series.container }
+        Answer::Publish {
+            id,
+            run_id: publication.run_id,
+            container: publication.series.container,
+            exit_code: None,
+            rule: None,
+        }
     }
 
     pub(super) fn opened(

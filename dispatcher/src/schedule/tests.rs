@@ -47,9 +47,21 @@ fn announce(slots: u32) -> Ask {
     })
 }
 
+fn candidate(id: i64, attempts: i64) -> Candidate {
+    Candidate { id, attempts, failed_on: BTreeSet::new() }
+}
+
 fn ended(id: AttemptId, code: i32) -> Ended {
     let version = Some("green 2".to_owned());
-    Ended { id, exit_code: ExitCode(code), version, duration_seconds: 1, fault: None, detail: String::new() }
+    Ended {
+        id,
+        exit_code: ExitCode(code),
+        version,
+        duration_seconds: 1,
+        fault: None,
+        detail: String::new(),
+        rule: None,
+    }
 }
 
 fn new(now: Instant) -> State {
@@ -57,14 +69,11 @@ fn new(now: Instant) -> State {
 }
 
 fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant) {
-    state.decide(
-        Event::Work(pool(), vec![Candidate { id: id.job, attempts: i64::from(id.attempt) - 1 }]),
-        now,
-    );
+    state.decide(Event::Work(pool(), vec![candidate(id.job, i64::from(id.attempt) - 1)]), now);
     let holder = WorkerRef { id: worker(n), host: "h".to_owned() };
     let asked = state.decide(Event::Asked(worker(n), Ask::Grant { id, epoch: 1 }), now);
     assert!(asked.contains(&Action::Grant(id, holder.clone(), pool())), "{asked:?}");
-    let answer = Answer::Refused { id };
+    let answer = Answer::Refused { id, pause_seconds: 0 };
     let granted = Granted {
         id,
         worker: holder,
@@ -86,7 +95,7 @@ fn as_many_offers_as_free_slots() {
     let mut state = new(now);
     let actions = state.decide(Event::Asked(worker(1), announce(2)), now);
     assert!(actions.contains(&Action::FindWork(pool(), 2)), "{actions:?}");
-    let candidates: Vec<Candidate> = (1..=5).map(|id| Candidate { id, attempts: 0 }).collect();
+    let candidates: Vec<Candidate> = (1..=5).map(|id| candidate(id, 0)).collect();
     let offers = state.decide(Event::Work(pool(), candidates.clone()), now);
     assert_eq!(offers, [Action::Offer(pool(), id(1, 1)), Action::Offer(pool(), id(2, 1))]);
     assert_eq!(state.decide(Event::Work(pool(), candidates.clone()), now), []);
@@ -125,14 +134,14 @@ fn only_this_epochs_offers_are_granted() {
     let now = Instant::now();
     let mut state = new(now);
     state.decide(Event::Asked(worker(1), announce(1)), now);
-    state.decide(Event::Work(pool(), vec![Candidate { id: 1, attempts: 0 }]), now);
+    state.decide(Event::Work(pool(), vec![candidate(1, 0)]), now);
     let outdated = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(1, 1), epoch: 0 }), now);
     assert!(matches!(outdated[..], [Action::Recall(..)]), "{outdated:?}");
     let unknown = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(9, 1), epoch: 1 }), now);
     assert!(matches!(unknown[..], [Action::Recall(..)]), "{unknown:?}");
     grant(&mut state, 1, id(1, 1), "green", now);
     let other = state.decide(Event::Asked(worker(2), Ask::Grant { id: id(1, 1), epoch: 1 }), now);
-    assert_eq!(other, [Action::Answer(worker(2), Answer::Refused { id: id(1, 1) })]);
+    assert_eq!(other, [Action::Answer(worker(2), Answer::Refused { id: id(1, 1), pause_seconds: 0 })]);
     let again = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(1, 1), epoch: 1 }), now);
     assert!(matches!(again[..], [Action::Recall(..)]), "the same answer, from the table");
 }
@@ -302,11 +311,7 @@ impl Table {
     fn answer(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::FindWork(pool, _) => {
-                let found = self
-                    .waiting
-                    .iter()
-                    .map(|(id, n)| Candidate { id: *id, attempts: i64::from(*n) })
-                    .collect();
+                let found = self.waiting.iter().map(|(id, n)| candidate(*id, i64::from(*n))).collect();
                 Some(Event::Work(pool, found))
             }
             Action::Grant(id, worker, pool) => {

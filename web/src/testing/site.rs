@@ -176,6 +176,7 @@ impl Site {
             duration_seconds: 125,
             fault: None,
             detail: String::new(),
+            rule: None,
         };
         let outcome = self.db.open_publication(self.epoch, &ended, &series).await.unwrap();
         let PublishOutcome::Granted(publication) = outcome else { panic!("granted") };

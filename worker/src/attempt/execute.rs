@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use proofhouse_core::outcome::{ExitCode, Fault};
+use proofhouse_core::outcome::{ExitCode, Fault, RuleHit};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     disk,
-    evidence::{self, Ending, Evidence, RunInfo},
+    evidence::{self, Ending, RunInfo},
     files,
     guard::{Order, Report},
     log::{self, Follower, Tail},
@@ -39,8 +39,8 @@ pub(super) struct Outcome {
     pub(super) version: Option<String>,
     pub(super) fault: Option<Fault>,
     pub(super) detail: String,
-    /// None where it could not be packed.
-    pub(super) result_tar: Option<Vec<u8>>,
+    /// The rule of the log that matched.
+    pub(super) rule: Option<RuleHit>,
 }
 
 /// How the runner's time ended.
@@ -161,32 +161,51 @@ fn log_fault(error: &io::Error) -> Fault {
     if disk::is_full(error) { Fault::DiskFull } else { Fault::Worker }
 }
 
-/// Packs the evidence.
+/// Packs the artifacts, and reads what was tested.
 async fn outcome(
     attempt: &Attempt,
     prepared: &Prepared,
     ending: Ending,
     mut fault: Option<(Fault, String)>,
 ) -> Result<Outcome, Over> {
+    let work = prepared.work.clone();
+    let packing = tokio::task::spawn_blocking(move || evidence::collect(&work.out(), &work.artifacts()));
+    let collected = attempt.unless_interrupted(packing).await?.unwrap_or_else(|e| Err(io::Error::other(e)));
+    let version = collected.unwrap_or_else(|error| {
+        fault.get_or_insert(unpacked(&error));
+        None
+    });
+    let (fault, detail) = fault.map_or((None, String::new()), |(fault, detail)| (Some(fault), detail));
+    Ok(Outcome { ending, version, fault, detail, rule: None })
+}
+
+/// The kind alone: the whole error can name a private run's files.
+fn unpacked(error: &io::Error) -> (Fault, String) {
+    (log_fault(error), format!("the evidence cannot be packed: {}", error.kind()))
+}
+
+/// `result.tar`, with what the leader made of the end.
+pub(super) async fn result_tar(
+    attempt: &Attempt,
+    prepared: &Prepared,
+    ending: Ending,
+    exit_code: Option<ExitCode>,
+    rule: Option<String>,
+) -> Result<Vec<u8>, Over> {
     let (work, request) = (prepared.work.clone(), prepared.request.clone());
     let run = RunInfo {
         uuid: attempt.grant.uuid,
         worker: attempt.shared.name.to_string(),
         attempt: attempt.id().attempt,
+        rule,
+        runner_exit_code: ending.exit_code,
     };
-    let packing = tokio::task::spawn_blocking(move || {
-        evidence::collect(&work.out(), &work.artifacts(), &request, &run, ending)
-    });
-    let collected = attempt.unless_interrupted(packing).await?.unwrap_or_else(|e| Err(io::Error::other(e)));
-    let evidence = collected.map_err(|error| {
-        // The kind alone: the whole error can name a private run's files.
-        let detail = format!("the evidence cannot be packed: {}", error.kind());
-        fault.get_or_insert((log_fault(&error), detail));
-    });
-    let (version, result_tar) = match evidence {
-        Ok(Evidence { version, result_tar }) => (version, Some(result_tar)),
-        Err(()) => (None, None),
-    };
-    let (fault, detail) = fault.map_or((None, String::new()), |(fault, detail)| (Some(fault), detail));
-    Ok(Outcome { ending, version, fault, detail, result_tar })
+    let ending = Ending { exit_code: exit_code.unwrap_or(ending.exit_code), ..ending };
+    let packing =
+        tokio::task::spawn_blocking(move || evidence::result_tar(&work.out(), &request, &run, ending));
+    let packed = attempt.unless_interrupted(packing).await?.unwrap_or_else(|e| Err(io::Error::other(e)));
+    packed.map_err(|error| {
+        let (fault, detail) = unpacked(&error);
+        Over::Fault(fault, detail)
+    })
 }

@@ -10,11 +10,12 @@ use proofhouse_core::{
     bus::Bus,
     layout::Container,
     names::WorkerName,
-    outcome::Fault,
+    outcome::{ExitCode, Fault},
     protocol::{Answer, Ask, AttemptId, Ended, Grant, OFFER_SECONDS, Offer},
     run_id::RunId,
     store::Store,
 };
+use tokio::{sync::watch, time::Instant};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -32,6 +33,8 @@ const GRANT_LIMIT: Duration = Duration::from_secs(OFFER_SECONDS + 15);
 /// How long the leader may take to hear that an attempt is given up; else its lease runs out by itself.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(30);
 const GIVE_UP_LIMIT_HARD: Duration = Duration::from_secs(3);
+/// The leader may keep us from offers for so long; it says so again where that was too short.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The pause before asking again while another run of the series is published.
 const TURN_PAUSE: Duration = Duration::from_millis(1500);
 
@@ -45,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) leases: Arc<Leases>,
     pub(crate) stop: Stop,
     pub(crate) tasks: TaskTracker,
+    /// No offer is taken before: others are to have them.
+    pub(crate) offers_from: watch::Sender<Instant>,
 }
 
 /// Why an attempt ends without a word of the test.
@@ -82,7 +87,14 @@ pub(crate) async fn run(shared: Arc<Shared>, offer: Offer) {
 async fn ask_grant(shared: &Shared, inbox: &mut Inbox, Offer { id, epoch }: Offer) -> Option<Grant> {
     let answer = inbox.ask(Ask::Grant { id, epoch }, |answer| match answer {
         Answer::Granted(grant) => Some(Some(*grant)),
-        Answer::Refused { .. } | Answer::GivenUp { .. } => Some(None),
+        Answer::Refused { pause_seconds, .. } => {
+            if pause_seconds > 0 {
+                let pause = Duration::from_secs(pause_seconds).min(LONGEST_PAUSE);
+                shared.offers_from.send_replace(Instant::now() + pause);
+            }
+            Some(None)
+        }
+        Answer::GivenUp { .. } => Some(None),
         _ => None,
     });
     tokio::select! {
@@ -155,9 +167,7 @@ impl Attempt {
             let ask = Ask::Ended(self.ended(&outcome));
             let verdict = self.ask(inbox, ask, Verdict::of).await?;
             match verdict {
-                Verdict::Publish(run_id, container) => {
-                    return self.publish(inbox, prepared, outcome, run_id, container).await;
-                }
+                Verdict::Publish(granted) => return self.publish(inbox, prepared, outcome, granted).await,
                 Verdict::Wait => self.unless_interrupted(tokio::time::sleep(TURN_PAUSE)).await?,
                 Verdict::NoResult(fault) => {
                     info!(fault = fault.as_str(), "attempt {} is no result", self.grant.id);
@@ -181,6 +191,7 @@ impl Attempt {
             duration_seconds: i64::try_from(outcome.ending.duration).unwrap_or(i64::MAX),
             fault: outcome.fault,
             detail: outcome.detail.clone(),
+            rule: outcome.rule.clone(),
         }
     }
 
@@ -189,12 +200,10 @@ impl Attempt {
         inbox: &mut Inbox,
         prepared: &Prepared,
         outcome: Outcome,
-        run_id: RunId,
-        container: Container,
+        granted: Granted,
     ) -> Result<(), Over> {
-        let Some(result_tar) = outcome.result_tar else {
-            return Err(Over::Fault(Fault::Worker, "the evidence could not be packed".to_owned()));
-        };
+        let Granted { run_id, container, exit_code, rule } = granted;
+        let result_tar = execute::result_tar(self, prepared, outcome.ending, exit_code, rule).await?;
         let (grant, request) = (&self.grant, &prepared.request);
         let stored = publish::evidence(&self.shared, &container, grant, request, &run_id, &prepared.work);
         if let Err(error) = self.unless_interrupted(stored).await? {
@@ -228,9 +237,17 @@ impl Attempt {
     }
 }
 
+/// Where a result goes, and what it says.
+struct Granted {
+    run_id: RunId,
+    container: Container,
+    exit_code: Option<ExitCode>,
+    rule: Option<String>,
+}
+
 /// What the leader makes of an end.
 enum Verdict {
-    Publish(RunId, Container),
+    Publish(Granted),
     Wait,
     NoResult(Fault),
 }
@@ -238,7 +255,9 @@ enum Verdict {
 impl Verdict {
     fn of(answer: Answer) -> Option<Self> {
         match answer {
-            Answer::Publish { run_id, container, .. } => Some(Self::Publish(run_id, container)),
+            Answer::Publish { run_id, container, exit_code, rule, .. } => {
+                Some(Self::Publish(Granted { run_id, container, exit_code, rule }))
+            }
             Answer::Wait { .. } => Some(Self::Wait),
             Answer::NoResult { fault, .. } => Some(Self::NoResult(fault)),
             _ => None,

@@ -23,23 +23,21 @@ pub(crate) struct Ending {
     pub(crate) duration: u64,
 }
 
-/// What was made of the output folder.
-#[derive(Debug)]
-pub(crate) struct Evidence {
-    /// `testpkg-version`, where it could be read.
-    pub(crate) version: Option<String>,
-    /// The bytes of `result.tar`.
-    pub(crate) result_tar: Vec<u8>,
+/// Packs the artifacts, and reads `testpkg-version`, where it can be read.
+pub(crate) fn collect(out: &Path, artifacts: &Path) -> io::Result<Option<String>> {
+    fs::create_dir_all(out)?;
+    let version = version::read(&out.join("testpkg-version"));
+    artifacts::pack(out, artifacts)?;
+    Ok(version)
 }
 
-/// Adds what only the worker knows to the output folder, and packs it: `artifacts` is written, the rest is returned.
-pub(crate) fn collect(
+/// Adds what only we know to the output folder; the bytes of `result.tar`.
+pub(crate) fn result_tar(
     out: &Path,
-    artifacts: &Path,
     request: &Request,
     run: &RunInfo,
     ending: Ending,
-) -> io::Result<Evidence> {
+) -> io::Result<Vec<u8>> {
     fs::create_dir_all(out)?;
     let write = |name: &str, text: String| files::write_new(&out.join(name), text.as_bytes(), 0o644);
     write("exitcode", format!("{}\n", ending.exit_code))?;
@@ -47,12 +45,11 @@ pub(crate) fn collect(
     if let Some(requester) = &request.requester {
         write("requester", format!("{requester}\n"))?;
     }
-    write("testinfo.json", testinfo::augment(&out.join("testinfo.json"), request, run))?;
+    write("testinfo.json", testinfo::augment(&out.join("testinfo.json"), request, run, ending.exit_code))?;
     let version = version::read(&out.join("testpkg-version"));
-    let shown = version.clone().unwrap_or_else(|| format!("{} unknown", request.package));
+    let shown = version.unwrap_or_else(|| format!("{} unknown", request.package));
     write("testpkg-version", format!("{shown}\n"))?;
-    artifacts::pack(out, artifacts)?;
-    Ok(Evidence { version, result_tar: result_tar::pack(out)? })
+    result_tar::pack(out)
 }
 
 #[cfg(test)]
@@ -62,7 +59,13 @@ mod tests {
     use super::*;
 
     fn run_info() -> RunInfo {
-        RunInfo { uuid: uuid::Uuid::nil(), worker: "w".to_owned(), attempt: 2 }
+        RunInfo {
+            uuid: uuid::Uuid::nil(),
+            worker: "w".to_owned(),
+            attempt: 2,
+            rule: None,
+            runner_exit_code: ExitCode(4),
+        }
     }
 
     fn ending(code: i32) -> Ending {
@@ -101,9 +104,8 @@ mod tests {
         let body = b"green {\"requester\": \"joe\", \"triggers\": [\"green/2\"]}";
         let request = Request::parse(body).unwrap();
         let packed = dir.path().join("artifacts.tar.gz");
-        let evidence = collect(&out, &packed, &request, &run_info(), ending(4)).unwrap();
-        assert_eq!(evidence.version.as_deref(), Some("green 2"));
-        let members = members(&evidence.result_tar);
+        assert_eq!(collect(&out, &packed).unwrap().as_deref(), Some("green 2"));
+        let members = members(&result_tar(&out, &request, &run_info(), ending(4)).unwrap());
         assert_eq!(
             members.keys().map(String::as_str).collect::<Vec<_>>(),
             [
@@ -129,9 +131,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let request = Request::parse(b"green").unwrap();
         let packed = dir.path().join("artifacts.tar.gz");
-        let evidence = collect(&dir.path().join("out"), &packed, &request, &run_info(), ending(20)).unwrap();
-        assert_eq!(evidence.version, None);
-        let members = members(&evidence.result_tar);
+        let out = dir.path().join("out");
+        assert_eq!(collect(&out, &packed).unwrap(), None);
+        let members = members(&result_tar(&out, &request, &run_info(), ending(20)).unwrap());
         assert_eq!(members["testpkg-version"], "green unknown\n");
         assert!(members["testinfo.json"].contains("\"attempts\": 2"));
     }
@@ -150,9 +152,9 @@ mod tests {
         }
         let request = Request::parse(b"green").unwrap();
         let packed = dir.path().join("artifacts.tar.gz");
-        let evidence = collect(&out, &packed, &request, &run_info(), ending(0)).unwrap();
-        assert_eq!(evidence.version, None);
-        assert!(!String::from_utf8_lossy(&evidence.result_tar).contains("root:x"));
+        assert_eq!(collect(&out, &packed).unwrap(), None);
+        let result_tar = result_tar(&out, &request, &run_info(), ending(0)).unwrap();
+        assert!(!String::from_utf8_lossy(&result_tar).contains("root:x"));
         assert_eq!(fs::read_to_string(&secret).unwrap(), "root:x hash\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use proofhouse_core::request::Request;
+use proofhouse_core::{outcome::ExitCode, request::Request};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -19,10 +19,14 @@ pub(crate) struct RunInfo {
     pub(crate) worker: String,
     /// Which attempt of its job it was, from 1.
     pub(crate) attempt: i32,
+    /// What decided that it is a result.
+    pub(crate) rule: Option<String>,
+    /// What the runner ended with, whatever the result says.
+    pub(crate) runner_exit_code: ExitCode,
 }
 
 /// The text of `testinfo.json`: what is in `path`, where that is readable, with our fields.
-pub(crate) fn augment(path: &Path, request: &Request, run: &RunInfo) -> String {
+pub(crate) fn augment(path: &Path, request: &Request, run: &RunInfo, exit_code: ExitCode) -> String {
     let mut info = read(path);
     let environment = environment(info.get(ENVIRONMENT), request);
     info.shift_remove(ENVIRONMENT);
@@ -32,6 +36,12 @@ pub(crate) fn augment(path: &Path, request: &Request, run: &RunInfo) -> String {
     let mut info = proofhouse_core::evidence::testinfo(Some(info), request, run.uuid);
     info.insert("worker".to_owned(), run.worker.as_str().into());
     info.insert("attempts".to_owned(), run.attempt.into());
+    if let Some(rule) = &run.rule {
+        info.insert("rule".to_owned(), rule.as_str().into());
+    }
+    if run.runner_exit_code != exit_code {
+        info.insert("runner-exitcode".to_owned(), run.runner_exit_code.0.into());
+    }
     let mut text = format!("{:#}", json!(info));
     text.push('\n');
     text
@@ -66,9 +76,11 @@ mod tests {
         if let Some(text) = before {
             std::fs::write(&path, text).unwrap();
         }
-        let run = RunInfo { uuid: Uuid::nil(), worker: "w".to_owned(), attempt: 3 };
+        let runner_exit_code = ExitCode(4);
+        let run =
+            RunInfo { uuid: Uuid::nil(), worker: "w".to_owned(), attempt: 3, rule: None, runner_exit_code };
         let request = Request::parse(body.as_bytes()).unwrap();
-        serde_json::from_str(&augment(&path, &request, &run)).unwrap()
+        serde_json::from_str(&augment(&path, &request, &run, runner_exit_code)).unwrap()
     }
 
     const OURS: &str =

@@ -314,7 +314,7 @@ impl Dispatcher {
         let rule = *self.rule.lock().unwrap();
         let answer = match ask {
             Ask::Announce(_) => Answer::Welcome,
-            Ask::Grant { id, .. } if rule == Rule::Refuse => Answer::Refused { id },
+            Ask::Grant { id, .. } if rule == Rule::Refuse => Answer::Refused { id, pause_seconds: 0 },
             Ask::Grant { id, .. } => {
                 let offered = self.offered.lock().unwrap();
                 Answer::Granted(Box::new(offered.iter().find(|grant| grant.id == id).unwrap().clone()))
@@ -340,7 +340,7 @@ impl Dispatcher {
         let offered = self.offered.lock().unwrap();
         let grant = offered.iter().find(|grant| grant.id == id).unwrap();
         let container = Request::parse(grant.body.as_bytes()).unwrap().container(&grant.pair);
-        Answer::Publish { id, run_id: RUN_ID.parse().unwrap(), container }
+        Answer::Publish { id, run_id: RUN_ID.parse().unwrap(), container, exit_code: None, rule: None }
     }
 
     async fn send(&self, to: &WorkerId, answer: Answer) {

@@ -1,0 +1,21 @@
+-- What it takes to survive: rules that decide, operators who retry, hosts that are set aside, workers that retire.
+
+-- The rule of the log that decided, by its name.
+ALTER TABLE attempts ADD COLUMN rule TEXT COLLATE "C";
+-- What decided that this is a result: exit-code, a rule of the log, never-run, switched-off, bad-request, parked. None where
+-- another system wrote it.
+ALTER TABLE results ADD COLUMN rule TEXT COLLATE "C";
+-- Attempts that were made before an operator last had the job retried: they do not count any more.
+ALTER TABLE jobs ADD COLUMN tried_before BIGINT NOT NULL DEFAULT 0;
+-- What an operator wants of a worker: work, drain (take nothing new), retire (drain, then end).
+ALTER TABLE workers ADD COLUMN wanted TEXT COLLATE "C" NOT NULL DEFAULT 'work';
+
+-- How hosts fared lately.
+CREATE INDEX attempts_ended ON attempts (ended_us) WHERE ended_us IS NOT NULL;
+
+-- How far `proofhouse reindex` got in each container, so that it can go on after it was stopped.
+CREATE TABLE reindexed (
+    container TEXT COLLATE "C" PRIMARY KEY,
+    marker TEXT COLLATE "C" NOT NULL,
+    finished BOOLEAN NOT NULL
+);
