@@ -17,9 +17,19 @@ pub(crate) enum Screened {
     /// Run it.
     Run,
     /// Publish this result.
-    Answer { exit_code: i32, version: &'static str, log: String, rule: &'static str },
+    Answer(Answer),
     /// Nobody gains by a result: a baseline of a package that is never run would open the gate.
     Obsolete(&'static str),
+}
+
+/// A result without a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) exit_code: i32,
+    pub(crate) version: &'static str,
+    pub(crate) log: String,
+    /// What decided on it.
+    pub(crate) rule: &'static str,
 }
 
 /// Decides by the lists, the pairs that are switched off, and what intake decided.
@@ -33,7 +43,7 @@ pub(crate) fn screen(
     if let (Some(code), Some(log)) = (job.answer_code, &job.answer_log) {
         let exit_code = i32::try_from(code).unwrap_or(20);
         let rule = decided_by::BAD_REQUEST;
-        return Screened::Answer { exit_code, version: "unknown", log: log.clone(), rule };
+        return Screened::Answer(Answer { exit_code, version: "unknown", log: log.clone(), rule });
     }
     let never = lists.of(&request.package, pair).never;
     let (version, rule, log) = if never {
@@ -50,7 +60,7 @@ pub(crate) fn screen(
     if request.is_baseline() {
         return Screened::Obsolete("a baseline of what is not run publishes nothing");
     }
-    Screened::Answer { exit_code: 99, version, log, rule }
+    Screened::Answer(Answer { exit_code: 99, version, log, rule })
 }
 
 /// The files of such a result.
@@ -61,20 +71,14 @@ pub(crate) struct Files {
 }
 
 /// Makes `result.tar` and `log.gz`.
-pub(crate) fn files(
-    job: &JobRow,
-    request: &Request,
-    code: i32,
-    version: &str,
-    log: &str,
-    rule: &'static str,
-) -> std::io::Result<Files> {
+pub(crate) fn files(job: &JobRow, request: &Request, answer: &Answer) -> std::io::Result<Files> {
+    let &Answer { exit_code, version, rule, ref log } = answer;
     let package: &Package = &request.package;
     let uuid = job.uuid.parse().unwrap_or_default();
     let mut testinfo = evidence::testinfo(None, request, uuid);
     testinfo.insert("rule".to_owned(), rule.into());
     let mut members = vec![
-        ("exitcode", format!("{code}\n").into_bytes()),
+        ("exitcode", format!("{exit_code}\n").into_bytes()),
         ("testpkg-version", format!("{package} {version}").into_bytes()),
         ("duration", b"0\n".to_vec()),
         ("testinfo.json", serde_json::to_vec(&testinfo)?),
@@ -83,7 +87,7 @@ pub(crate) fn files(
         members.push(("requester", format!("{requester}\n").into_bytes()));
     }
     Ok(Files {
-        result: SyntheticResult { job: job.id, exit_code: code, version: version.to_owned(), rule },
+        result: SyntheticResult { job: job.id, exit_code, version: version.to_owned(), rule },
         result_tar: evidence::result_tar(&members)?,
         log_gz: evidence::gzip(log.as_bytes())?,
     })

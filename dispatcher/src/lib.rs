@@ -43,6 +43,8 @@ pub struct Settings {
     pub switched_off: std::collections::BTreeSet<Pair>,
     /// The rules of the life of a job.
     pub rules: Rules,
+    /// After so long a parked job is answered with exit code 16, but for baselines; none: never.
+    pub parked_answer: Option<Duration>,
     /// The lists, as they are now.
     pub lists: watch::Receiver<Arc<Lists>>,
     /// What is counted.
@@ -155,6 +157,7 @@ async fn lead(context: &Arc<Context>, epoch: i64, stop: &CancellationToken) -> R
         tracing::warn!(error = %chain(&error), "leadership could not be laid down; it ends by itself");
     }
     context.settings.metrics.dispatcher.leader.set(0);
+    context.settings.metrics.dispatcher.hosts_aside.set(0);
     tracing::info!(leader.epoch = epoch, "no longer leading (epoch {epoch})");
     match outcome {
         Err(Error::Database(DbError::LeadershipLost(_))) => Ok(()),

@@ -74,6 +74,7 @@ fn settings(process: &Process, sole: bool, lists: watch::Receiver<Arc<Lists>>) -
             pause: config.retry_pause,
         },
         lists,
+        parked_answer: config.parked_answer,
         metrics: process.metrics.clone(),
     }
 }

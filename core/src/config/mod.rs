@@ -98,6 +98,8 @@ pub struct Config {
     pub retry_attempts: u32,
     /// The pause before the second attempt.
     pub retry_pause: Duration,
+    /// After so long a parked job is reported as 16; none: never.
+    pub parked_answer: Option<Duration>,
     /// What a worker needs.
     pub worker: Worker,
     /// The public URL of the site.
@@ -224,6 +226,9 @@ impl Config {
             lease: Duration::from_secs(s.lease_seconds.get().into()),
             retry_attempts: s.retry_attempts.get(),
             retry_pause: Duration::from_secs(s.retry_pause_seconds.get().into()),
+            parked_answer: s
+                .parked_answer_hours
+                .map(|hours| Duration::from_secs(3600 * u64::from(hours.get()))),
             worker: Worker {
                 name: s.name,
                 host: s.host,

@@ -57,6 +57,8 @@ settings! {
         retry_attempts: Whole<1, 100>, Anywhere "N", default "3";
         /// The pause before the second attempt, in seconds; later ones grow.
         retry_pause_seconds: Whole<0, 604_800>, Anywhere "N", default "300";
+        /// After so many hours a parked test is reported to its gate with exit code 16, but never a baseline; without a value the gate waits until an operator has it retried.
+        parked_answer_hours: Whole<1, 8760>, Anywhere "N";
     }
     "Worker" {
         /// The worker's name, the same after a restart; the host's name where none is given.

@@ -4,10 +4,12 @@
 
 mod attempts;
 mod connection;
+mod hosts;
 mod intake;
 mod jobs;
 mod leadership;
 mod outbox;
+mod parked;
 mod publish;
 mod rejected;
 mod results;
@@ -16,6 +18,7 @@ mod workers;
 
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use connection::{Database, DbError, SchemaState};
+pub use hosts::HostRecord;
 pub use intake::{NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
 pub use leadership::LEADERSHIP_SECONDS;

@@ -23,6 +23,21 @@ pub struct Publication {
     pub series: Series,
     /// Under which id.
     pub run_id: RunId,
+    /// What the result says.
+    pub exit_code: ExitCode,
+    /// The rule of the log that decided, if any did.
+    pub rule: Option<String>,
+}
+
+impl Publication {
+    /// Of an attempt that is being published; none of any other.
+    pub fn of(attempt: &AttemptRow, series: Series) -> Result<Option<Self>, DbError> {
+        let Some(run_id) = &attempt.run_id else { return Ok(None) };
+        let run_id = run_id.parse().map_err(|e: BadName| DbError::Value(e.to_string()))?;
+        let code = attempt.exit_code.and_then(|code| i32::try_from(code).ok());
+        let exit_code = code.map_or(ExitCode::UNEXPECTED, ExitCode);
+        Ok(Some(Self { series, run_id, exit_code, rule: attempt.rule.clone() }))
+    }
 }
 
 /// What came of an ask to publish.
@@ -82,20 +97,19 @@ impl Database {
         let mut tx = self.begin_leading(epoch).await?;
         let now = tx.now_us().await?;
         let id = ended.id;
-        let open: Option<(String, Option<String>)> = tx
+        let open: Option<AttemptRow> = tx
             .optional(
-                "SELECT state, run_id FROM attempts WHERE job_id = $1 AND attempt = $2",
+                concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE job_id = $1 AND attempt = $2"),
                 args![id.job, i64::from(id.attempt)],
             )
             .await?;
-        let job = tx.job(id.job).await?;
-        let (Some((state, run_id)), Some(job)) = (open, job) else { return Ok(PublishOutcome::Over) };
-        match (state.as_str(), run_id) {
-            ("running", _) => {}
+        let (Some(open), Some(job)) = (open, tx.job(id.job).await?) else { return Ok(PublishOutcome::Over) };
+        match open.state.as_str() {
+            "running" => {}
             // A commit whose answer was lost.
-            ("publishing", Some(run_id)) => {
-                let run_id = run_id.parse().map_err(|e: BadName| DbError::Value(e.to_string()))?;
-                return Ok(PublishOutcome::Granted(Publication { series: series.clone(), run_id }));
+            "publishing" => {
+                let publication = Publication::of(&open, series.clone())?;
+                return Ok(publication.map_or(PublishOutcome::Over, PublishOutcome::Granted));
             }
             _ => return Ok(PublishOutcome::Over),
         }
@@ -119,7 +133,12 @@ impl Database {
         tx.execute("UPDATE jobs SET state = 'publishing', changed_us = $1 WHERE id = $2", args![now, id.job])
             .await?;
         tx.commit().await?;
-        Ok(PublishOutcome::Granted(Publication { series: series.clone(), run_id }))
+        Ok(PublishOutcome::Granted(Publication {
+            series: series.clone(),
+            run_id,
+            exit_code: ended.exit_code,
+            rule: ended.rule.as_ref().map(|rule| rule.name.clone()),
+        }))
     }
 
     /// Records a result and what is still to be done outside. False where the attempt is not publishing under that id.

@@ -50,6 +50,8 @@ metrics! {
         leases_lost: IntCounter = "proofhouse_leases_lost_total";
         /// Attempts that ended without a result, by whose fault it was.
         attempts_failed: IntCounterVec = "proofhouse_attempts_failed_total", ["fault"];
+        /// Hosts that are set aside, for their tests end without a result.
+        hosts_aside: IntGauge = "proofhouse_hosts_aside";
         /// Results recorded, by class.
         results: IntCounterVec = "proofhouse_results_total", ["class"];
         /// Results recorded but not yet stored and announced.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proofhouse_core::{
-    db::{AttemptRow, DbError, JobRow, OpenAttempt, Publication},
+    db::{DbError, JobRow, OpenAttempt, Publication},
+    host_health::Health,
     layout::Series,
     outcome::Fault,
     request::BadRequest,
@@ -12,16 +13,16 @@ use tokio::time::Instant;
 
 use crate::{
     Context, Error, chain,
-    schedule::{Inherited, State},
+    schedule::{Inherited, State, Subject},
 };
 
 /// Reads what an earlier leader left, once the database answers.
 pub(super) async fn inherit(context: &Context, epoch: i64) -> Result<State, Error> {
     loop {
-        match read_open(context, epoch).await {
-            Ok((open, storing)) => {
+        match read_all(context, epoch).await {
+            Ok((open, storing, past)) => {
                 let rules = context.settings.rules;
-                return Ok(State::inherit(epoch, rules, open, storing, Instant::now()));
+                return Ok(State::inherit(epoch, rules, open, storing, past, Instant::now()));
             }
             Err(error) if error.may_retry() => {
                 tracing::warn!(error = %chain(&error), "the open attempts cannot be read; trying again");
@@ -30,6 +31,19 @@ pub(super) async fn inherit(context: &Context, epoch: i64) -> Result<State, Erro
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+async fn read_all(
+    context: &Context,
+    epoch: i64,
+) -> Result<(Vec<Inherited>, Vec<(i64, Series)>, Vec<(String, Health, Instant)>), DbError> {
+    let (open, storing) = read_open(context, epoch).await?;
+    let now = Instant::now();
+    let past = context.database.host_records().await?.into_iter().map(|(host, record)| {
+        let ago = Duration::from_micros(record.last_fault_us.max(0).unsigned_abs());
+        (host, record.health, now.checked_sub(ago).unwrap_or(now))
+    });
+    Ok((open, storing, past.collect()))
 }
 
 /// The open attempts and the jobs whose `result.tar` is on its way. One that cannot be read (another version wrote it) is
@@ -75,14 +89,14 @@ fn pass_unless_refused(ended: Result<bool, DbError>) -> Result<(), DbError> {
 
 fn inherited(one: &OpenAttempt, now_us: i64) -> Result<Inherited, DbError> {
     let left = u64::try_from(one.attempt.absolute_end_us - now_us).unwrap_or(0);
-    let series = series_of(&one.job)?;
+    let subject = subject_of(&one.job)?;
     Ok(Inherited {
         id: one.attempt.id(),
         worker: one.attempt.holder()?,
         pool: one.job.pool.parse().map_err(unreadable)?,
         end: Duration::from_micros(left),
-        publication: publication(&one.attempt, &series)?,
-        series,
+        publication: Publication::of(&one.attempt, subject.series.clone())?,
+        subject,
     })
 }
 
@@ -96,12 +110,16 @@ pub(super) fn unreadable_request(error: &BadRequest) -> DbError {
 }
 
 pub(super) fn series_of(job: &JobRow) -> Result<Series, DbError> {
-    let pair = job.pair()?;
-    let request = job.request().map_err(|error| unreadable_request(&error))?;
-    Ok(Series { container: request.container(&pair), pair, package: request.package })
+    subject_of(job).map(|subject| subject.series)
 }
 
-fn publication(attempt: &AttemptRow, series: &Series) -> Result<Option<Publication>, DbError> {
-    let Some(run_id) = &attempt.run_id else { return Ok(None) };
-    Ok(Some(Publication { series: series.clone(), run_id: run_id.parse().map_err(unreadable)? }))
+pub(super) fn subject_of(job: &JobRow) -> Result<Subject, DbError> {
+    let pair = job.pair()?;
+    let request = job.request().map_err(|error| unreadable_request(&error))?;
+    let (container, baseline) = (request.container(&pair), request.is_baseline());
+    Ok(Subject {
+        series: Series { container, pair, package: request.package },
+        tried_before: i32::try_from(job.tried_before).unwrap_or(i32::MAX),
+        baseline,
+    })
 }

@@ -1,7 +1,9 @@
 //! The leader's loop: events in, decisions by [`crate::schedule`], actions out.
 
 mod inherit;
+mod parked;
 mod screen;
+mod weigh;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -26,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::inherit::{inherit, read_open, series_of, unreadable, unreadable_request};
+use self::inherit::{inherit, read_open, subject_of, unreadable, unreadable_request};
 use crate::{
     Context, Error, chain, gauges, intake, outbox,
     outgoing::Outgoing,
@@ -47,6 +49,8 @@ struct Leader {
     screened: i64,
     /// Jobs that are answered without a run as soon as their series is free.
     postponed: BTreeSet<i64>,
+    /// Hosts that are set aside, as was last said.
+    aside: BTreeSet<String>,
     database_away: bool,
 }
 
@@ -73,6 +77,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
         outbox: wake,
         screened: 0,
         postponed: BTreeSet::new(),
+        aside: BTreeSet::new(),
         database_away: false,
     };
     // In mid-way too: a database that does not answer must not hold up the next leadership. What was not committed did
@@ -139,6 +144,8 @@ impl Leader {
                     Event::Nudge
                 }
                 _ = compare.tick() => {
+                    let answered = self.answer_parked().await;
+                    self.kept(answered.map(|()| Vec::new()), Vec::new())?;
                     let open = read_open(&self.context, self.epoch).await;
                     let open = open.map(|(open, storing)| vec![Event::Open(open, storing)]);
                     match self.kept(open, Vec::new())?.pop() {
@@ -171,7 +178,24 @@ impl Leader {
                 events.extend(self.kept(outcome, failed)?);
             }
         }
+        self.tell_of_hosts();
         Ok(())
+    }
+
+    /// Says which hosts were set aside, and which came back.
+    fn tell_of_hosts(&mut self) {
+        let aside: BTreeSet<String> = self.state.hosts_aside().into_iter().map(str::to_owned).collect();
+        if aside == self.aside {
+            return;
+        }
+        for host in aside.difference(&self.aside) {
+            tracing::warn!(host.name = host, "host {host} is set aside: its tests end without a result");
+        }
+        for host in self.aside.difference(&aside) {
+            tracing::info!(host.name = host, "host {host} takes tests again");
+        }
+        self.metrics().hosts_aside.set(i64::try_from(aside.len()).unwrap_or(i64::MAX));
+        self.aside = aside;
     }
 
     /// A database that is away costs nothing but the event: whoever asked asks again, and the next tick looks anew.
@@ -215,6 +239,7 @@ impl Leader {
             }
             Action::FindWork(pool, limit) => return self.find_work(pool, limit).await,
             Action::Grant(id, worker, pool) => return self.grant(id, worker, pool).await,
+            Action::Weigh(worker, ended, fault) => return self.weigh(worker, ended, fault).await,
             Action::OpenPublication(ended, series) => return self.open(ended, series).await,
             Action::End(end) => return self.end(end).await,
             Action::Complete(id, run_id, result_tar) => return self.complete(id, run_id, &result_tar).await,
@@ -254,9 +279,9 @@ impl Leader {
             let seconds = Duration::from_micros(waited.unsigned_abs()).as_secs_f64();
             self.metrics().grant_wait_seconds.with_label_values(&[&job.context]).observe(seconds);
         }
-        let series = series_of(&job)?;
+        let subject = subject_of(&job)?;
         let answer = Answer::Granted(Box::new(grant));
-        Ok(vec![Event::Granted(Granted { id, worker, pool, series, end, answer })])
+        Ok(vec![Event::Granted(Granted { id, worker, pool, subject, end, answer })])
     }
 
     fn grant_of(&self, id: AttemptId, job: &JobRow) -> Result<Grant, DbError> {
@@ -304,7 +329,7 @@ impl Leader {
         }
         self.outbox.notify_one();
         self.outgoing.answer(&answer.0, answer.1);
-        Ok(vec![Event::Ended(id)])
+        Ok(vec![Event::Ended(id, fault)])
     }
 
     async fn complete(&self, id: AttemptId, run_id: RunId, result_tar: &str) -> Result<Vec<Event>, DbError> {
@@ -364,7 +389,7 @@ fn no_result(row: &AttemptRow) -> Option<Fault> {
 /// The attempt that an action is about, where a failure of the action must be heard of.
 fn concerns(action: &Action) -> Option<AttemptId> {
     match action {
-        Action::OpenPublication(ended, _) => Some(ended.id),
+        Action::OpenPublication(ended, _) | Action::Weigh(_, ended, _) => Some(ended.id),
         _ => None,
     }
 }

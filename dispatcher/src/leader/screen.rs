@@ -2,7 +2,9 @@
 
 use proofhouse_core::{
     db::{DbError, JobRow, JobState, SyntheticOutcome},
+    layout::Series,
     outcome::ExitCode,
+    request::Request,
 };
 use tokio::time::Instant;
 
@@ -71,17 +73,28 @@ impl Leader {
         let off = &self.context.settings.switched_off;
         let screened =
             answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
-        let (code, version, log, rule) = match screened {
+        let answer = match screened {
             Screened::Run => return Ok(true),
             Screened::Obsolete(reason) => {
                 return self.end_waiting(job.id, JobState::Obsolete, reason).await;
             }
-            Screened::Answer { exit_code, version, log, rule } => (exit_code, version, log, rule),
+            Screened::Answer(answer) => answer,
         };
+        self.answer(job, &request, series, &answer).await
+    }
+
+    /// Publishes a result without a run. False where it must be tried again: what is published of its series goes first.
+    pub(super) async fn answer(
+        &mut self,
+        job: &JobRow,
+        request: &Request,
+        series: Series,
+        answer: &answer::Answer,
+    ) -> Result<bool, DbError> {
         if self.state.is_publishing(&series) {
             return Ok(false);
         }
-        let files = answer::files(job, &request, code, version, &log, rule).map_err(unreadable)?;
+        let files = answer::files(job, request, answer).map_err(unreadable)?;
         let database = &self.context.database;
         let recorded =
             database.record_synthetic(self.epoch, &files.result, &series, files.result_tar, files.log_gz);
@@ -90,6 +103,7 @@ impl Leader {
             SyntheticOutcome::Wait => return Ok(false),
             SyntheticOutcome::Over => return Ok(true),
         }
+        let code = answer.exit_code;
         self.metrics().results.with_label_values(&[ExitCode(code).class().as_str()]).inc();
         tracing::info!(job.id = job.id, "job {} is answered without a run (exit code {code})", job.id);
         self.outbox.notify_one();

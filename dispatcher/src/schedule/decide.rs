@@ -1,7 +1,7 @@
 //! One event, one decision.
 
 use proofhouse_core::{
-    outcome::judge,
+    outcome::{ExitCode, Fault, judge},
     protocol::{Announce, Answer, Ask, AttemptId, Ended, WorkerId},
 };
 use tokio::time::Instant;
@@ -21,7 +21,11 @@ impl State {
             Event::Granted(granted) => self.granted(granted, now),
             Event::NotGranted(id, worker) => self.not_granted(id, &worker),
             Event::Opened(id, publication) => self.opened(id, publication, now),
-            Event::Ended(id) => self.forget(id, None),
+            Event::Weighed(worker, ended, fault, code) => self.weighed(&worker, ended, fault, code),
+            Event::Ended(id, fault) => {
+                self.host_failed(id, fault, now);
+                self.forget(id, None)
+            }
             Event::Completed(id, recorded) => self.completed(id, recorded),
             Event::Stored(job) => self.stored(job),
             Event::Answered(job, series) => {
@@ -34,7 +38,7 @@ impl State {
             }
             Event::Failed(id) => self.failed(id),
         };
-        actions.extend(self.fill());
+        actions.extend(self.fill(now));
         actions
     }
 
@@ -45,7 +49,7 @@ impl State {
         let ends = now + self.rules.lease;
         match ask {
             Ask::Announce(said) => self.announced(worker, said, now),
-            Ask::Grant { id, epoch } => self.asked_for_grant(worker, id, epoch),
+            Ask::Grant { id, epoch } => self.asked_for_grant(worker, id, epoch, now),
             Ask::Renew { ids } => self.renewed(worker, ids, now),
             Ask::Ended(ended) => self.runner_ended(worker, ended, now),
             Ask::Complete { id, run_id, result_tar } => match self.held_by(id, worker) {
@@ -64,8 +68,8 @@ impl State {
                 if self.held_by(id, worker).is_none() {
                     return vec![Self::reply(worker, Answer::GivenUp { id })];
                 }
-                let pause = self.rules.pause_after(id.attempt, fault);
                 let answer = (worker.clone(), Answer::GivenUp { id });
+                let pause = self.pause_of(id, fault);
                 vec![Action::End(EndAttempt { id, fault, ended: None, detail, pause, answer })]
             }
             Ask::Nudge => self.stir_all(),
@@ -88,7 +92,7 @@ impl State {
         vec![Self::reply(worker, Answer::Welcome), Action::SaveWorker(worker.clone(), said)]
     }
 
-    fn asked_for_grant(&mut self, worker: &WorkerId, id: AttemptId, epoch: i64) -> Vec<Action> {
+    fn asked_for_grant(&mut self, worker: &WorkerId, id: AttemptId, epoch: i64, now: Instant) -> Vec<Action> {
         if let Some(lease) = self.leases.get(&id) {
             return if lease.worker.id == *worker {
                 vec![Action::Recall(worker.clone(), id, Ask::Grant { id, epoch })]
@@ -98,7 +102,15 @@ impl State {
         }
         match (self.offers.get(&id), self.worker_ref(worker)) {
             (Some(offer), Some(holder)) if epoch == self.epoch => {
-                vec![Action::Grant(id, holder, offer.pool.clone())]
+                let pool = offer.pool.clone();
+                match self.must_pause(offer, &holder.host, now) {
+                    None => vec![Action::Grant(id, holder, pool)],
+                    Some(pause_seconds) => {
+                        let refused = Self::reply(worker, Answer::Refused { id, pause_seconds });
+                        self.offers.entry(id).and_modify(|offer| offer.since = now);
+                        vec![refused, Action::Offer(pool, id)]
+                    }
+                }
             }
             // Not offered now, or by somebody who did not say who it is: what was decided earlier may still be asked for.
             _ => vec![Action::Recall(worker.clone(), id, Ask::Grant { id, epoch })],
@@ -114,23 +126,57 @@ impl State {
         if let Some(publication) = lease.publication.clone() {
             return vec![Self::reply(worker, Self::publish_answer(id, publication))];
         }
-        let series = lease.series.clone();
-        match judge(&ended.seen(false)) {
-            Err(fault) => {
-                let pause = self.rules.pause_after(id.attempt, fault);
-                let answer = (worker.clone(), Answer::NoResult { id, fault });
-                let detail = ended.detail.clone();
-                vec![Action::End(EndAttempt { id, fault, ended: Some(ended), detail, pause, answer })]
+        let (tries, baseline) = (lease.tries(id), lease.subject.baseline);
+        match judge(&ended.seen(baseline)) {
+            Ok(_) => self.publish(worker, ended),
+            Err(fault @ (Fault::LogRule | Fault::BrokeTestbed))
+                if !baseline && self.rules.pause_after(tries, fault).is_none() =>
+            {
+                vec![Action::Weigh(worker.clone(), ended, fault)]
             }
-            Ok(_) => match self.publishers.get(&series) {
-                Some(publisher) if *publisher != Publisher::Attempt(id) => {
-                    vec![Self::reply(worker, Answer::Wait { id })]
-                }
-                _ => {
-                    self.publishers.insert(series.clone(), Publisher::Attempt(id));
-                    vec![Action::OpenPublication(ended, series)]
-                }
-            },
+            Err(fault) => vec![self.no_result(worker, ended, fault)],
         }
+    }
+
+    fn weighed(
+        &mut self,
+        worker: &WorkerId,
+        ended: Ended,
+        fault: Fault,
+        code: Option<ExitCode>,
+    ) -> Vec<Action> {
+        if self.held_by(ended.id, worker).is_none() {
+            return vec![Action::Recall(worker.clone(), ended.id, Ask::Ended(ended))];
+        }
+        match code {
+            Some(exit_code) => self.publish(worker, Ended { exit_code, ..ended }),
+            None => vec![self.no_result(worker, ended, fault)],
+        }
+    }
+
+    /// Opens the publication, unless another one of the series is open.
+    fn publish(&mut self, worker: &WorkerId, ended: Ended) -> Vec<Action> {
+        let id = ended.id;
+        let Some(lease) = self.leases.get(&id) else { return vec![] };
+        let series = lease.subject.series.clone();
+        if self.publishers.get(&series).is_some_and(|publisher| *publisher != Publisher::Attempt(id)) {
+            return vec![Self::reply(worker, Answer::Wait { id })];
+        }
+        self.publishers.insert(series.clone(), Publisher::Attempt(id));
+        vec![Action::OpenPublication(ended, series)]
+    }
+
+    fn no_result(&self, worker: &WorkerId, ended: Ended, fault: Fault) -> Action {
+        let id = ended.id;
+        let answer = (worker.clone(), Answer::NoResult { id, fault });
+        let detail = ended.detail.clone();
+        Action::End(EndAttempt {
+            id,
+            fault,
+            pause: self.pause_of(id, fault),
+            ended: Some(ended),
+            detail,
+            answer,
+        })
     }
 }

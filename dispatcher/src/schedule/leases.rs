@@ -2,7 +2,7 @@
 
 use proofhouse_core::{
     db::{Publication, WorkerRef},
-    outcome::Fault,
+    outcome::{Fault, decided_by},
     protocol::{Answer, AttemptId, WorkerId},
 };
 use tokio::time::Instant;
@@ -12,7 +12,20 @@ use super::{Action, EndAttempt, Granted, Lease, Publisher, State};
 /// A run that went past its absolute end is ended by its worker; the leader does it when the worker has not for so long.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(120);
 
+impl Lease {
+    /// Which attempt it is since an operator last had the job retried, from 1.
+    pub(super) const fn tries(&self, id: AttemptId) -> i32 {
+        id.attempt - self.subject.tried_before
+    }
+}
+
 impl State {
+    /// The pause before the attempt after this one; none where it was the last.
+    pub(super) fn pause_of(&self, id: AttemptId, fault: Fault) -> Option<std::time::Duration> {
+        let tries = self.leases.get(&id).map_or(id.attempt, |lease| lease.tries(id));
+        self.rules.pause_after(tries, fault)
+    }
+
     pub(super) fn held_by(&mut self, id: AttemptId, worker: &WorkerId) -> Option<&mut Lease> {
         self.leases.get_mut(&id).filter(|lease| lease.worker.id == *worker)
     }
@@ -22,7 +35,7 @@ impl State {
     }
 
     pub(super) fn granted(&mut self, granted: Granted, now: Instant) -> Vec<Action> {
-        let Granted { id, worker, pool, series, end, answer } = granted;
+        let Granted { id, worker, pool, subject, end, answer } = granted;
         self.offers.remove(&id);
         if let Some(view) = self.workers.get_mut(&worker.id) {
             view.holds.insert(id);
@@ -31,7 +44,7 @@ impl State {
         let lease = Lease {
             worker,
             pool,
-            series,
+            subject,
             ends: now + self.rules.lease,
             absolute_end: now + end,
             publication: None,
@@ -68,8 +81,8 @@ impl State {
             id,
             run_id: publication.run_id,
             container: publication.series.container,
-            exit_code: None,
-            rule: None,
+            exit_code: Some(publication.exit_code),
+            rule: Some(publication.rule.unwrap_or_else(|| decided_by::EXIT_CODE.to_owned())),
         }
     }
 
@@ -94,6 +107,7 @@ impl State {
         if !recorded {
             return self.forget(id, Some(Answer::GivenUp { id }));
         }
+        self.host_did_well(id);
         for publisher in self.publishers.values_mut().filter(|p| **p == Publisher::Attempt(id)) {
             *publisher = Publisher::Job(id.job);
         }
@@ -148,7 +162,7 @@ impl State {
                     fault,
                     ended: None,
                     detail: detail.to_owned(),
-                    pause: self.rules.pause_after(id.attempt, fault),
+                    pause: self.pause_of(id, fault),
                     answer: (lease.worker.id.clone(), Answer::GivenUp { id }),
                 })
             })

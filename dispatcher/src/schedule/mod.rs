@@ -1,6 +1,7 @@
 //! What the leader decides, without a clock, a broker or a database: (state, event, time) → (state, actions).
 
 mod decide;
+mod hosts;
 mod leases;
 mod offers;
 #[cfg(test)]
@@ -13,9 +14,10 @@ use std::{
 
 use proofhouse_core::{
     db::{Candidate, Publication, WorkerRef},
+    host_health::Health,
     layout::Series,
     names::Pool,
-    outcome::Fault,
+    outcome::{ExitCode, Fault},
     protocol::{Announce, Answer, Ask, AttemptId, Ended, WorkerId},
     run_id::RunId,
 };
@@ -35,7 +37,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The pause before the next attempt; none after the last.
+    /// The pause before the next attempt; none after the last. `attempt` counts from the operator's last retry.
     ///
     /// After a lost lease it is offered again at once, for nothing says that the next worker will fail too.
     pub fn pause_after(&self, attempt: i32, fault: Fault) -> Option<Duration> {
@@ -72,7 +74,9 @@ pub enum Event {
     /// The job table committed [`Action::OpenPublication`]; none where the attempt was over.
     Opened(AttemptId, Option<Publication>),
     /// The job table committed [`Action::End`].
-    Ended(AttemptId),
+    Ended(AttemptId, Fault),
+    /// The job table answered [`Action::Weigh`]: what is published after all, if anything.
+    Weighed(WorkerId, Ended, Fault, Option<ExitCode>),
     /// The job table committed [`Action::Complete`]; false where it refused.
     Completed(AttemptId, bool),
     /// `result.tar` of a recorded result is in the store: its series is open to others.
@@ -85,6 +89,17 @@ pub enum Event {
     Failed(AttemptId),
 }
 
+/// What of a job decides on the end of its attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// What it publishes to.
+    pub series: Series,
+    /// Attempts that do not count any more: they were made before an operator had it retried.
+    pub tried_before: i32,
+    /// A baseline publishes only what a test said.
+    pub baseline: bool,
+}
+
 /// A committed grant.
 #[derive(Debug, Clone)]
 pub struct Granted {
@@ -94,8 +109,8 @@ pub struct Granted {
     pub worker: WorkerRef,
     /// The pool it was offered in.
     pub pool: Pool,
-    /// What it publishes to.
-    pub series: Series,
+    /// What of its job decides on its end.
+    pub subject: Subject,
     /// Its absolute end, from now.
     pub end: Duration,
     /// The answer to send.
@@ -119,6 +134,8 @@ pub enum Action {
     Grant(AttemptId, WorkerRef, Pool),
     /// Commit that the attempt is being published, and under which run id.
     OpenPublication(Ended, Series),
+    /// It was the last attempt: look whether all of them together say something of the package after all.
+    Weigh(WorkerId, Ended, Fault),
     /// Commit the end of an attempt without a result, then answer.
     End(EndAttempt),
     /// Commit a result, from a publication's completion.
@@ -163,13 +180,22 @@ impl WorkerView {
 struct OfferView {
     pool: Pool,
     since: Instant,
+    /// Hosts on which the job failed.
+    failed_on: BTreeSet<String>,
+}
+
+/// How a host fares.
+#[derive(Debug, Clone, Copy)]
+struct HostView {
+    health: Health,
+    last_fault: Instant,
 }
 
 #[derive(Debug, Clone)]
 struct Lease {
     worker: WorkerRef,
     pool: Pool,
-    series: Series,
+    subject: Subject,
     ends: Instant,
     absolute_end: Instant,
     publication: Option<Publication>,
@@ -193,8 +219,8 @@ pub struct Inherited {
     pub worker: WorkerRef,
     /// The pool it was offered in.
     pub pool: Pool,
-    /// What it publishes to.
-    pub series: Series,
+    /// What of its job decides on its end.
+    pub subject: Subject,
     /// Its absolute end, from now.
     pub end: Duration,
     /// Where it is being published.
@@ -211,17 +237,21 @@ pub struct State {
     offers: BTreeMap<AttemptId, OfferView>,
     leases: BTreeMap<AttemptId, Lease>,
     publishers: BTreeMap<Series, Publisher>,
+    /// Hosts on which an attempt ended lately.
+    hosts: BTreeMap<String, HostView>,
     /// Pools in which something may have changed since they were last filled.
     stirred: BTreeSet<Pool>,
 }
 
 impl State {
-    /// A new leader's state: the leases and open publications that it inherits, each with a full lease from now.
+    /// A new leader's state: the leases and open publications that it inherits, each with a full lease from now, and
+    /// each host's health with the time of its last fault.
     pub fn inherit(
         epoch: i64,
         rules: Rules,
         open: Vec<Inherited>,
         storing: Vec<(i64, Series)>,
+        past: Vec<(String, Health, Instant)>,
         now: Instant,
     ) -> Self {
         let mut state = Self {
@@ -232,6 +262,10 @@ impl State {
             offers: BTreeMap::new(),
             leases: BTreeMap::new(),
             publishers: BTreeMap::new(),
+            hosts: past
+                .into_iter()
+                .map(|(host, health, last_fault)| (host, HostView { health, last_fault }))
+                .collect(),
             stirred: BTreeSet::new(),
         };
         state.adopt(open, storing, now);
@@ -248,7 +282,7 @@ impl State {
                 continue;
             }
             if one.publication.is_some() {
-                self.publishers.insert(one.series.clone(), Publisher::Attempt(one.id));
+                self.publishers.insert(one.subject.series.clone(), Publisher::Attempt(one.id));
             }
             if let Some(view) = self.workers.get_mut(&one.worker.id) {
                 view.holds.insert(one.id);
@@ -256,7 +290,7 @@ impl State {
             let lease = Lease {
                 worker: one.worker,
                 pool: one.pool,
-                series: one.series,
+                subject: one.subject,
                 ends: now + self.rules.lease,
                 absolute_end: now + one.end,
                 publication: one.publication,

@@ -47,18 +47,14 @@ impl State {
         self.offers.values().filter(|offer| offer.pool == *pool).count()
     }
 
-    fn free(&self, pool: &Pool) -> usize {
-        self.workers.values().filter(|w| w.pools.contains(pool)).map(super::WorkerView::free).sum()
-    }
-
     /// Asks for work where slots are free.
-    pub(super) fn fill(&mut self) -> Vec<Action> {
+    pub(super) fn fill(&mut self, now: Instant) -> Vec<Action> {
         if !self.link_up {
             return vec![];
         }
         let mut actions = Vec::new();
         for pool in std::mem::take(&mut self.stirred) {
-            let (free, outstanding) = (self.free(&pool), self.outstanding(&pool));
+            let (free, outstanding) = (self.free(&pool, now), self.outstanding(&pool));
             if free > outstanding {
                 // Those on offer come first in the job table too.
                 actions.push(Action::FindWork(pool, free + outstanding));
@@ -68,16 +64,17 @@ impl State {
     }
 
     pub(super) fn offer(&mut self, pool: &Pool, candidates: &[Candidate], now: Instant) -> Vec<Action> {
-        let wanted = self.free(pool).saturating_sub(self.outstanding(pool));
+        let wanted = self.free(pool, now).saturating_sub(self.outstanding(pool));
         let fresh: Vec<_> = candidates
             .iter()
-            .map(Candidate::next)
-            .filter(|id| !self.offers.contains_key(id))
+            .filter(|candidate| !self.offers.contains_key(&candidate.next()))
+            .filter(|candidate| self.has_room_for(pool, &candidate.failed_on, now))
             .take(wanted)
             .collect();
-        for id in &fresh {
-            self.offers.insert(*id, OfferView { pool: pool.clone(), since: now });
+        for candidate in &fresh {
+            let failed_on = candidate.failed_on.clone();
+            self.offers.insert(candidate.next(), OfferView { pool: pool.clone(), since: now, failed_on });
         }
-        fresh.into_iter().map(|id| Action::Offer(pool.clone(), id)).collect()
+        fresh.into_iter().map(|candidate| Action::Offer(pool.clone(), candidate.next())).collect()
     }
 }

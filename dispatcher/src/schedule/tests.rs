@@ -1,7 +1,7 @@
 //! Decisions, without anything around them; and random histories that must keep the promises.
 
 use proofhouse_core::{
-    outcome::ExitCode,
+    outcome::{RuleHit, RuleVerdict},
     protocol::{Announce, Ended},
 };
 use proptest::prelude::*;
@@ -31,13 +31,21 @@ fn series(package: &str) -> Series {
     }
 }
 
+fn subject(package: &str) -> Subject {
+    Subject { series: series(package), tried_before: 0, baseline: false }
+}
+
 fn id(job: i64, attempt: i32) -> AttemptId {
     AttemptId { job, attempt }
 }
 
 fn announce(slots: u32) -> Ask {
+    announce_on("h", slots)
+}
+
+fn announce_on(host: &str, slots: u32) -> Ask {
     Ask::Announce(Announce {
-        host: "h".to_owned(),
+        host: host.to_owned(),
         pools: vec![pool()],
         slots,
         holds: vec![],
@@ -64,8 +72,14 @@ fn ended(id: AttemptId, code: i32) -> Ended {
     }
 }
 
+/// A code 16 that a rule lays at the package's door.
+fn with_rule(ended: Ended) -> Ended {
+    let rule = RuleHit { name: "kernel-panic".to_owned(), verdict: RuleVerdict::Package };
+    Ended { rule: (ended.exit_code == ExitCode::TESTBED).then_some(rule), ..ended }
+}
+
 fn new(now: Instant) -> State {
-    State::inherit(1, rules(), vec![], vec![], now)
+    State::inherit(1, rules(), vec![], vec![], vec![], now)
 }
 
 fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant) {
@@ -78,7 +92,7 @@ fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant)
         id,
         worker: holder,
         pool: pool(),
-        series: series(package),
+        subject: subject(package),
         end: Duration::from_secs(100_000),
         answer,
     };
@@ -86,7 +100,12 @@ fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant)
 }
 
 fn publication(package: &str) -> Publication {
-    Publication { series: series(package), run_id: "20261121_053634_abcde@".parse().unwrap() }
+    Publication {
+        series: series(package),
+        run_id: "20261121_053634_abcde@".parse().unwrap(),
+        exit_code: ExitCode(0),
+        rule: None,
+    }
 }
 
 #[test]
@@ -240,11 +259,11 @@ fn a_new_leader_inherits_leases_and_open_publications() {
         id: id(1, 1),
         worker: holder,
         pool: pool(),
-        series: series("green"),
+        subject: subject("green"),
         end: LEASE * 100,
         publication: Some(publication("green")),
     };
-    let mut state = State::inherit(2, rules(), vec![open], vec![(5, series("blue"))], now);
+    let mut state = State::inherit(2, rules(), vec![open], vec![(5, series("blue"))], vec![], now);
     assert!(state.is_publishing(&series("green")) && state.is_publishing(&series("blue")));
     let again = state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(1, 1), 0))), now);
     assert!(matches!(again[..], [Action::Answer(_, Answer::Publish { .. })]), "{again:?}");
@@ -325,7 +344,7 @@ impl Table {
                     id,
                     worker,
                     pool,
-                    series: series("green"),
+                    subject: subject("green"),
                     end: LEASE * 50,
                     answer,
                 }))
@@ -344,7 +363,11 @@ impl Table {
                 if self.held.remove(&end.id).is_some() && end.pause.is_some() {
                     self.waiting.insert(end.id.job, end.id.attempt);
                 }
-                Some(Event::Ended(end.id))
+                Some(Event::Ended(end.id, end.fault))
+            }
+            Action::Weigh(worker, ended, fault) => {
+                let code = (ended.id.job % 2 == 0).then_some(ExitCode(4));
+                Some(Event::Weighed(worker, ended, fault, code))
             }
             Action::Complete(id, _, _) => {
                 let recorded = self.publishing.remove(&id).is_some();
@@ -387,7 +410,7 @@ fn event_of(step: &Step, table: &mut Table, now: &mut Instant) -> Option<Event> 
             let ids = table.held.iter().filter(|(_, h)| **h == worker(*w)).map(|(id, _)| *id).collect();
             Some(Event::Asked(worker(*w), Ask::Renew { ids }))
         }
-        Step::End(job, code) => on_attempt(table, *job, |id, n| Ask::Ended(ended(id, n)), *code),
+        Step::End(job, code) => on_attempt(table, *job, |id, n| Ask::Ended(with_rule(ended(id, n))), *code),
         Step::Complete(job) => on_attempt(
             table,
             *job,
@@ -455,4 +478,115 @@ fn a_series_opens_again_whatever_was_heard_first() {
     assert!(state.is_publishing(&series("green")), "the table knows of one");
     state.decide(Event::Stored(2), now);
     assert!(!state.is_publishing(&series("green")));
+}
+
+/// A worker's host fails at once, on one job after the other.
+fn fail(state: &mut State, worker_id: u128, job: i64, now: Instant) {
+    grant_on(state, worker_id, id(job, 1), now);
+    state.decide(Event::Ended(id(job, 1), Fault::Testbed), now);
+}
+
+fn grant_on(state: &mut State, n: u128, id: AttemptId, now: Instant) {
+    let worker = WorkerRef { id: worker(n), host: format!("h{n}") };
+    let answer = Answer::Welcome;
+    let granted = Granted { id, worker, pool: pool(), subject: subject("green"), end: LEASE * 50, answer };
+    state.decide(Event::Granted(granted), now);
+}
+
+#[test]
+fn a_host_that_only_fails_is_set_aside_and_probed() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce_on("h1", 2)), now);
+    state.decide(Event::Asked(worker(2), announce_on("h2", 1)), now);
+    for job in 1..=5 {
+        assert!(state.hosts_aside().is_empty());
+        fail(&mut state, 1, job, now);
+    }
+    assert_eq!(state.hosts_aside(), BTreeSet::from(["h1"]));
+    assert_eq!(state.free(&pool(), now), 1, "only the sound host's slot");
+    let offers = state.decide(Event::Work(pool(), vec![candidate(6, 0), candidate(7, 0)]), now);
+    assert_eq!(offers, [Action::Offer(pool(), id(6, 1))]);
+    // Its worker takes the offer off the queue all the same: it is refused, and the other gets it.
+    let refused = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(6, 1), epoch: 1 }), now);
+    let pause = Answer::Refused { id: id(6, 1), pause_seconds: 10 };
+    assert_eq!(refused, [Action::Answer(worker(1), pause), Action::Offer(pool(), id(6, 1))]);
+    let taken = state.decide(Event::Asked(worker(2), Ask::Grant { id: id(6, 1), epoch: 1 }), now);
+    assert!(matches!(taken[..], [Action::Grant(..)]), "{taken:?}");
+    // After a pause one job shows whether it has recovered; while it runs there is no other.
+    let later = now + Duration::from_secs(61);
+    state.decide(Event::Asked(worker(1), announce_on("h1", 2)), later);
+    assert_eq!(state.free(&pool(), later), 2);
+    grant_on(&mut state, 1, id(7, 1), later);
+    assert_eq!(state.free(&pool(), later), 1);
+    state.decide(Event::Completed(id(7, 1), true), later);
+    assert!(state.hosts_aside().is_empty());
+}
+
+#[test]
+fn a_pools_last_host_is_never_set_aside() {
+    let now = Instant::now();
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
+    (1..=9).for_each(|job| fail(&mut state, 1, job, now));
+    assert_eq!(state.free(&pool(), now), 1, "alone");
+    state.decide(Event::Asked(worker(2), announce_on("h2", 1)), now);
+    (10..=15).for_each(|job| fail(&mut state, 2, job, now));
+    assert_eq!(state.free(&pool(), now), 1, "the one that fared better stays");
+}
+
+#[test]
+fn a_retried_job_goes_to_another_host_where_there_is_one() {
+    let now = Instant::now();
+    let mut state = new(now);
+    let retried = Candidate { failed_on: BTreeSet::from(["h1".to_owned()]), ..candidate(1, 1) };
+    state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
+    let alone = state.decide(Event::Work(pool(), vec![retried.clone()]), now);
+    assert_eq!(alone, [Action::Offer(pool(), id(1, 2))], "no other host");
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
+    state.decide(Event::Asked(worker(2), announce_on("h2", 1)), now);
+    grant_on(&mut state, 2, id(9, 1), now);
+    assert_eq!(state.decide(Event::Work(pool(), vec![retried.clone()]), now), [], "the other is busy");
+    state.decide(Event::Completed(id(9, 1), true), now);
+    assert_eq!(state.decide(Event::Work(pool(), vec![retried]), now), [Action::Offer(pool(), id(1, 2))]);
+    let asked = |n| Event::Asked(worker(n), Ask::Grant { id: id(1, 2), epoch: 1 });
+    let refused = state.decide(asked(1), now);
+    let pause = Answer::Refused { id: id(1, 2), pause_seconds: 2 };
+    assert_eq!(refused, [Action::Answer(worker(1), pause), Action::Offer(pool(), id(1, 2))]);
+    assert!(matches!(state.decide(asked(2), now)[..], [Action::Grant(..)]));
+}
+
+#[test]
+fn the_last_attempt_is_weighed_with_those_before() {
+    let now = Instant::now();
+    let at = |attempt: i32, tried_before: i32, baseline: bool| {
+        let mut state = new(now);
+        state.decide(Event::Asked(worker(1), announce(1)), now);
+        let worker = WorkerRef { id: worker(1), host: "h".to_owned() };
+        let subject = Subject { tried_before, baseline, ..subject("green") };
+        let (id, answer) = (id(1, attempt), Answer::Welcome);
+        state.decide(
+            Event::Granted(Granted { id, worker, pool: pool(), subject, end: LEASE * 50, answer }),
+            now,
+        );
+        let said = with_rule(ended(id, 16));
+        let actions = state.decide(Event::Asked(super::tests::worker(1), Ask::Ended(said)), now);
+        (state, actions)
+    };
+    let pause = |actions: &[Action]| match actions {
+        [Action::End(end)] => Some((end.fault, end.pause)),
+        _ => None,
+    };
+    let first = Some((Fault::BrokeTestbed, Some(Duration::from_secs(300))));
+    assert_eq!(pause(&at(1, 0, false).1), first);
+    assert_eq!(pause(&at(4, 3, false).1), first, "an operator had it retried");
+    assert_eq!(pause(&at(3, 0, true).1), Some((Fault::BrokeTestbed, None)), "a baseline is parked");
+    let (mut state, weighed) = at(3, 0, false);
+    let [Action::Weigh(who, said, fault)] = &weighed[..] else { panic!("{weighed:?}") };
+    let weigh = |code| Event::Weighed(who.clone(), said.clone(), *fault, code);
+    assert_eq!(pause(&state.decide(weigh(None), now)), Some((Fault::BrokeTestbed, None)));
+    let published = state.decide(weigh(Some(ExitCode(4))), now);
+    let [Action::OpenPublication(said, _)] = &published[..] else { panic!("{published:?}") };
+    assert_eq!(said.exit_code, ExitCode(4));
 }
