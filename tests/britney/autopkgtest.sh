@@ -7,6 +7,8 @@ for arg; do
     shift
     case $arg in
         --env=ADT_TEST_TRIGGERS=*) triggers=${arg#*=*=} ;;
+        # This autopkgtest does not know what Launchpad's PPAs are.
+        --add-apt-source=ppa:*) continue ;;
         green | lightgreen | black | grey) package=$arg arg=TREE ;;
     esac
     set -- "$@" "$arg"

@@ -25,6 +25,10 @@ pub(crate) struct Settings<'a> {
     pub(crate) site: &'a str,
     /// A package that causes more tests than this on one architecture is bulk.
     pub(crate) huge: u32,
+    /// The PPAs that packages come from, separated by blanks; the last names the container.
+    pub(crate) ppas: &'a str,
+    /// The published database; without one britney lists the containers.
+    pub(crate) database: Option<&'a str>,
 }
 
 /// A britney with data of its own.
@@ -48,14 +52,23 @@ impl Gate {
         Ok(Self { program: folder.join("britney.py"), keeper })
     }
 
-    /// Runs britney once, as the archive's cron does.
+    /// Runs britney once, as the archive's cron does. It asked for every result that it finds.
     pub(crate) async fn run(&self) -> Result<Excuses> {
+        self.run_unless(&["damaged", "Failure to fetch", "does not match any pending request"]).await
+    }
+
+    /// Runs britney once; some results came because somebody else asked.
+    pub(crate) async fn run_after_others(&self) -> Result<Excuses> {
+        self.run_unless(&["damaged", "Failure to fetch"]).await
+    }
+
+    async fn run_unless(&self, complaints: &[&str]) -> Result<Excuses> {
         let mut command = self.python();
         command.arg(&self.program).args(["-c", "britney.conf", "--series", RELEASE]);
         command.args(["--distribution", "ubuntu", "-v"]);
         let printed = run(command).await?;
         println!("{printed}");
-        for complaint in ["damaged", "Failure to fetch", "does not match any pending request"] {
+        for complaint in complaints {
             anyhow::ensure!(!printed.contains(complaint), "britney complains: {complaint}");
         }
         let mut command = self.python();
@@ -94,15 +107,30 @@ impl Gate {
 
 /// Ubuntu's configuration with what is ours before it: britney takes the first value that is not empty. What must be
 /// empty is cut out of it.
-fn configuration(Settings { amqp, swift, site, huge }: &Settings, shipped: &str) -> String {
+fn configuration(settings: &Settings, shipped: &str) -> String {
+    let Settings { amqp, swift, site, huge, ppas, database } = settings;
+    let database = database.map_or(String::new(), |url| format!("ADT_DB_URL = {url}\n"));
+    let ppas = if ppas.is_empty() { String::new() } else { format!("ADT_PPAS = {ppas}\n") };
     let rest: Vec<&str> = shipped.lines().filter(|line| !line.starts_with("ADT_DB_URL")).collect();
     format!(
         "EXCUSES_OUTPUT = output/excuses.html\nEXCUSES_YAML_OUTPUT = output/excuses.yaml\n\
          UPGRADE_OUTPUT = output/output.txt\nHEIDI_OUTPUT = output/HeidiResult\nARCHITECTURES = {ARCH}\n\
          EMAIL_ENABLE = no\nADT_AMQP = {amqp}\nADT_SWIFT_URL = {swift}\nADT_CI_URL = {site}/\n\
-         ADT_HUGE = {huge}\n{}\n",
+         ADT_HUGE = {huge}\n{ppas}{database}{}\n",
         rest.join("\n")
     )
+}
+
+/// Where britney links to.
+pub(crate) struct Links<'a> {
+    /// The log, or the running tests while there is none.
+    pub(crate) log: Option<&'a str>,
+    /// All runs of the test; none where PPAs are tested.
+    pub(crate) history: Option<&'a str>,
+    /// Where PPAs are tested, what the run left.
+    pub(crate) artifacts: Option<&'a str>,
+    /// What a person opens to have a failed test run again.
+    pub(crate) retry: Option<&'a str>,
 }
 
 /// What britney says of the packages that wait, as it writes it (`excuses.yaml`).
@@ -119,10 +147,10 @@ impl Excuses {
         self.test(package, test)[0].as_str().unwrap_or("none")
     }
 
-    /// The addresses that britney shows for one test: its log or the running tests, and its history.
-    pub(crate) fn links(&self, package: &str, test: &str) -> Vec<&str> {
-        let entry = self.test(package, test).as_array().map_or(&[][..], Vec::as_slice);
-        entry.iter().skip(1).take(2).filter_map(Value::as_str).collect()
+    /// The addresses that britney shows for one test.
+    pub(crate) fn links(&self, package: &str, test: &str) -> Links<'_> {
+        let link = |place: usize| self.test(package, test)[place].as_str();
+        Links { log: link(1), history: link(2), artifacts: link(3), retry: link(4) }
     }
 
     fn policy(&self, package: &str) -> &Value {

@@ -9,19 +9,19 @@ mod runner;
 
 use std::{io, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
 use proofhouse_tests::{
     postgres::Postgres,
-    proofhouse::{Proofhouse, Role},
+    proofhouse::{self, Proofhouse, Role},
     shared,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     archive::{ARCH, RELEASE},
     broker::Broker,
-    gate::{Excuses, Gate, Settings},
+    gate::{Excuses, Gate, Links, Settings},
     runner::Runner,
 };
 
@@ -46,106 +46,181 @@ async fn britney_reads_swift() -> Result<()> {
     let _dispatcher = served(role("dispatcher")).start().await?;
     let web = served(role("web")).start().await?;
     let _worker = runner.options(role("worker")).start().await?;
-    let (amqp, swift, site) = (broker.britneys_url(), account.public_url(), web.site_url()?);
-    let gate = Gate::new(&Settings { amqp: &amqp, swift: &swift, site: &site, huge: 20 })?;
-    migrate(&gate, &broker, &runner).await?;
-    results_are_there(&swift).await
+    let site = web.site_url()?;
+    let token = token(&["--database", &database]).await?;
+    Story { broker, runner, site, token, swift: account.public_url(), huge: 20, ppas: "" }.tell().await
 }
 
 /// One process with everything but the broker embedded, results in a folder, and britney reads them from the site. To
 /// this britney all packages are huge.
 #[tokio::test]
 async fn britney_reads_a_folder_by_the_site() -> Result<()> {
-    let broker = Broker::start("127.0.0.83").await?;
+    embedded("127.0.0.83", 1, "").await
+}
+
+/// The same, of packages that come from PPAs: their results lie in the container of the last.
+#[tokio::test]
+async fn britney_tests_ppas() -> Result<()> {
+    embedded("127.0.0.84", 20, "joe/foo awesome-developers/staging").await
+}
+
+async fn embedded(host: &'static str, huge: u32, ppas: &'static str) -> Result<()> {
+    let broker = Broker::start(host).await?;
     let runner = Runner::new()?;
     let up = Proofhouse::role("up").arg("--bus", broker.url());
     let up = runner.options(up.arg("--releases", RELEASE).arg("--arches", ARCH)).start().await?;
-    let (amqp, site) = (broker.britneys_url(), up.site_url()?);
-    let swift = format!("{site}/results");
-    let gate = Gate::new(&Settings { amqp: &amqp, swift: &swift, site: &site, huge: 1 })?;
-    migrate(&gate, &broker, &runner).await?;
-    results_are_there(&swift).await
+    let site = up.site_url()?;
+    let token = token(&["--data", &up.data().display().to_string()]).await?;
+    Story { broker, runner, token, swift: format!("{site}/results"), site, huge, ppas }.tell().await
 }
 
-/// The story of two new versions, `green` and `black`, until britney has decided on both.
-async fn migrate(gate: &Gate, broker: &Broker, runner: &Runner) -> Result<()> {
-    let mut results = broker.results().await?;
-    it_asks_once(gate).await?;
-    it_asks_once(gate).await?;
-    runner.go()?;
-    let (green, lightgreen) = (("green", "green/2", 0), ("lightgreen", "green/2", 4));
-    let (black, grey) = (("black", "black/2", 0), ("grey", "black/2", 4));
-    results.until([green, lightgreen, black, grey]).await?;
-    it_asks_for_baselines(gate).await?;
-    results.until([("lightgreen", BASELINE, 4), ("grey", BASELINE, 0)]).await?;
-    it_decides(gate).await
+/// A person's token, made by an operator on these servers.
+async fn token(servers: &[&str]) -> Result<String> {
+    let mut args = vec!["token", "add", "retries", "--person", "joe", "--json"];
+    args.extend(servers);
+    let made = proofhouse::run(&args, &[]).await?;
+    let made: Value = serde_json::from_slice(&made.stdout)
+        .with_context(|| String::from_utf8_lossy(&made.stderr).into_owned())?;
+    Ok(made["secret"].as_str().context("no secret of the token")?.to_owned())
 }
 
-/// It asks for four tests and waits; while they wait or run it asks for nothing more.
-async fn it_asks_once(gate: &Gate) -> Result<()> {
-    let excuses = gate.run().await?;
-    for (package, test) in
-        [("green", "green"), ("green", "lightgreen"), ("black", "black"), ("black", "grey")]
-    {
-        assert_eq!(excuses.status(package, test), "RUNNING", "{test} for {package}");
-        links_work(&excuses, package, test).await?;
+/// Two new versions, `green` and `black`, until britney has let both migrate.
+struct Story {
+    broker: Broker,
+    runner: Runner,
+    /// Without a slash at its end.
+    site: String,
+    /// Of a person who may ask for tests.
+    token: String,
+    /// Where britney finds containers.
+    swift: String,
+    huge: u32,
+    ppas: &'static str,
+}
+
+impl Story {
+    async fn tell(&self) -> Result<()> {
+        let gate = Gate::new(&Settings {
+            amqp: &self.broker.britneys_url(),
+            swift: &self.swift,
+            site: &self.site,
+            huge: self.huge,
+            ppas: self.ppas,
+            database: None,
+        })?;
+        let mut results = self.broker.results().await?;
+        self.it_asks_once(&gate).await?;
+        self.it_asks_once(&gate).await?;
+        self.runner.go()?;
+        let (green, lightgreen) = (("green", "green/2", 0), ("lightgreen", "green/2", 4));
+        let (black, grey) = (("black", "black/2", 0), ("grey", "black/2", 4));
+        results.until([green, lightgreen, black, grey]).await?;
+        self.it_asks_for_baselines(&gate).await?;
+        results.until([("lightgreen", BASELINE, 4), ("grey", BASELINE, 0)]).await?;
+        let retry = self.it_decides(&gate).await?;
+        self.runner.repair()?;
+        self.open_with_token(&retry).await?;
+        results.until([("grey", "black/2", 0)]).await?;
+        self.it_lets_the_other_in(&gate).await?;
+        self.results_are_there().await
     }
-    let asked = json!({
-        "green/2": {"green": [ARCH], "lightgreen": [ARCH]},
-        "black/2": {"black": [ARCH], "grey": [ARCH]},
-    });
-    assert_eq!(gate.pending()?, asked);
-    assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("1", "1"));
-    Ok(())
-}
 
-/// Two tests failed: did they before?
-async fn it_asks_for_baselines(gate: &Gate) -> Result<()> {
-    let excuses = gate.run().await?;
-    assert_eq!(excuses.status("green", "green"), "PASS");
-    assert_eq!(excuses.status("green", "lightgreen"), "RUNNING-REFERENCE");
-    assert_eq!(excuses.status("black", "grey"), "RUNNING-REFERENCE");
-    assert_eq!(excuses.verdict("green"), "REJECTED_TEMPORARILY");
-    assert_eq!(gate.pending()?, json!({BASELINE: {"lightgreen": [ARCH], "grey": [ARCH]}}));
-    Ok(())
-}
-
-/// The one failed before, so `green` migrates; the other passed, so `black` does not.
-async fn it_decides(gate: &Gate) -> Result<()> {
-    let excuses = gate.run().await?;
-    assert_eq!(excuses.status("green", "lightgreen"), "ALWAYSFAIL");
-    assert_eq!(excuses.status("black", "grey"), "REGRESSION");
-    assert_eq!((excuses.verdict("green"), excuses.verdict("black")), ("PASS", "REJECTED_PERMANENTLY"));
-    assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("2", "1"));
-    assert_eq!(gate.pending()?, json!({}));
-    links_work(&excuses, "green", "green").await?;
-    links_work(&excuses, "black", "grey").await
-}
-
-/// Where britney links to, for one test: the log or, while there is none, the page of what runs; and the history.
-async fn links_work(excuses: &Excuses, package: &str, test: &str) -> Result<()> {
-    let links = excuses.links(package, test);
-    let [log, history] = links[..] else { anyhow::bail!("a log and a history: {links:?}") };
-    let page = fetch(log).await?;
-    if log.ends_with("log.gz") {
-        let words = io::read_to_string(GzDecoder::new(&*page))?;
-        assert!(words.contains(&format!("testing package {test} version")), "{log}:\n{words}");
+    /// It asks for four tests and waits; while they wait or run it asks for nothing more.
+    async fn it_asks_once(&self, gate: &Gate) -> Result<()> {
+        let excuses = gate.run().await?;
+        for (package, test) in
+            [("green", "green"), ("green", "lightgreen"), ("black", "black"), ("black", "grey")]
+        {
+            assert_eq!(excuses.status(package, test), "RUNNING", "{test} for {package}");
+            self.links_work(&excuses, package, test).await?;
+        }
+        let asked = json!({
+            "green/2": {"green": [ARCH], "lightgreen": [ARCH]},
+            "black/2": {"black": [ARCH], "grey": [ARCH]},
+        });
+        assert_eq!(gate.pending()?, asked);
+        assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("1", "1"));
+        Ok(())
     }
-    let page = String::from_utf8(fetch(history).await?)?;
-    assert!(page.contains(&format!("{test} on {RELEASE}/{ARCH}")), "{history}:\n{page}");
-    Ok(())
+
+    /// Two tests failed: did they before?
+    async fn it_asks_for_baselines(&self, gate: &Gate) -> Result<()> {
+        let excuses = gate.run().await?;
+        assert_eq!(excuses.status("green", "green"), "PASS");
+        assert_eq!(excuses.status("green", "lightgreen"), "RUNNING-REFERENCE");
+        assert_eq!(excuses.status("black", "grey"), "RUNNING-REFERENCE");
+        assert_eq!(excuses.verdict("green"), "REJECTED_TEMPORARILY");
+        assert_eq!(gate.pending()?, json!({BASELINE: {"lightgreen": [ARCH], "grey": [ARCH]}}));
+        Ok(())
+    }
+
+    /// The one failed before, so `green` migrates; the other passed, so `black` does not. A person may have it retried.
+    async fn it_decides(&self, gate: &Gate) -> Result<String> {
+        let excuses = gate.run().await?;
+        assert_eq!(excuses.status("green", "lightgreen"), "ALWAYSFAIL");
+        assert_eq!(excuses.status("black", "grey"), "REGRESSION");
+        assert_eq!((excuses.verdict("green"), excuses.verdict("black")), ("PASS", "REJECTED_PERMANENTLY"));
+        assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("2", "1"));
+        assert_eq!(gate.pending()?, json!({}));
+        self.links_work(&excuses, "green", "green").await?;
+        self.links_work(&excuses, "black", "grey").await?;
+        let retry = excuses.links("black", "grey").retry;
+        Ok(retry.context("no link to retry a regression")?.to_owned())
+    }
+
+    /// As a person's script opens the link: at once, by its token.
+    async fn open_with_token(&self, link: &str) -> Result<()> {
+        let answer = reqwest::Client::new().get(link).bearer_auth(&self.token).send().await?;
+        let (status, page) = (answer.status(), answer.text().await?);
+        assert!(status == 200 && page.contains("Test request submitted"), "{link}: {status}\n{page}");
+        Ok(())
+    }
+
+    /// The retried test passed.
+    async fn it_lets_the_other_in(&self, gate: &Gate) -> Result<()> {
+        let excuses = gate.run_after_others().await?;
+        assert_eq!((excuses.status("black", "grey"), excuses.verdict("black")), ("PASS", "PASS"));
+        assert_eq!((&*gate.released("green")?, &*gate.released("black")?), ("2", "2"));
+        assert_eq!(gate.pending()?, json!({}));
+        self.links_work(&excuses, "black", "grey").await
+    }
+
+    /// What britney links to, for one test, is there.
+    async fn links_work(&self, excuses: &Excuses, package: &str, test: &str) -> Result<()> {
+        let Links { log, history, artifacts, .. } = excuses.links(package, test);
+        let log = log.context("a log")?;
+        let page = fetch(log).await?;
+        if log.ends_with("log.gz") {
+            let words = io::read_to_string(GzDecoder::new(&*page))?;
+            assert!(words.contains(&format!("testing package {test} version")), "{log}:\n{words}");
+        }
+        if let Some(artifacts) = artifacts {
+            fetch(artifacts).await?;
+        }
+        // Of PPAs britney shows no history.
+        assert_eq!(history.is_some(), self.ppas.is_empty());
+        if let Some(history) = history {
+            let page = String::from_utf8(fetch(history).await?)?;
+            assert!(page.contains(&format!("{test} on {RELEASE}/{ARCH}")), "{history}:\n{page}");
+        }
+        Ok(())
+    }
+
+    /// Each request has one result.
+    async fn results_are_there(&self) -> Result<()> {
+        let ppa = self.ppas.split(' ').next_back().filter(|ppa| !ppa.is_empty());
+        let ppa = ppa.map_or(String::new(), |ppa| format!("-{}", ppa.replace('/', "-")));
+        let container = format!("autopkgtest-{RELEASE}{ppa}");
+        let listing = format!("{}/{container}/?delimiter=%40&prefix={RELEASE}%2F{ARCH}%2F", self.swift);
+        let runs = reqwest::get(listing).await?.error_for_status()?.text().await?;
+        assert_eq!(runs.lines().count(), 7, "one result for each request:\n{runs}");
+        Ok(())
+    }
 }
 
 /// The bytes as they are stored.
 async fn fetch(url: &str) -> Result<Vec<u8>> {
     let client = reqwest::Client::builder().no_gzip().build()?;
-    Ok(client.get(url).send().await?.error_for_status()?.bytes().await?.to_vec())
-}
-
-/// Each request has one result.
-async fn results_are_there(swift: &str) -> Result<()> {
-    let listing = format!("{swift}/autopkgtest-{RELEASE}/?delimiter=%40&prefix={RELEASE}%2F{ARCH}%2F");
-    let runs = reqwest::get(listing).await?.error_for_status()?.text().await?;
-    assert_eq!(runs.lines().count(), 6, "one result for each request:\n{runs}");
-    Ok(())
+    let answer = client.get(url).send().await?;
+    Ok(answer.error_for_status()?.bytes().await?.to_vec())
 }
