@@ -65,6 +65,7 @@ pub(crate) fn bus_at(url: &BusUrl, name: &str) -> Result<Arc<dyn Bus>> {
 pub(crate) fn store(config: &Config) -> Result<Arc<dyn Store>> {
     let url = match config.store()? {
         StoreUrl::Swift(url) => format!("swift+{url}"),
+        StoreUrl::S3(address) => address.to_string(),
         StoreUrl::Folder(path) => folder_url(path)?,
     };
     Ok(store::open(&url)?)

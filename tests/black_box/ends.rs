@@ -1,7 +1,12 @@
 //! Every end of the bus, every store and both databases behave as their traits say, against real servers.
 
+use std::{io::Write, sync::Arc};
+
 use anyhow::Result;
-use proofhouse_core::{db, store};
+use proofhouse_core::{
+    db,
+    store::{self, Body, ByteRange, ContentHeaders, Store, StoreError},
+};
 use proofhouse_tests::{cluster::SEAL_KEY, rabbit::Rabbit, shared};
 use tokio::{runtime::Handle, task::block_in_place};
 
@@ -75,17 +80,65 @@ async fn postgresql_behaves() -> Result<()> {
 #[tokio::test]
 async fn swift_with_tempauth_behaves() -> Result<()> {
     let account = shared::swift().await?.account()?;
-    let variables = account.env();
-    let variable = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-    store::behaviour::check(&*store::open_with(&account.store_url(), &variable)?, &SEAL_KEY[..8], 60).await;
+    let store = open(&account.store_url(), &account.env())?;
+    store::behaviour::check(&*store, &SEAL_KEY[..8], 60).await;
     Ok(())
 }
 
 #[tokio::test]
 async fn swift_with_keystone_behaves() -> Result<()> {
     let project = shared::cloud().await?.project("behaves").await?;
-    let variables = project.env();
+    let store = open(&project.store_url(), &project.env())?;
+    store::behaviour::check(&*store, &SEAL_KEY[..8], 60).await;
+    Ok(())
+}
+
+/// The credentials of a test's own account.
+fn open(url: &str, variables: &[(String, String)]) -> Result<Arc<dyn Store>> {
     let variable = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-    store::behaviour::check(&*store::open_with(&project.store_url(), &variable)?, &SEAL_KEY[..8], 60).await;
+    Ok(store::open_with(url, &variable)?)
+}
+
+#[tokio::test]
+async fn s3_of_swift_behaves() -> Result<()> {
+    let account = shared::swift().await?.account()?;
+    for bucket in ["", "results"] {
+        let store = open(&account.s3_url(bucket), &account.s3_env())?;
+        store::behaviour::check(&*store, &SEAL_KEY[..8], 60).await;
+        large_bodies(&*store, &format!("autopkgtest-{}", &SEAL_KEY[..8])).await?;
+    }
+    let stranger =
+        [("AWS_ACCESS_KEY_ID", account.user("admin")), ("AWS_SECRET_ACCESS_KEY", "guessed".to_owned())];
+    let store = open(&account.s3_url(""), &stranger.map(|(name, value)| (name.to_owned(), value)))?;
+    let error = store.check().await.unwrap_err();
+    assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn s3_of_moto_behaves() -> Result<()> {
+    let moto = shared::moto().await?;
+    for bucket in ["", "behaves"] {
+        let store = open(&moto.s3_url(bucket), &moto.s3_env())?;
+        store::behaviour::check(&*store, &SEAL_KEY[..8], 60).await;
+        large_bodies(&*store, &format!("autopkgtest-{}", &SEAL_KEY[..8])).await?;
+    }
+    Ok(())
+}
+
+/// A body that is sent in parts.
+async fn large_bodies(store: &dyn Store, container: &str) -> Result<()> {
+    let (container, name) = (container.parse()?, "large/artifacts.tar.gz");
+    let mut file = tempfile::NamedTempFile::new()?;
+    for n in 0..70_u8 {
+        file.write_all(&vec![n; 1 << 20])?;
+    }
+    let body = Body::File(file.path().to_owned());
+    store.put(&container, name, &body, &ContentHeaders::of("artifacts.tar.gz")).await?;
+    let info = store.head(&container, name).await?;
+    assert_eq!((info.length, info.headers), (70 << 20, ContentHeaders::of("artifacts.tar.gz")));
+    let border = ByteRange::From((64 << 20) - 1, Some(64 << 20));
+    assert_eq!(store.get(&container, name, Some(border)).await?.bytes(2).await?, [63, 64][..]);
+    store.delete(&container, name).await?;
     Ok(())
 }

@@ -32,6 +32,7 @@ tests() {
     need 'the broker' rabbitmq-server
     need 'the database' postgresql
     need 'the object store' swift-proxy swift-account swift-container swift-object memcached attr keystone
+    need 'another S3 server' python3-venv
 }
 
 verify() {
@@ -81,6 +82,21 @@ subordinate_ids() {
     echo "$user:$first:65536" | as_root tee -a "$1" >/dev/null
 }
 
+# moto: an S3 server with bucket policies, from PyPI, in a folder that outlives the clone.
+moto=5.2.5
+moto() {
+    folder="${XDG_CACHE_HOME:-$HOME/.cache}/proofhouse/moto-$moto"
+    [ ! -e "$folder/bin/moto_server" ] || return 0
+    echo "Proofhouse ($purpose) installs moto $moto from PyPI into $folder (another S3 server; 10 s, 140 MB)"
+    rm -rf "$folder.new"
+    /usr/bin/python3 -m venv "$folder.new"
+    "$folder.new/bin/pip" install --quiet --disable-pip-version-check "moto[s3]==$moto" flask flask-cors
+    # The programs name the interpreter by its path.
+    sed -i "1s|$folder.new|$folder|" "$folder.new/bin/moto_server"
+    rm -rf "$folder"
+    mv "$folder.new" "$folder"
+}
+
 # shellcheck disable=SC2016 # the dollar sign is dpkg-query's
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | tr '\n' ' ')
 case $purpose in
@@ -95,6 +111,7 @@ case $purpose in
         ;;
 esac
 [ -z "$missing" ] || install_missing
+case $purpose in test | verify) moto ;; esac
 if [ "$purpose" != lint ]; then
     subordinate_ids /etc/subuid
     subordinate_ids /etc/subgid

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod keeper;
 pub mod keystone;
 pub mod lxd;
+pub mod moto;
 pub mod ports;
 pub mod postgres;
 pub mod proofhouse;

@@ -4,12 +4,13 @@
 use anyhow::Result;
 use tokio::sync::OnceCell;
 
-use crate::{keystone::Cloud, postgres::Postgres, rabbit::Rabbit, swift::Swift};
+use crate::{keystone::Cloud, moto::Moto, postgres::Postgres, rabbit::Rabbit, swift::Swift};
 
 static RABBIT: OnceCell<Rabbit> = OnceCell::const_new();
 static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
 static CLOUD: OnceCell<Cloud> = OnceCell::const_new();
 static SWIFT: OnceCell<Swift> = OnceCell::const_new();
+static MOTO: OnceCell<Moto> = OnceCell::const_new();
 
 /// The broker; take a vhost of your own by [`Rabbit::url_for_vhost`].
 pub async fn rabbit() -> Result<&'static Rabbit> {
@@ -29,4 +30,9 @@ pub async fn swift() -> Result<&'static Swift> {
 /// A Swift behind Keystone; take a project of your own by [`Cloud::project`].
 pub async fn cloud() -> Result<&'static Cloud> {
     CLOUD.get_or_try_init(Cloud::start).await
+}
+
+/// An S3 server with bucket policies; take a bucket of your own.
+pub async fn moto() -> Result<&'static Moto> {
+    MOTO.get_or_try_init(Moto::start).await
 }

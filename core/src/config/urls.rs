@@ -5,6 +5,8 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+use crate::store::s3::S3Address;
+
 /// `scheme://host:port/path` of a URL: what may be shown. User, password and query are left out.
 fn shown(url: &Url) -> String {
     let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
@@ -155,6 +157,8 @@ impl fmt::Display for BusUrl {
 pub enum StoreUrl {
     /// `swift+https://auth-url`: the `http` or `https` URL of Keystone or tempauth.
     Swift(Url),
+    /// `s3://bucket?endpoint=…&region=…`.
+    S3(S3Address),
     /// `file:///dir`.
     Folder(PathBuf),
 }
@@ -173,11 +177,9 @@ impl FromStr for StoreUrl {
             return path.map(Self::Folder).ok_or_else(|| "a folder is written file:///dir".to_owned());
         }
         if text.starts_with("s3://") {
-            return Err(
-                "s3:// does not come with this version; allowed: swift+https://…, file:///dir".to_owned()
-            );
+            return text.parse().map(Self::S3);
         }
-        Err("must begin with swift+https://, swift+http:// or file:///".to_owned())
+        Err("must begin with swift+https://, swift+http://, s3:// or file:///".to_owned())
     }
 }
 
@@ -185,6 +187,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Swift(url) => write!(f, "swift+{}", shown(url)),
+            Self::S3(address) => write!(f, "{address}"),
             Self::Folder(path) => write!(f, "file://{}", path.display()),
         }
     }
@@ -273,7 +276,10 @@ mod tests {
         assert_eq!("sqlite://x.db".parse(), Ok(DatabaseUrl::Sqlite("x.db".into())));
         assert_eq!("file:///srv/r".parse(), Ok(StoreUrl::Folder("/srv/r".into())));
         assert_eq!("https://a.b/c/".parse::<SiteUrl>().unwrap().as_str(), "https://a.b/c");
-        for bad in ["", "file://srv/r", "file:", "s3://b", "swift+ftp://h", "/srv"] {
+        assert_eq!("s3://results?region=x".parse::<StoreUrl>().unwrap().to_string(), "s3://results?region=x");
+        for bad in
+            ["", "file://srv/r", "file:", "s3://b", "s3:results", "s3://results?x=1", "swift+ftp://h", "/srv"]
+        {
             assert!(bad.parse::<StoreUrl>().is_err(), "{bad}");
         }
         for bad in ["", "sqlite:", "sqlite::memory:", "sqlite:///a?mode=ro", "postgres:///x", "postgres://"] {

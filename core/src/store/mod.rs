@@ -5,6 +5,8 @@ pub mod behaviour;
 pub mod folder;
 mod listing;
 mod open;
+mod range;
+pub mod s3;
 pub mod swift;
 
 pub use self::open::{open, open_with};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{Store, StoreError, folder::Folder, swift::Swift};
+use super::{Store, StoreError, folder::Folder, s3::S3, swift::Swift};
 
-const ALLOWED: &str = "allowed are file:///dir and swift+https://auth-url (or swift+http://)";
+const ALLOWED: &str =
+    "allowed are file:///dir, swift+https://auth-url (or swift+http://) and s3://bucket?endpoint=…&region=…";
 
 /// The store that `url` names, with credentials from the environment. Nothing is asked of it yet: a store that is
 /// away makes no error here.
@@ -14,12 +15,16 @@ pub fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     open_with(url, &|name| std::env::var(name).ok())
 }
 
-/// As [`open`], with another source of the variables `OS_…` and `ST_…`.
+/// As [`open`], with another source of the variables `OS_…`, `ST_…` and `AWS_…`.
 pub fn open_with(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Arc<dyn Store>, StoreError> {
     // No message repeats the URL: it may carry a password.
     let parsed = Url::parse(url).map_err(|e| refused(&format!("the URL is not valid ({e}); {ALLOWED}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(refused("credentials belong into the environment (OS_…), not into the URL"));
+        return Err(refused("credentials belong into the environment (OS_…, AWS_…), not into the URL"));
+    }
+    if parsed.scheme() == "s3" {
+        let address = url.parse().map_err(|e| refused(&format!("the S3 URL {e}")))?;
+        return Ok(Arc::new(S3::new(address, variable)?));
     }
     if parsed.query().is_some() || parsed.fragment().is_some() {
         return Err(refused("the URL has no parameters here"));
@@ -34,7 +39,6 @@ pub fn open_with(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result
                 .map_err(|e| refused(&format!("the Swift URL is not valid ({e})")))?;
             Ok(Arc::new(Swift::new(auth, variable)?))
         }
-        "s3" => Err(refused(&format!("s3:// does not come with this version; {ALLOWED}"))),
         other => Err(refused(&format!("{other}: is not known; {ALLOWED}"))),
     }
 }
@@ -63,6 +67,8 @@ mod tests {
             ("file:///a%20b/", "file:///a%20b"),
             ("swift+http://127.0.0.1:8080/auth/v1.0", "swift+http://127.0.0.1:8080/auth/v1.0"),
             ("swift+https://keystone.example:5000/v3", "swift+https://keystone.example:5000/v3"),
+            ("s3://bucket?region=x", "s3://bucket?region=x"),
+            ("s3:///?endpoint=https://s3.example:99", "s3://?endpoint=https://s3.example:99"),
         ] {
             assert_eq!(open_with(url, &variables).unwrap().address(), address);
         }
@@ -75,8 +81,9 @@ mod tests {
             "results",
             "file://host/dir",
             "file:///dir?x=1",
-            "s3://bucket?region=x",
-            "s3://bucket",
+            "s3://bucket?x=1",
+            "s3://bucket/path",
+            "s3://user:s3cr3t@bucket",
             "ftp://host/",
             "swift://host/",
             "swift+https://user:s3cr3t@host/v3",
@@ -86,8 +93,8 @@ mod tests {
             assert!(matches!(error, StoreError::Configuration(_)), "{url}: {error}");
             assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error}");
         }
-        let s3 = open_with("s3://bucket", &variables).err().unwrap().to_string();
-        assert!(s3.contains("this version") && s3.contains("file:///dir"), "{s3}");
+        let other = open_with("ftp://host/", &variables).err().unwrap().to_string();
+        assert!(other.contains("s3://bucket") && other.contains("file:///dir"), "{other}");
         assert!(open_with("swift+https://host/v3", &|_| None).is_err());
     }
 }

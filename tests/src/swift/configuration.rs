@@ -44,7 +44,7 @@ pub(super) fn storage(dir: &Path, user: &str, kind: &str, port: u16) -> String {
 /// The file of the proxy server, with the pipeline of a usual public cloud, in Swift's recommended order.
 pub(super) fn proxy(dir: &Path, user: &str, port: u16, memcached: u16, auth: &Auth) -> String {
     let (filters, sections) = match auth {
-        Auth::Tempauth => ("tempauth", tempauth()),
+        Auth::Tempauth => ("s3api tempauth", tempauth()),
         Auth::Keystone { url, user, password } => ("authtoken keystoneauth", keystone(url, user, password)),
     };
     let plain = FILTERS.map(|name| format!("[filter:{name}]\nuse = egg:swift#{name}\n")).concat();
@@ -61,6 +61,16 @@ pub(super) fn proxy(dir: &Path, user: &str, port: u16, memcached: u16, auth: &Au
 /// Those whose section says nothing more than their name.
 const FILTERS: [&str; 9] =
     ["catch_errors", "gatekeeper", "healthcheck", "listing_formats", "bulk", "tempurl", "copy", "slo", "dlo"];
+
+/// The S3 API; users and passwords are its keys.
+const S3API: &str = "\
+[filter:s3api]
+use = egg:swift#s3api
+s3_acl = false
+dns_compliant_bucket_names = false
+check_bucket_owner = false
+location = us-east-1
+";
 
 const PROXY_APP: &str = "\
 [app:proxy-server]
@@ -87,7 +97,7 @@ fn tempauth() -> String {
                 .map(|(user, groups)| format!("user_{account}_{user} = {PASSWORD} {groups}\n"))
         })
         .collect();
-    format!("[filter:tempauth]\nuse = egg:swift#tempauth\ntoken_life = 86400\n{users}")
+    format!("{S3API}[filter:tempauth]\nuse = egg:swift#tempauth\ntoken_life = 86400\n{users}")
 }
 
 fn keystone(url: &str, user: &str, password: &str) -> String {

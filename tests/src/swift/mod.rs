@@ -189,6 +189,18 @@ impl Account {
         .to_vec()
     }
 
+    /// The account's URL as an S3 store: of one bucket, or (an empty name) with a bucket per container.
+    pub fn s3_url(&self, bucket: &str) -> String {
+        format!("s3://{bucket}?endpoint=http://127.0.0.1:{}&region=us-east-1", self.port)
+    }
+
+    /// The owner's credentials as S3's clients read them from the environment.
+    pub fn s3_env(&self) -> Vec<(String, String)> {
+        [("AWS_ACCESS_KEY_ID", self.user("admin")), ("AWS_SECRET_ACCESS_KEY", PASSWORD.to_owned())]
+            .map(|(key, value)| (key.to_owned(), value))
+            .to_vec()
+    }
+
     /// A token of one of the three users.
     pub async fn token(&self, user: &str) -> Result<String> {
         let request = reqwest::Client::new()

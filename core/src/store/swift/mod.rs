@@ -30,7 +30,7 @@ use self::{
 };
 use super::{
     Access, Body, ByteRange, ContentHeaders, Entry, ListQuery, MAX_PAGE, Object, ObjectInfo, Store,
-    StoreError, check_name, check_query, shown,
+    StoreError, check_name, check_query, range, shown,
 };
 use crate::layout::Container;
 
@@ -186,7 +186,7 @@ impl Store for Swift {
         check_name(container, object)?;
         let mut ask = Ask::new(Method::GET, Some(container), Some(object));
         if let Some(range) = range {
-            ask.headers.insert(RANGE, header(&range_text(range))?);
+            ask.headers.insert(RANGE, header(&range::range(range))?);
         }
         let response = self.read(&ask, container, object).await?;
         let (info, part) =
@@ -252,8 +252,11 @@ impl Store for Swift {
         let (mut containers, mut marker) = (Vec::new(), String::new());
         loop {
             let mut ask = Ask::new(Method::GET, None, None);
-            ask.query =
-                vec![("format", "json".to_owned()), ("prefix", prefix.to_owned()), ("marker", marker)];
+            ask.query = vec![
+                ("format", "json".to_owned()),
+                ("prefix", prefix.to_owned()),
+                ("marker", marker.clone()),
+            ];
             let response = self.send(&ask).await?;
             if !response.status().is_success() {
                 return Err(refusal(&self.address, response.status()));
@@ -264,7 +267,7 @@ impl Store for Swift {
             let Some(last) = names.last() else {
                 return Ok(containers);
             };
-            marker = last.clone();
+            marker.clone_from(last);
             containers.extend(names.iter().filter_map(|name| name.parse::<Container>().ok()));
         }
     }
@@ -287,14 +290,6 @@ fn header(text: &str) -> Result<HeaderValue, StoreError> {
     HeaderValue::from_str(text).map_err(|_| {
         StoreError::Configuration("a header's value has characters that HTTP forbids".to_owned())
     })
-}
-
-fn range_text(range: ByteRange) -> String {
-    match range {
-        ByteRange::From(first, None) => format!("bytes={first}-"),
-        ByteRange::From(first, Some(last)) => format!("bytes={first}-{last}"),
-        ByteRange::Last(n) => format!("bytes=-{n}"),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use reqwest::header::{
 };
 use serde::Deserialize;
 
-use crate::store::{ContentHeaders, Entry, ObjectInfo};
+use crate::store::{ContentHeaders, Entry, ObjectInfo, range::content_range};
 
 /// The header that says who may read a container.
 pub(super) const READ_ACL: HeaderName = HeaderName::from_static("x-container-read");
@@ -37,19 +37,6 @@ pub(super) fn object(headers: &HeaderMap) -> Option<(ObjectInfo, Option<(u64, u6
         },
     };
     Some((info, part))
-}
-
-/// `bytes 0-4/12` or `bytes */12`: the part, and the whole length.
-fn content_range(text: &str) -> Option<(Option<(u64, u64)>, u64)> {
-    let (part, length) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let part = match part {
-        "*" => None,
-        part => {
-            let (first, last) = part.split_once('-')?;
-            Some((first.parse().ok()?, last.parse().ok()?))
-        }
-    };
-    Some((part, length.parse().ok()?))
 }
 
 fn modified(headers: &HeaderMap) -> Option<Timestamp> {
@@ -177,8 +164,6 @@ mod tests {
         let (info, part) = object(&headers).unwrap();
         assert_eq!((info.length, part), (5, None));
         assert_eq!(info.modified.unwrap().to_string(), "2025-11-21T08:00:01Z");
-        assert_eq!(content_range("bytes */12"), Some((None, 12)));
-        assert_eq!(content_range("bytes 1-/12"), None);
     }
 
     #[test]

@@ -1,0 +1,1 @@
+//! What a healthy server does not show.
