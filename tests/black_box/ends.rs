@@ -3,9 +3,11 @@
 use std::{io::Write, sync::Arc};
 
 use anyhow::Result;
+use bytes::Bytes;
 use proofhouse_core::{
     db,
-    store::{self, Body, ByteRange, ContentHeaders, Store, StoreError},
+    layout::Container,
+    store::{self, Access, Body, ByteRange, ContentHeaders, Store, StoreError},
 };
 use proofhouse_tests::{cluster::SEAL_KEY, rabbit::Rabbit, shared};
 use tokio::{runtime::Handle, task::block_in_place};
@@ -102,33 +104,73 @@ fn open(url: &str, variables: &[(String, String)]) -> Result<Arc<dyn Store>> {
 #[tokio::test]
 async fn s3_of_swift_behaves() -> Result<()> {
     let account = shared::swift().await?.account()?;
-    for bucket in ["", "results"] {
-        let store = open(&account.s3_url(bucket), &account.s3_env())?;
-        store::behaviour::check(&*store, &SEAL_KEY[..8], 60).await;
-        large_bodies(&*store, &format!("autopkgtest-{}", &SEAL_KEY[..8])).await?;
+    let of_buckets = open(&account.s3_url(""), &account.s3_env())?;
+    store::behaviour::check(&*of_buckets, &SEAL_KEY[..8], 60).await;
+    large_bodies(&*of_buckets).await?;
+    let of_prefixes = open(&account.s3_url("results"), &account.s3_env())?;
+    store::behaviour::check_briefly(&*of_prefixes, &SEAL_KEY[..8]).await;
+    let mut stranger = account.s3_env();
+    stranger[1].1 = "guessed".to_owned();
+    for error in [
+        open(&account.s3_url(""), &stranger)?.check().await.unwrap_err(),
+        open(&account.s3_url("results"), &stranger)?.is_public(&container()?).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
     }
-    let stranger =
-        [("AWS_ACCESS_KEY_ID", account.user("admin")), ("AWS_SECRET_ACCESS_KEY", "guessed".to_owned())];
-    let store = open(&account.s3_url(""), &stranger.map(|(name, value)| (name.to_owned(), value)))?;
-    let error = store.check().await.unwrap_err();
-    assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
     Ok(())
 }
 
 #[tokio::test]
 async fn s3_of_moto_behaves() -> Result<()> {
     let moto = shared::moto().await?;
-    for bucket in ["", "behaves"] {
+    let of_prefixes = open(&moto.s3_url("behaves"), &moto.s3_env())?;
+    store::behaviour::check(&*of_prefixes, &SEAL_KEY[..8], 60).await;
+    large_bodies(&*of_prefixes).await?;
+    let of_buckets = open(&moto.s3_url(""), &moto.s3_env())?;
+    store::behaviour::check_briefly(&*of_buckets, &SEAL_KEY[..8]).await;
+    Ok(())
+}
+
+/// Who has no credentials reads what is public from the server itself, where it has policies, and nothing else.
+#[tokio::test]
+async fn s3_lets_anyone_read_what_is_public() -> Result<()> {
+    let moto = shared::moto().await?;
+    for bucket in ["", "anyone"] {
         let store = open(&moto.s3_url(bucket), &moto.s3_env())?;
-        store::behaviour::check(&*store, &SEAL_KEY[..8], 60).await;
-        large_bodies(&*store, &format!("autopkgtest-{}", &SEAL_KEY[..8])).await?;
+        let (public, internal) = ("autopkgtest-anyone".parse()?, "private-anyone".parse()?);
+        store.ensure_container(&public, &Access::Public).await?;
+        store.ensure_container(&internal, &Access::Internal).await?;
+        let body = Body::Bytes(Bytes::from_static(b"log"));
+        for container in [&public, &internal] {
+            store.put(container, "a/log.gz", &body, &ContentHeaders::of("log.gz")).await?;
+        }
+        let base = if bucket.is_empty() { moto.url() } else { format!("{}/{bucket}", moto.url()) };
+        for (path, status) in [
+            ("autopkgtest-anyone/a/log.gz", 200),
+            ("private-anyone/a/log.gz", 403),
+            (
+                if bucket.is_empty() {
+                    "private-anyone/.proofhouse/access"
+                } else {
+                    ".proofhouse/containers/private-anyone"
+                },
+                403,
+            ),
+        ] {
+            let url = format!("{base}/{path}");
+            assert_eq!(reqwest::get(&url).await?.status().as_u16(), status, "{url}");
+        }
     }
     Ok(())
 }
 
+fn container() -> Result<Container> {
+    Ok(format!("autopkgtest-{}", &SEAL_KEY[..8]).parse()?)
+}
+
 /// A body that is sent in parts.
-async fn large_bodies(store: &dyn Store, container: &str) -> Result<()> {
-    let (container, name) = (container.parse()?, "large/artifacts.tar.gz");
+async fn large_bodies(store: &dyn Store) -> Result<()> {
+    let (container, name) = (container()?, "large/artifacts.tar.gz");
     let mut file = tempfile::NamedTempFile::new()?;
     for n in 0..70_u8 {
         file.write_all(&vec![n; 1 << 20])?;

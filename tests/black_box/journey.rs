@@ -35,8 +35,33 @@ fn member(tar: &[u8], name: &str) -> Result<String> {
 
 #[tokio::test]
 async fn a_request_becomes_a_result_that_clients_read() -> Result<()> {
-    let cluster = Cluster::on_swift().await?;
-    let Results::Swift(account) = &cluster.results else { anyhow::bail!("a Swift") };
+    from_request_to_result(&Cluster::on_swift().await?).await
+}
+
+#[tokio::test]
+async fn a_result_in_s3_is_read_as_from_swift() -> Result<()> {
+    let cluster = Cluster::on_s3().await?;
+    from_request_to_result(&cluster).await?;
+    let site = cluster.web().start().await?;
+    let refused = cluster.web().env("AWS_SECRET_ACCESS_KEY", "guessed").start().await?;
+    for (web, container, status) in [
+        (&site, "autopkgtest-noble", 200),
+        (&site, "autopkgtest-missing", 401),
+        (&site, "private-autopkgtest-noble", 401),
+        (&site, "Not_a.bucket+name", 401),
+        // S3 answers 403.
+        (&refused, "autopkgtest-noble", 401),
+    ] {
+        let url = format!("{}/results/{container}/?format=plain", web.site_url()?);
+        assert_eq!(reqwest::get(&url).await?.status().as_u16(), status, "{url}");
+    }
+    Ok(())
+}
+
+async fn from_request_to_result(cluster: &Cluster) -> Result<()> {
+    let (Results::Swift(account) | Results::S3(account)) = &cluster.results else {
+        anyhow::bail!("an account")
+    };
     let _dispatcher = cluster.dispatcher().start().await?;
     let client = cluster.client().await?;
     let mut completions = client.listen("testcomplete.fanout").await?;

@@ -30,6 +30,8 @@ pub const LEASE_SECONDS: u64 = 3;
 pub enum Results {
     /// Swift with tempauth, an account of its own.
     Swift(Account),
+    /// The same by Swift's S3 API, with a bucket per container.
+    S3(Account),
     /// A folder.
     Folder(PathBuf),
 }
@@ -51,6 +53,12 @@ impl Cluster {
     pub async fn on_swift() -> Result<Self> {
         let account = shared::swift().await?.account()?;
         Self::with(Results::Swift(account)).await
+    }
+
+    /// As [`Self::on_swift`], by S3.
+    pub async fn on_s3() -> Result<Self> {
+        let account = shared::swift().await?.account()?;
+        Self::with(Results::S3(account)).await
     }
 
     /// On the shared broker and database server, with a folder for the results.
@@ -80,6 +88,7 @@ impl Cluster {
     fn store(&self) -> (String, Vec<(String, String)>) {
         match &self.results {
             Results::Swift(account) => (account.store_url(), account.env()),
+            Results::S3(account) => (account.s3_url(""), account.s3_env()),
             Results::Folder(path) => (format!("file://{}", path.display()), vec![]),
         }
     }

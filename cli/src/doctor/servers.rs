@@ -74,7 +74,7 @@ async fn store(config: &Config) -> Check {
         store.check().await?;
         anyhow::Ok(store.address())
     };
-    let advice = "start it, or check --store and its credentials (OS_*, clouds.yaml)";
+    let advice = "start it, or check --store and its credentials (Swift: OS_*, clouds.yaml; S3: AWS_*)";
     said("store", tokio::time::timeout(LIMIT, asked).await, advice)
 }
 

@@ -25,7 +25,7 @@ of the section `[lxd]`.
 Logs go to stderr: coloured text on a terminal, JSON lines elsewhere. `PROOFHOUSE_LOG` filters them (`info`, or per
 module as in `info,proofhouse_core::bus=debug`); it has no option and no key.
 
-Credentials of the store come from the environment: `OS_*` or clouds.yaml for Swift.
+Credentials of the store come from the environment: `OS_*` or clouds.yaml for Swift, `AWS_*` or a profile for S3.
 ";
 
 /// The text of `docs/reference/configuration.md`.

@@ -33,7 +33,7 @@ settings! {
         bus: BusUrl, Anywhere "URL";
         /// A file with the password for the URL of `bus`, which then holds none.
         bus_password_file: PathBuf, Anywhere "FILE";
-        /// The object store: swift+https://auth-url (credentials from OS_* or clouds.yaml) or file:///dir. `up` takes a folder under --data.
+        /// The object store: swift+https://auth-url (credentials from OS_* or clouds.yaml), s3://bucket?endpoint=URL&region=NAME (credentials from AWS_* or a profile; s3://?endpoint=URL has a bucket per container) or file:///dir. `up` takes a folder under --data.
         store: StoreUrl, Anywhere "URL";
     }
     "What is served" {
