@@ -33,6 +33,7 @@ pub async fn check(store: &dyn Store, mark: &str, many: usize) {
     listings(store, &public).await;
     pages(store, &public, many).await;
     private_containers(store, mark).await;
+    containers(store, mark).await;
     delete_prefix(store, &public, "").await.unwrap();
     eventually(store, &public, &ListQuery::default(), &[]).await;
 }
@@ -256,6 +257,25 @@ async fn private_containers(store: &dyn Store, mark: &str) {
     assert!(!store.is_public(&internal).await.unwrap());
     let error = store.ensure_container(&internal, &reader("adt:reader")).await.unwrap_err();
     assert!(matches!(error, StoreError::OtherReader { .. }), "{error}");
+}
+
+/// Those that were made above: `private-{mark}`, `private-autopkgtest-{mark}`, `autopkgtest-{mark}`.
+async fn containers(store: &dyn Store, mark: &str) {
+    let names = async |prefix: &str| {
+        let containers = store.containers(prefix).await.unwrap();
+        containers.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(names(&format!("missing-{mark}")).await.is_empty());
+    let (public, private) = (format!("autopkgtest-{mark}"), format!("private-autopkgtest-{mark}"));
+    let seen = async {
+        // An account's listing may lag behind.
+        while names(&public).await != [public.as_str()] || names(&private).await != [private.as_str()] {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let all = names("").await;
+        assert!(all.is_sorted() && [&public, &private].into_iter().all(|name| all.contains(name)), "{all:?}");
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("the containers in time");
 }
 
 async fn put(store: &dyn Store, container: &Container, name: &str, text: &str) -> Result<(), StoreError> {

@@ -310,6 +310,9 @@ pub trait Store: Send + Sync {
     /// True where anyone may list and read; false for a container that does not exist.
     async fn is_public(&self, container: &Container) -> Result<bool, StoreError>;
 
+    /// All containers of this store whose names begin with `prefix`, in byte order.
+    async fn containers(&self, prefix: &str) -> Result<Vec<Container>, StoreError>;
+
     /// Asks the store for a sign of life.
     async fn check(&self) -> Result<(), StoreError>;
 

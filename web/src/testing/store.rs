@@ -148,6 +148,16 @@ impl Store for TestStore {
         Ok(!container.is_private() && self.containers.lock().unwrap().contains_key(container.as_str()))
     }
 
+    async fn containers(&self, prefix: &str) -> Result<Vec<Container>, StoreError> {
+        self.here()?;
+        let containers = self.containers.lock().unwrap();
+        Ok(containers
+            .keys()
+            .filter(|name| name.starts_with(prefix))
+            .map(|name| name.parse().unwrap())
+            .collect())
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.here()
     }

@@ -120,6 +120,11 @@ impl Store for Folder {
         self.blocking(move |inner| Ok(!container.is_private() && inner.container(&container).is_ok())).await
     }
 
+    async fn containers(&self, prefix: &str) -> Result<Vec<Container>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |inner| inner.containers(&prefix).map_err(io_error(&inner.dir))).await
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.blocking(Inner::check).await
     }
@@ -224,6 +229,27 @@ impl Inner {
             }
         }
         Ok(entries)
+    }
+
+    fn containers(&self, prefix: &str) -> io::Result<Vec<Container>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(e) if is_gone(&e) => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut containers = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            // Neither a hidden folder nor a link is a container.
+            let name = entry.file_name().to_str().and_then(|name| name.parse::<Container>().ok());
+            if let Some(container) = name
+                && container.as_str().starts_with(prefix)
+                && entry.file_type()?.is_dir()
+            {
+                containers.push(container);
+            }
+        }
+        containers.sort();
+        Ok(containers)
     }
 
     fn delete(&self, container: &Container, object: &str) -> Result<(), StoreError> {

@@ -248,6 +248,27 @@ impl Store for Swift {
         Ok(public)
     }
 
+    async fn containers(&self, prefix: &str) -> Result<Vec<Container>, StoreError> {
+        let (mut containers, mut marker) = (Vec::new(), String::new());
+        loop {
+            let mut ask = Ask::new(Method::GET, None, None);
+            ask.query =
+                vec![("format", "json".to_owned()), ("prefix", prefix.to_owned()), ("marker", marker)];
+            let response = self.send(&ask).await?;
+            if !response.status().is_success() {
+                return Err(refusal(&self.address, response.status()));
+            }
+            let names = parse::containers(&self.text(response).await?)
+                .map_err(|_| self.unreadable("no list of containers"))?;
+            // By marker until it is empty: an account's pages may be shorter than those of a container.
+            let Some(last) = names.last() else {
+                return Ok(containers);
+            };
+            marker = last.clone();
+            containers.extend(names.iter().filter_map(|name| name.parse::<Container>().ok()));
+        }
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         let response = self.send(&Ask::new(Method::HEAD, None, None)).await?;
         if response.status().is_success() { Ok(()) } else { Err(refusal(&self.address, response.status())) }

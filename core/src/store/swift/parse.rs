@@ -85,6 +85,20 @@ pub(super) fn listing(json: &[u8]) -> Result<Vec<Entry>, serde_json::Error> {
     Ok(lines.into_iter().map(entry).collect())
 }
 
+#[derive(Deserialize)]
+struct ContainerLine {
+    name: String,
+}
+
+/// The names in an account's listing with `format=json`.
+pub(super) fn containers(json: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+    if json.is_empty() {
+        return Ok(Vec::new()); // 204
+    }
+    let lines: Vec<ContainerLine> = serde_json::from_slice(json)?;
+    Ok(lines.into_iter().map(|line| line.name).collect())
+}
+
 fn entry(line: Line) -> Entry {
     match line {
         Line::Prefix { subdir } => Entry::Prefix(subdir),
@@ -178,5 +192,8 @@ mod tests {
         assert_eq!(modified.unwrap().to_string(), "2026-11-21T08:06:41.12345Z");
         assert_eq!(listed_time("2026-11-21T08:06:41.123Z").unwrap().as_millisecond(), 1_795_248_401_123);
         assert!(listing(b"").unwrap().is_empty() && listing(b"<html>").is_err());
+        let json = br#"[{"name": "a", "count": 1, "bytes": 2}, {"name": "b"}]"#;
+        assert_eq!(containers(json).unwrap(), ["a", "b"]);
+        assert!(containers(b"").unwrap().is_empty());
     }
 }
