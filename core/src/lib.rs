@@ -7,6 +7,7 @@ pub mod config;
 pub mod db;
 pub mod evidence;
 pub mod health;
+pub mod index;
 pub mod intake;
 pub mod layout;
 pub mod lifecycle;
