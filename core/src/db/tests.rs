@@ -270,18 +270,6 @@ async fn tokens(db: &Database) {
     assert!(db.count_requests("joe", 1, 1).await.unwrap().is_some_and(|s| s > 3500));
 }
 
-#[cfg(test)]
-mod sqlite {
-    use super::*;
-
-    #[tokio::test]
-    async fn sqlite_behaves() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/x.db", folder.path().display());
-        behaves(&Database::open(&url, None).unwrap()).await;
-    }
-}
-
 fn found(run_id: &str) -> FoundRun {
     FoundRun { series: series("amber"), run_id: run_id.parse().unwrap() }
 }
@@ -340,4 +328,16 @@ async fn index(db: &Database, epoch: i64) {
     assert!(db.reindexed(&container).await.unwrap().unwrap().finished);
     db.reindex_anew(&container).await.unwrap();
     assert_eq!(db.reindexed(&container).await.unwrap(), None);
+}
+
+#[cfg(test)]
+mod sqlite {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_behaves() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/x.db", folder.path().display());
+        behaves(&Database::open(&url, None).unwrap()).await;
+    }
 }
