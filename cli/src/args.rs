@@ -11,7 +11,7 @@ use proofhouse_core::{
 };
 use uuid::Uuid;
 
-use crate::{request::RequestArgs, servers::Servers, token::TokenCommand};
+use crate::{reindex::ReindexArgs, request::RequestArgs, servers::Servers, token::TokenCommand};
 
 const EXAMPLES: &str = "\
 Begin with one of these:
@@ -57,6 +57,9 @@ pub(crate) enum Command {
     Run(RunCommand),
     /// Requests that could not be taken, with the reasons (alone: rejected ls)
     Rejected(RejectedArgs),
+    /// Rebuild the index of results from the store
+    #[command(after_help = crate::reindex::EXAMPLES)]
+    Reindex(ReindexArgs),
     /// API tokens of the site
     #[command(subcommand)]
     Token(TokenCommand),
@@ -319,6 +322,9 @@ mod tests {
             "proofhouse rejected --json --data d",
             "proofhouse rejected ls --json",
             "proofhouse rejected show 3",
+            "proofhouse reindex",
+            "proofhouse reindex --release noble --release plucky --again --jobs 4 --json --data d",
+            "proofhouse reindex --container autopkgtest-noble --container private-autopkgtest-noble-o-p",
             "proofhouse token add britney --person release-team --days 30 --scope request,force",
             "proofhouse token ls --json",
             "proofhouse token revoke 1",
@@ -344,6 +350,9 @@ mod tests {
             "proofhouse request noble amd64 hello --trigger x",
             "proofhouse request noble amd64 hello --context foo",
             "proofhouse run show x",
+            "proofhouse reindex --jobs 0",
+            "proofhouse reindex --container a/b",
+            "proofhouse reindex --container autopkgtest-noble --release noble",
             "proofhouse token add x --person p --scope everything",
             "proofhouse config check --role operator",
             "proofhouse up --no-such-option",

@@ -11,6 +11,7 @@ mod follow;
 mod outcome;
 mod print;
 mod queue;
+mod reindex;
 mod rejected;
 mod request;
 mod roles;
@@ -63,6 +64,7 @@ async fn run(command: Command) -> anyhow::Result<Status> {
             Some(RejectedCommand::Ls(args)) => rejected::ls(args).await,
             Some(RejectedCommand::Show(args)) => rejected::show(args).await,
         },
+        Command::Reindex(args) => reindex::main(args).await,
         Command::Token(command) => token::main(command).await,
         Command::Database(DatabaseCommand::Migrate(servers)) => database::migrate(&servers).await,
         Command::Config(ConfigCommand::Check(args)) => config_check::main(&args),

@@ -8,6 +8,7 @@ pub mod db;
 pub mod evidence;
 pub mod health;
 pub mod host_health;
+pub mod index;
 pub mod intake;
 pub mod layout;
 pub mod lifecycle;

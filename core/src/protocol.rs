@@ -26,6 +26,9 @@ pub const STATUS_EXCHANGE: &str = "teststatus.fanout";
 /// Fanout of completions (contract "Completion message"): durable.
 pub const COMPLETE_EXCHANGE: &str = "testcomplete.fanout";
 
+/// What is sent to [`COMPLETE_EXCHANGE`], kept for the leader: other systems send there too.
+pub const COMPLETIONS: &str = "proofhouse.complete";
+
 /// The queue by which a pool's offers come.
 pub fn pool_queue(pool: &Pool) -> String {
     format!("proofhouse.pool.{pool}")

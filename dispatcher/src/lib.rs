@@ -3,6 +3,7 @@
 //! Several may run; one leads (the row in [`proofhouse_core::db`]). Only the leader consumes, schedules and publishes.
 
 mod answer;
+mod foreign;
 mod gauges;
 mod intake;
 mod leader;
@@ -19,7 +20,9 @@ use proofhouse_core::{
     intake::{Intake, pool_of},
     lists::Lists,
     names::{Pair, RequestQueue},
-    protocol::{ASKS, COMPLETE_EXCHANGE, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, pool_queue},
+    protocol::{
+        ASKS, COMPLETE_EXCHANGE, COMPLETIONS, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, pool_queue,
+    },
     store::Store,
     telemetry::metrics::Metrics,
 };
@@ -87,6 +90,7 @@ pub fn topology(pairs: &std::collections::BTreeSet<Pair>) -> Vec<Declaration> {
         fanout(STATUS_EXCHANGE, false),
         fanout(COMPLETE_EXCHANGE, true),
         fanout(LEADER_EXCHANGE, true),
+        Declaration::Bound { queue: COMPLETIONS.to_owned(), exchange: COMPLETE_EXCHANGE.to_owned() },
     ]);
     all
 }

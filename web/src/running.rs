@@ -28,8 +28,16 @@ enum Key {
     Private(String, String),
 }
 
+/// By its name; or by parameters that make a run private, whatever another system calls it.
+fn is_private(status: &Status) -> bool {
+    let named = ["swiftuser", "readable-by"].into_iter().any(|key| status.params.contains_key(key));
+    // `user:token@owner/name`: no PPA without credentials holds an `@`.
+    let sealed = status.params.get("ppas").is_some_and(|ppas| ppas.to_string().contains('@'));
+    status.package == PRIVATE_PACKAGE || named || sealed
+}
+
 fn key(status: &Status) -> Key {
-    if status.package == PRIVATE_PACKAGE {
+    if is_private(status) {
         return Key::Private(status.release.clone(), status.architecture.clone());
     }
     Key::Public(status.uuid.map_or_else(
@@ -85,6 +93,7 @@ impl Heard {
             // Whatever another system put there.
             status =
                 Status { params: serde_json::Map::new(), uuid: None, attempt: None, worker: None, ..status };
+            PRIVATE_PACKAGE.clone_into(&mut status.package);
             PRIVATE_TAIL.clone_into(&mut status.logtail);
         }
         let mut end = status.logtail.len().min(LONGEST_TAIL);
@@ -149,6 +158,28 @@ mod tests {
         assert!(public.is_empty());
         assert_eq!(private.into_iter().collect::<Vec<_>>(), [("noble".to_owned(), "amd64".to_owned())]);
         assert!(!format!("{heard:?}").contains("a/1"));
+    }
+
+    #[test]
+    fn what_only_its_parameters_make_private_is_private() {
+        let start = Instant::now();
+        for (key, value) in [
+            ("swiftuser", serde_json::json!("hush")),
+            ("readable-by", serde_json::json!(["hush"])),
+            ("ppas", serde_json::json!(["hush:token@owner/name"])),
+        ] {
+            let heard = Heard::default();
+            let mut careless = message("hush", true);
+            careless.params.insert(key.to_owned(), value);
+            heard.hear(careless, start);
+            let (public, private) = heard.now(start);
+            assert!(public.is_empty() && private.len() == 1, "{key}");
+        }
+        let heard = Heard::default();
+        let mut plain = message("green", true);
+        plain.params.insert("ppas".to_owned(), serde_json::json!(["owner/name:ABCD"]));
+        heard.hear(plain, start);
+        assert_eq!(heard.now(start).0.len(), 1);
     }
 
     #[test]

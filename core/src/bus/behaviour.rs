@@ -25,6 +25,7 @@ pub async fn all(bus: &dyn Bus, prefix: &str) {
     a_queue_that_does_not_exist_swallows(bus, &name("nowhere")).await;
     a_source_that_does_not_exist_is_refused(bus, &name("missing")).await;
     mailboxes_hear_their_exchanges(bus, &name("mailbox")).await;
+    a_bound_queue_keeps_what_nobody_heard(bus, &name("bound")).await;
     what_is_settled_stays_settled(bus, &name("settled")).await;
 }
 
@@ -193,6 +194,26 @@ async fn mailboxes_hear_their_exchanges(bus: &dyn Bus, name: &str) {
     assert_eq!((take(&mut both).await, take(&mut both).await), ("first".into(), "second".into()));
     assert_eq!((take(&mut second).await, take(&mut second).await), ("second".into(), "straight".into()));
     both.settled().await.expect("settles");
+}
+
+async fn a_bound_queue_keeps_what_nobody_heard(bus: &dyn Bus, queue: &str) {
+    let exchange = format!("{queue}.fanout");
+    let bound = Declaration::Bound { queue: queue.into(), exchange: exchange.clone() };
+    let refused = bus.declare(std::slice::from_ref(&bound)).await;
+    assert!(matches!(refused, Err(BusError::Refused { reason, .. }) if reason.contains(queue)));
+    let fanout = Declaration::Fanout { name: exchange.clone(), durable: true };
+    bus.declare(&[fanout, bound.clone(), bound]).await.expect("declares, once and again");
+    for body in ["1", "2"] {
+        let target = Target::Fanout(exchange.clone());
+        bus.publish(&target, Message::persistent(body.to_owned())).await.expect("publishes");
+    }
+    for body in ["1", "2"] {
+        // The queue outlives each of its consumers.
+        let mut listener = consumer(bus, queue, 1).await;
+        assert_eq!(take(&mut listener).await, body);
+        listener.settled().await.expect("settles");
+    }
+    assert_empty(bus, queue, &mut consumer(bus, queue, 10).await).await;
 }
 
 async fn what_is_settled_stays_settled(bus: &dyn Bus, queue: &str) {

@@ -20,6 +20,13 @@ pub enum Declaration {
     Request(RequestQueue),
     /// A durable queue of ours, no arguments.
     Queue(String),
+    /// The same, and it gets what is sent to a fanout exchange, also while nobody listens. The exchange must exist.
+    Bound {
+        /// The queue's name.
+        queue: String,
+        /// The exchange's name.
+        exchange: String,
+    },
     /// A fanout exchange; looked for passively first, for an older system may have made it otherwise.
     Fanout {
         /// Its name.
@@ -34,7 +41,7 @@ impl Declaration {
     pub fn name(&self) -> String {
         match self {
             Self::Request(queue) => queue.to_string(),
-            Self::Queue(name) | Self::Fanout { name, .. } => name.clone(),
+            Self::Queue(name) | Self::Bound { queue: name, .. } | Self::Fanout { name, .. } => name.clone(),
         }
     }
 }

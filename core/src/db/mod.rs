@@ -5,6 +5,7 @@
 mod attempts;
 mod connection;
 mod hosts;
+mod index;
 mod intake;
 mod jobs;
 mod leadership;
@@ -19,6 +20,7 @@ mod workers;
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use connection::{Database, DbError, SchemaState};
 pub use hosts::HostRecord;
+pub use index::Reindexed;
 pub use intake::{NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
 pub use leadership::LEADERSHIP_SECONDS;

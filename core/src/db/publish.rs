@@ -302,14 +302,10 @@ impl Tx<'_> {
         }
         let now = jiff::Timestamp::from_microsecond(now).map_err(|e| DbError::Value(e.to_string()))?;
         let run_id = RunId::next(now, &job.run_hash(), last.as_ref());
-        let mut values = key();
-        values.extend(args![run_id.as_str()]);
-        self.execute(
-            "INSERT INTO series (container, release, arch, package, last_run_id) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (container, release, arch, package) DO UPDATE SET last_run_id = excluded.last_run_id",
-            values,
-        )
-        .await?;
+        // Another system's result was indexed in the meantime: whoever asked asks again, and gets a greater id.
+        if !self.raise_series(series, &run_id).await? {
+            return Ok(None);
+        }
         Ok(Some(run_id))
     }
 

@@ -5,6 +5,7 @@ use super::{
     RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef, token_hash,
 };
 use crate::{
+    index::{FoundRun, Said, StoredResult},
     layout::{Container, Series},
     names::{Context, Pool},
     outcome::{ExitCode, Fault},
@@ -82,6 +83,7 @@ pub async fn behaves(db: &Database) {
     life(db, epoch).await;
     answers_without_a_run(db, epoch).await;
     tokens(db).await;
+    index(db, epoch).await;
 }
 
 async fn leadership(db: &Database) -> i64 {
@@ -266,6 +268,66 @@ async fn tokens(db: &Database) {
     assert!(db.valid_token(&hash).await.unwrap().is_none());
     assert_eq!(db.count_requests("joe", 1, 1).await.unwrap(), None);
     assert!(db.count_requests("joe", 1, 1).await.unwrap().is_some_and(|s| s > 3500));
+}
+
+fn found(run_id: &str) -> FoundRun {
+    FoundRun { series: series("amber"), run_id: run_id.parse().unwrap() }
+}
+
+fn in_store(run_id: &str, uuid: Option<&str>) -> StoredResult {
+    let said = Said {
+        exit_code: 4,
+        version: "2~\"'".to_owned(),
+        triggers: Some("a/1 b/2".to_owned()),
+        env: String::new(),
+        requester: None,
+        duration_seconds: 7,
+        uuid: uuid.map(|text| text.parse().unwrap()),
+        rule: None,
+    };
+    StoredResult { run: found(run_id), said, readable_by: vec!["joe".to_owned(), "ann".to_owned()] }
+}
+
+/// Results of other systems are added, once; what is published later comes behind them.
+async fn index(db: &Database, epoch: i64) {
+    let ids =
+        ["20130101_000000@", "20261121_053634_abcde@", "20991231_235959_ffffe@", "20991231_235959_fffff@"];
+    let (uuid, container) = ("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c12", series("amber").container);
+    let Taken::New { job, .. } =
+        taken(db, message("amber", &format!("{{\"uuid\": \"{uuid}\"}}"), false)).await
+    else {
+        panic!("new")
+    };
+    let seen = ids.map(found);
+    let results = [in_store(ids[1], Some(uuid)), in_store(ids[0], None), in_store(ids[2], None)];
+    assert_eq!(db.unknown_runs(&seen).await.unwrap(), [0, 1, 2, 3].into());
+    assert_eq!(db.index(&seen, &results[..2], Some((&container, "m"))).await.unwrap(), 2);
+    let again = StoredResult { said: Said { exit_code: 0, ..results[0].said.clone() }, ..results[0].clone() };
+    assert_eq!(db.index(&seen, &[again, results[2].clone()], None).await.unwrap(), 1);
+    assert_eq!(db.index(&seen[..1], &[], None).await.unwrap(), 0);
+    assert_eq!(db.unknown_runs(&seen).await.unwrap(), [3].into());
+    let rows = db.results_by_run_id(&seen[1].run_id, 9).await.unwrap();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.job_id, row.exit_code, row.duration_seconds, row.private), (Some(job), 4, 7, false));
+    assert_eq!(
+        (row.version.as_str(), row.triggers.as_deref(), row.env.as_deref()),
+        ("2~\"'", Some("a/1 b/2"), Some(""))
+    );
+    assert_eq!((row.readable_by.as_str(), row.uuid.as_deref()), ("joe\nann", Some(uuid)));
+    assert_eq!(db.results_by_run_id(&seen[0].run_id, 9).await.unwrap()[0].job_id, None);
+    // A damaged one counts too: its folder can be seen.
+    let made = SyntheticResult { job, exit_code: 99, version: "unknown".to_owned(), rule: "never-run" };
+    let recorded = db.record_synthetic(epoch, &made, &series("amber"), vec![], vec![]).await.unwrap();
+    let SyntheticOutcome::Recorded(run_id) = recorded else { panic!("{recorded:?}") };
+    assert!(run_id > seen[3].run_id, "{run_id}");
+    assert_eq!(
+        db.reindexed(&container).await.unwrap().map(|r| (r.marker, r.finished)),
+        Some(("m".to_owned(), false))
+    );
+    db.reindex_finished(&container).await.unwrap();
+    assert!(db.reindexed(&container).await.unwrap().unwrap().finished);
+    db.reindex_anew(&container).await.unwrap();
+    assert_eq!(db.reindexed(&container).await.unwrap(), None);
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::inherit::{inherit, read_open, subject_of, unreadable, unreadable_request};
 use crate::{
-    Context, Error, chain, gauges, intake, outbox,
+    Context, Error, chain, foreign, gauges, intake, outbox,
     outgoing::Outgoing,
     schedule::{Action, EndAttempt, Event, Granted, State},
 };
@@ -68,6 +68,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     let wake = Arc::new(Notify::new());
     let taking = spawn(&over, intake::run(context.clone(), nudge, over.clone()));
     let measuring = spawn(&over, gauges::run(context.clone(), over.clone()));
+    let listening = spawn(&over, foreign::run(context.clone(), over.clone()));
     let sending = spawn(&over, outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
     let leader = Leader {
         context: context.clone(),
@@ -85,10 +86,10 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     let leading = leader.lead(Inputs { asks, nudged, stored });
     let outcome = over.run_until_cancelled(Box::pin(leading)).await.unwrap_or(Ok(()));
     over.cancel();
-    // Both end by `over`; what they had in hand is in the table or comes again.
-    let taken = taking.await;
+    // All end by `over`; what they had in hand is in the table or comes again.
+    let (taken, heard) = (taking.await, listening.await);
     let _ = tokio::join!(sending, measuring);
-    outcome.and(taken.unwrap_or(Err(Error::BusClosed)))
+    outcome.and(taken.unwrap_or(Err(Error::BusClosed))).and(heard.unwrap_or(Err(Error::BusClosed)))
 }
 
 /// Spawns a part of the leader. One that ends by itself, in whatever way, ends the leadership: it must not go on without.

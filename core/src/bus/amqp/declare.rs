@@ -2,9 +2,10 @@
 
 use lapin::{
     Channel, Connection, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueDeclareOptions},
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use tracing::warn;
 
 use super::errors::{ACCESS_REFUSED, Failure, NOT_FOUND};
 use crate::bus::Declaration;
@@ -19,6 +20,7 @@ pub(super) async fn declare_all(
         let outcome = match declaration {
             Declaration::Request(queue) => declarer.queue(&queue.to_string()).await,
             Declaration::Queue(name) => declarer.queue(name).await,
+            Declaration::Bound { queue, exchange } => declarer.bound(queue, exchange).await,
             Declaration::Fanout { name, durable } => declarer.fanout(name, *durable).await,
         };
         outcome.map_err(|failure| name_it(&declaration.name(), failure))?;
@@ -67,6 +69,21 @@ impl Declarer<'_> {
     async fn queue_with(&mut self, name: &str, options: QueueDeclareOptions) -> Result<(), Failure> {
         self.channel().await?.queue_declare(name.into(), options, FieldTable::default()).await?;
         Ok(())
+    }
+
+    /// Who may not bind is content with what is there: somebody else bound it.
+    async fn bound(&mut self, queue: &str, exchange: &str) -> Result<(), Failure> {
+        self.queue(queue).await?;
+        let channel = self.channel().await?;
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        let bound = channel.queue_bind(queue.into(), exchange.into(), "".into(), options, arguments).await;
+        match bound.map_err(Failure::from) {
+            Err(refused) if refused.is(ACCESS_REFUSED) => {
+                warn!("{queue} may not be bound to {exchange} by this user: somebody else must have done it");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// An older system may have made the exchange with another durability: what is there is right.

@@ -81,9 +81,14 @@ impl Broker {
     pub(super) fn make_mailbox(&mut self, name: &str, exchanges: &[String]) {
         self.queues.entry(name.to_owned()).or_insert_with(|| Queue { mailbox: true, ..Queue::default() });
         for exchange in exchanges {
-            if let Some(bound) = self.exchanges.get_mut(exchange) {
-                bound.insert(name.to_owned());
-            }
+            self.bind(name, exchange);
+        }
+    }
+
+    /// The queue gets what is sent to an exchange that exists.
+    pub(super) fn bind(&mut self, queue: &str, exchange: &str) {
+        if let Some(bound) = self.exchanges.get_mut(exchange) {
+            bound.insert(queue.to_owned());
         }
     }
 

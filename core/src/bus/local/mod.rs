@@ -135,6 +135,13 @@ impl Bus for Local {
         for declaration in declarations {
             match declaration {
                 Declaration::Fanout { name, .. } => state.broker.declare_fanout(name),
+                Declaration::Bound { exchange, .. } if !state.broker.has_exchange(exchange) => {
+                    return Err(refused(format!("there is no exchange {exchange}")));
+                }
+                Declaration::Bound { queue, exchange } => {
+                    state.broker.declare_queue(queue);
+                    state.broker.bind(queue, exchange);
+                }
                 Declaration::Request(_) | Declaration::Queue(_) => {
                     state.broker.declare_queue(&declaration.name());
                 }

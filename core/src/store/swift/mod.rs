@@ -252,11 +252,8 @@ impl Store for Swift {
         let (mut containers, mut marker) = (Vec::new(), String::new());
         loop {
             let mut ask = Ask::new(Method::GET, None, None);
-            ask.query = vec![
-                ("format", "json".to_owned()),
-                ("prefix", prefix.to_owned()),
-                ("marker", marker.clone()),
-            ];
+            ask.query =
+                vec![("format", "json".to_owned()), ("prefix", prefix.to_owned()), ("marker", marker)];
             let response = self.send(&ask).await?;
             if !response.status().is_success() {
                 return Err(refusal(&self.address, response.status()));
@@ -267,7 +264,7 @@ impl Store for Swift {
             let Some(last) = names.last() else {
                 return Ok(containers);
             };
-            marker.clone_from(last);
+            marker = last.clone();
             containers.extend(names.iter().filter_map(|name| name.parse::<Container>().ok()));
         }
     }

@@ -1,0 +1,154 @@
+//! `proofhouse reindex`: the index, rebuilt from the store alone, while everything serves.
+
+mod patience;
+mod progress;
+mod rebuild;
+mod summary;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use proofhouse_core::{
+    db::Database,
+    index::{CONTAINERS, holds_results},
+    layout::Container,
+    lifecycle::Shutdown,
+    names::Release,
+    store::Store,
+};
+use tokio::sync::Semaphore;
+
+use self::{progress::Progress, rebuild::Rebuild, summary::Summary};
+use crate::{
+    connect, print,
+    servers::Servers,
+    status::{Misuse, Status},
+};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  proofhouse reindex
+  proofhouse reindex --release noble --jobs 64
+  proofhouse reindex --container autopkgtest-noble-owner-ppa --again --json
+It may run while everything serves. Stopped by Ctrl-C or by a server that is away, the next one goes on from there.
+Exit status: 0 all of the store is in the index, 1 not all could be read, or it was stopped, 3 a server is away.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ReindexArgs {
+    /// Only this container; can be repeated
+    #[arg(long = "container", value_name = "NAME")]
+    containers: Vec<Container>,
+    /// Only the containers of this release, those of its PPAs too; can be repeated
+    #[arg(long = "release", value_name = "RELEASE", conflicts_with = "containers")]
+    releases: Vec<Release>,
+    /// Begin anew what was stopped before it was finished
+    #[arg(long)]
+    again: bool,
+    /// How many results are read at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    jobs: u16,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    servers: Servers,
+}
+
+pub(crate) async fn main(args: ReindexArgs) -> Result<Status> {
+    if let Some(other) = args.containers.iter().find(|container| !holds_results(container)) {
+        let said = format!(
+            "{other} holds no results: they lie in containers named autopkgtest-… or private-autopkgtest-…"
+        );
+        return Err(Misuse(said).into());
+    }
+    let config = args.servers.config()?;
+    let database = connect::existing_database(&config).await?;
+    let store = connect::store(&config)?;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("signals cannot be heard")?;
+    let containers = containers(store.as_ref(), &args).await.context("the containers cannot be listed")?;
+    let rebuild = Rebuild {
+        database: database.clone(),
+        store,
+        permits: Arc::new(Semaphore::new(args.jobs.into())),
+        progress: Progress::begin(containers.len()),
+        stop: shutdown.drain().clone(),
+    };
+    let summary = all(&Arc::new(rebuild), &containers, args.again).await?;
+    database.close().await;
+    if args.json {
+        print::json(&summary)?;
+    } else {
+        print::text(&summary.text())?;
+    }
+    Ok(summary.status())
+}
+
+/// Those that are asked for; all that hold results where nothing is said.
+async fn containers(store: &dyn Store, args: &ReindexArgs) -> Result<Vec<Container>> {
+    if !args.containers.is_empty() {
+        return Ok(args.containers.clone());
+    }
+    let mut all = Vec::new();
+    for prefix in CONTAINERS {
+        all.extend(store.containers(prefix).await?);
+    }
+    if !args.releases.is_empty() {
+        all.retain(|container| args.releases.iter().any(|release| is_of(container, release)));
+    }
+    Ok(all)
+}
+
+/// True for `[private-]autopkgtest-{release}` and those of its PPAs: no release's name holds a `-`.
+fn is_of(container: &Container, release: &Release) -> bool {
+    let rest = CONTAINERS.iter().find_map(|prefix| container.as_str().strip_prefix(prefix));
+    rest.is_some_and(|rest| rest.split('-').next() == Some(release.as_str()))
+}
+
+/// One after the other. Once all are done the next rebuild begins at the start.
+async fn all(rebuild: &Arc<Rebuild>, containers: &[Container], again: bool) -> Result<Summary> {
+    let database: &Database = &rebuild.database;
+    if again {
+        for container in containers {
+            database.reindex_anew(container).await?;
+        }
+    }
+    let mut summary = Summary::default();
+    for container in containers {
+        let done = rebuild.container(container, &mut summary).await;
+        let stopped = rebuild.stop.is_cancelled();
+        if done.is_err() || stopped {
+            rebuild.progress.end();
+        }
+        done.context("`proofhouse reindex` with the same options goes on from here")?;
+        if stopped {
+            eprintln!("stopped; `proofhouse reindex` with the same options goes on from here");
+            return Ok(summary);
+        }
+        summary.containers += 1;
+        rebuild.progress.container_done(container, &summary);
+    }
+    for container in containers {
+        database.reindex_anew(container).await?;
+    }
+    rebuild.progress.end();
+    summary.finished = true;
+    Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_of_a_release() {
+        let is_of = |container: &str| is_of(&container.parse().unwrap(), &"noble".parse().unwrap());
+        for name in ["autopkgtest-noble", "private-autopkgtest-noble", "autopkgtest-noble-owner-ppa"] {
+            assert!(is_of(name), "{name}");
+        }
+        for name in ["autopkgtest-nobler", "autopkgtest-plucky-noble-ppa", "noble", "proofhouse-attempts"] {
+            assert!(!is_of(name), "{name}");
+        }
+    }
+}
