@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -32,7 +33,10 @@ impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E, HttpResponse>> 
                 code: refused.err().code().unwrap_or_default().to_owned(),
             },
             SdkError::ConstructionFailure(_) => Self::Unusable(causes(&error)),
-            SdkError::DispatchFailure(failure) if failure.is_user() => Self::Unusable(causes(&error)),
+            SdkError::DispatchFailure(_) if lacks_credentials(&error) => Self::Unusable(format!(
+                "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile ({})",
+                causes(&error)
+            )),
             _ => Self::Away(causes(&error)),
         }
     }
@@ -78,6 +82,14 @@ impl Failure {
 /// True where the same request may work later. 501 is the answer to what a server does not know.
 fn passing(status: u16) -> bool {
     (status >= 500 && status != 501) || matches!(status, 408 | 409 | 429)
+}
+
+/// True where nothing has credentials for us; where what has some does not answer, it may later.
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| Error::source(*error));
+    causes.filter_map(|cause| cause.downcast_ref()).any(|error| {
+        matches!(error, CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
+    })
 }
 
 /// An error with its causes.

@@ -202,7 +202,7 @@ impl Store for S3 {
                 let (info, part) = got(&answer).ok_or_else(|| self.away("it sent no length".to_owned()))?;
                 Ok(Object { info, part, stream: self.stream(body) })
             }
-            Err(failure) if matches!(failure, Failure::Answer { status: 416, .. }) => {
+            Err(Failure::Answer { status: 416, .. }) => {
                 let length = self.head(container, object).await?.length;
                 Err(StoreError::BadRange { length })
             }

@@ -27,8 +27,8 @@ impl Seen {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn is(&self, method: Method, part: &str) -> bool {
-        self.method == method && self.uri.contains(part)
+    fn is(&self, method: &Method, part: &str) -> bool {
+        self.method == *method && self.uri.contains(part)
     }
 }
 
@@ -75,8 +75,8 @@ impl Fake {
         Self { store: store(&format!("{url}?endpoint={endpoint}")), seen }
     }
 
-    fn seen(&self, method: Method, part: &str) -> Vec<Seen> {
-        self.seen.lock().unwrap().iter().filter(|seen| seen.is(method.clone(), part)).cloned().collect()
+    fn seen(&self, method: &Method, part: &str) -> Vec<Seen> {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.is(method, part)).cloned().collect()
     }
 }
 
@@ -90,6 +90,7 @@ fn keep(kept: &Mutex<BTreeMap<String, Bytes>>, request: &Seen) -> Answer {
         }
         Method::GET => match kept.get(&key) {
             Some(body) => (200, vec![], String::from_utf8(body.to_vec()).unwrap()),
+            None if key.contains("list-type=2") => (200, vec![], "<ListBucketResult/>".to_owned()),
             None if key.contains("acl") => (200, vec![], "<AccessControlPolicy/>".to_owned()),
             None if key.contains("policy") => refused(404, "NoSuchBucketPolicy"),
             None => refused(404, "NoSuchKey"),
@@ -128,7 +129,7 @@ async fn put(store: &S3, container: &Container, bytes: &'static str) -> Result<(
 async fn uploads_are_plain_and_carry_their_sum() {
     let fake = Fake::start("s3://", |_| None).await;
     put(&fake.store, &container("c"), "log").await.unwrap();
-    let seen = fake.seen(Method::PUT, "/c/a%40/hidden.log");
+    let seen = fake.seen(&Method::PUT, "/c/a%40/hidden.log");
     let [put] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!((&put.body[..], put.header("content-md5")), (&b"log"[..], "3B1xu7XE0qXpNtt57xDBnw=="));
     assert_eq!(
@@ -156,8 +157,8 @@ async fn an_upload_in_parts_that_fails_leaves_none() {
     let told = |seen: &Seen| {
         let begun = "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>";
         match seen {
-            seen if seen.is(Method::POST, "uploads") => Some((200, vec![], begun.to_owned())),
-            seen if seen.is(Method::PUT, "partNumber=2") => Some(refused(400, "EntityTooSmall")),
+            seen if seen.is(&Method::POST, "uploads") => Some((200, vec![], begun.to_owned())),
+            seen if seen.is(&Method::PUT, "partNumber=2") => Some(refused(400, "EntityTooSmall")),
             _ => None,
         }
     };
@@ -165,9 +166,9 @@ async fn an_upload_in_parts_that_fails_leaves_none() {
     fake.store.part = 4;
     let error = put(&fake.store, &container("c"), "0123456789").await.unwrap_err();
     assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
-    assert_eq!(fake.seen(Method::PUT, "partNumber=1")[0].body, "0123");
-    assert_eq!(fake.seen(Method::PUT, "partNumber=2")[0].body, "4567");
-    assert_eq!(fake.seen(Method::DELETE, "uploadId=u1").len(), 1);
+    assert_eq!(fake.seen(&Method::PUT, "partNumber=1")[0].body, "0123");
+    assert_eq!(fake.seen(&Method::PUT, "partNumber=2")[0].body, "4567");
+    assert_eq!(fake.seen(&Method::DELETE, "uploadId=u1").len(), 1);
 }
 
 #[tokio::test]
@@ -180,7 +181,7 @@ async fn a_new_container_has_its_rule_before_its_record() {
         for _ in 0..2 {
             fake.store.ensure_container(&container(name), &access).await.unwrap();
         }
-        let puts = fake.seen(Method::PUT, "/results");
+        let puts = fake.seen(&Method::PUT, "/results");
         let [policy, record] = puts.as_slice() else { panic!("{puts:?}") };
         assert!(policy.uri.starts_with("/results") && policy.uri.contains("policy"), "{}", policy.uri);
         let json: Value = serde_json::from_slice(&policy.body).unwrap();
@@ -216,19 +217,19 @@ async fn servers_without_policies_or_conditions_do() {
 async fn rules_that_somebody_else_made_stay() {
     let open = r#"{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:*",
         "Resource": "arn:aws:s3:::results/*"}]}"#;
-    let told = move |seen: &Seen| seen.is(Method::GET, "policy").then(|| (200, vec![], open.to_owned()));
+    let told = move |seen: &Seen| seen.is(&Method::GET, "policy").then(|| (200, vec![], open.to_owned()));
     let fake = Fake::start("s3://results", told).await;
     let error = fake.store.ensure_container(&container("private-c"), &Access::Internal).await.unwrap_err();
     assert!(
         matches!(error, StoreError::Forbidden { .. }) && !error.to_string().contains("private-c"),
         "{error}"
     );
-    assert!(fake.seen(Method::PUT, "/").is_empty());
+    assert!(fake.seen(&Method::PUT, "/").is_empty());
     // Another process was first, for another reader.
     let told = |seen: &Seen| {
         let record = "/private-c/.proofhouse/access";
-        let first = seen.is(Method::PUT, record).then(|| refused(412, "PreconditionFailed"));
-        first.or_else(|| seen.is(Method::GET, record).then(|| (200, vec![], "reader other\n".to_owned())))
+        let first = seen.is(&Method::PUT, record).then(|| refused(412, "PreconditionFailed"));
+        first.or_else(|| seen.is(&Method::GET, record).then(|| (200, vec![], "reader other\n".to_owned())))
     };
     let fake = Fake::start("s3://", told).await;
     let error = fake.store.ensure_container(&container("private-c"), &reader("ci")).await.unwrap_err();
@@ -236,12 +237,12 @@ async fn rules_that_somebody_else_made_stay() {
     // A bucket without a record that is not empty.
     let told = |seen: &Seen| {
         let one = "<ListBucketResult><Contents><Key>x</Key></Contents></ListBucketResult>";
-        seen.is(Method::GET, "list-type=2").then(|| (200, vec![], one.to_owned()))
+        seen.is(&Method::GET, "list-type=2").then(|| (200, vec![], one.to_owned()))
     };
     let fake = Fake::start("s3://", told).await;
     let error = fake.store.ensure_container(&container("private-c"), &reader("ci")).await.unwrap_err();
     assert!(matches!(error, StoreError::OtherReader { .. }), "{error}");
-    assert!(fake.seen(Method::PUT, "/").is_empty());
+    assert!(fake.seen(&Method::PUT, "/").is_empty());
 }
 
 #[tokio::test]
@@ -252,7 +253,7 @@ async fn who_may_read_is_asked_once_a_minute_but_for_what_is_missing() {
         assert!(fake.store.is_public(&container("there")).await.unwrap());
         assert!(!fake.store.is_public(&container("missing")).await.unwrap());
     }
-    assert_eq!(fake.seen(Method::GET, "/").len(), 1 + 3);
+    assert_eq!(fake.seen(&Method::GET, "/").len(), 1 + 3);
 }
 
 #[tokio::test]
@@ -282,7 +283,7 @@ async fn errors_hold_no_secret_and_no_private_name() {
 
 #[tokio::test]
 async fn a_reader_whom_the_store_does_not_know() {
-    let told = |seen: &Seen| seen.is(Method::PUT, "policy").then(|| refused(400, "MalformedPolicy"));
+    let told = |seen: &Seen| seen.is(&Method::PUT, "policy").then(|| refused(400, "MalformedPolicy"));
     let fake = Fake::start("s3://results", told).await;
     let error = fake.store.ensure_container(&container("private-hidden"), &reader("ci")).await.unwrap_err();
     assert!(
