@@ -7,4 +7,5 @@ mod faults;
 mod harness;
 mod journey;
 mod real;
+mod rebuild;
 mod rejected;

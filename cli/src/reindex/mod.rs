@@ -76,7 +76,9 @@ pub(crate) async fn main(args: ReindexArgs) -> Result<Status> {
         stop: shutdown.drain().clone(),
     };
     let summary = all(&Arc::new(rebuild), &containers, args.again).await?;
-    database.close().await;
+    if summary.finished {
+        database.close().await;
+    }
     if args.json {
         print::json(&summary)?;
     } else {
@@ -117,12 +119,10 @@ async fn all(rebuild: &Arc<Rebuild>, containers: &[Container], again: bool) -> R
     let mut summary = Summary::default();
     for container in containers {
         let done = rebuild.container(container, &mut summary).await;
-        let stopped = rebuild.stop.is_cancelled();
-        if done.is_err() || stopped {
+        if !matches!(done, Ok(true)) {
             rebuild.progress.end();
         }
-        done.context("`proofhouse reindex` with the same options goes on from here")?;
-        if stopped {
+        if !done.context("`proofhouse reindex` with the same options goes on from here")? {
             eprintln!("stopped; `proofhouse reindex` with the same options goes on from here");
             return Ok(summary);
         }

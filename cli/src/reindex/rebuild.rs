@@ -55,12 +55,18 @@ struct Batch {
 }
 
 impl Rebuild {
-    /// Indexes what a container holds behind the last stop, until it is done or told to stop.
+    /// Indexes what a container holds behind the last stop. True once it is done, false where it was told to stop.
     pub(super) async fn container(
         self: &Arc<Self>,
         container: &Container,
         summary: &mut Summary,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        // Anywhere: what was not committed is done again.
+        let work = self.stop.run_until_cancelled(self.whole(container, summary));
+        Ok(work.await.transpose()?.is_some())
+    }
+
+    async fn whole(self: &Arc<Self>, container: &Container, summary: &mut Summary) -> Result<()> {
         let before = patiently(&self.progress, || self.database.reindexed(container)).await?;
         if before.as_ref().is_some_and(|before| before.finished) {
             return Ok(());
@@ -71,12 +77,7 @@ impl Rebuild {
         let chunks = stream::poll_fn(move |context| chunks.poll_recv(context));
         let reads = chunks.map(|chunk| AbortOnDropHandle::new(tokio::spawn(self.clone().read(chunk))));
         let mut batches = reads.buffered(AHEAD);
-        loop {
-            let next = tokio::select! {
-                next = batches.next() => next,
-                () = self.stop.cancelled() => return Ok(()),
-            };
-            let Some(batch) = next else { break };
+        while let Some(batch) = batches.next().await {
             self.write(container, batch??, summary).await?;
         }
         match listing.await? {
@@ -141,6 +142,7 @@ impl Rebuild {
                 (run, Err(error)) => batch.damaged.push((run, chain(&error))),
             }
         }
+        batch.damaged.sort();
         Ok(batch)
     }
 

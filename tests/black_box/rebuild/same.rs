@@ -1,0 +1,162 @@
+//! The same pages: after the index was lost, and with a new database on the old store.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use proofhouse_tests::{
+    cluster::{Cluster, PATIENCE, body, params},
+    shared,
+    wait::wait_for,
+};
+use serde_json::json;
+use sqlx::{Connection, PgConnection, Row};
+
+use super::page;
+
+/// Every result but its number, the time of its record, and its job, which belong to one database.
+const ROWS: &str = "SELECT concat_ws('|', container, release, arch, package, run_id, uuid, version, triggers, env, requester,
+    exit_code, duration_seconds, private, readable_by, stored, rule) FROM results ORDER BY container, package, run_id";
+const LINKS: &str = "SELECT concat_ws('|', job_id, container, run_id) FROM results ORDER BY 1";
+
+/// Pages with the same text whoever shows them; `site` is taken out of links.
+async fn pages(site: &str, paths: &[String]) -> Result<BTreeMap<String, (u16, String)>> {
+    let mut all = BTreeMap::new();
+    for path in paths {
+        let (status, text) = page(&format!("{site}/{path}")).await?;
+        all.insert(path.clone(), (status, text.replace(site, "")));
+    }
+    Ok(all)
+}
+
+async fn texts(url: &str, sql: &'static str) -> Result<Vec<String>> {
+    let mut database = PgConnection::connect(url).await?;
+    let rows = sqlx::query(sql).fetch_all(&mut database).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Lists of results, and one page for each; `alone`: those that show what only the job knows too.
+async fn paths(database: &str) -> Result<(Vec<String>, Vec<String>)> {
+    let sql = "SELECT concat_ws('|', package, release, arch, run_id, container, uuid) FROM results WHERE NOT private";
+    let mut lists: Vec<String> = [
+        "",
+        "packages",
+        "recent",
+        "recent?user=joe",
+        "recent?result=fail",
+        "packages?q=gr",
+        "api/experimental/recent.json",
+        "packages/hushhush",
+        "packages/hushhush/noble/amd64",
+    ]
+    .map(str::to_owned)
+    .into();
+    let mut alone = Vec::new();
+    for row in texts(database, sql).await? {
+        let [package, release, arch, run_id, container, uuid] = row.split('|').collect::<Vec<_>>()[..] else {
+            anyhow::bail!("{row}")
+        };
+        let pair = format!("packages/{package}/{release}/{arch}");
+        lists.extend([format!("packages/{package}"), pair.clone(), format!("run/{uuid}")]);
+        lists.push(format!("{pair}/{run_id}/log?container={container}"));
+        alone.push(format!("{pair}/{run_id}?container={container}"));
+    }
+    Ok((lists, alone))
+}
+
+#[tokio::test]
+async fn the_same_pages_and_rows() -> Result<()> {
+    let mut cluster = Cluster::on_swift().await?;
+    let lists = cluster.folder().join("lists");
+    std::fs::create_dir_all(&lists)?;
+    std::fs::write(lists.join("never_run"), "black*\n")?;
+    let dispatcher = cluster.dispatcher().arg("--lists", lists.display().to_string()).start().await?;
+    let worker = cluster.worker("one").arg("--slots", "4").start().await?;
+    let web = cluster.web().start().await?;
+    ask(&cluster).await?;
+    let database = cluster.database.clone();
+    let (paths, alone) = paths(&database).await?;
+    let all: Vec<String> = paths.iter().chain(&alone).cloned().collect();
+    assert_eq!(alone.len(), 5, "{alone:?}");
+    let site = web.site_url()?;
+    let (before, rows, links) =
+        (pages(&site, &all).await?, texts(&database, ROWS).await?, texts(&database, LINKS).await?);
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    assert!(
+        before.iter().all(|(path, (status, _))| *status == if path.contains("hush") { 404 } else { 200 })
+    );
+
+    // The index alone is lost. Everything serves on.
+    let mut connection = PgConnection::connect(&database).await?;
+    sqlx::query("DELETE FROM results").execute(&mut connection).await?;
+    assert_ne!(pages(&site, &all).await?, before);
+    let summary = cluster.json(&["reindex"]).await?;
+    assert_eq!(
+        (&summary["indexed"], &summary["known"], &summary["damaged"]),
+        (&6.into(), &0.into(), &0.into())
+    );
+    assert_eq!(pages(&site, &all).await?, before);
+    assert_eq!((texts(&database, ROWS).await?, texts(&database, LINKS).await?), (rows.clone(), links));
+    let again = cluster.json(&["reindex", "--jobs", "2"]).await?;
+    assert_eq!((&again["indexed"], &again["known"]), (&0.into(), &6.into()));
+    assert_eq!(texts(&database, ROWS).await?, rows);
+
+    // A new database on the old store. What differs, and must: a run's own page has no parameters, no further requesters and
+    // no attempts, for those are the job's and there is none.
+    for part in [dispatcher, worker, web] {
+        part.sigterm()?;
+        part.wait(PATIENCE).await?;
+    }
+    cluster.database = shared::postgres().await?.database("rebuilt").await?;
+    let dispatcher = cluster.dispatcher().start().await?;
+    let summary = cluster.json(&["reindex"]).await?;
+    assert_eq!((&summary["indexed"], &summary["finished"]), (&6.into(), &true.into()));
+    let web = cluster.web().start().await?;
+    let site = web.site_url()?;
+    let wanted: BTreeMap<_, _> = before.iter().filter(|(path, _)| !alone.contains(path)).collect();
+    assert_eq!(pages(&site, &paths).await?.iter().collect::<BTreeMap<_, _>>(), wanted);
+    assert_eq!(texts(&cluster.database, ROWS).await?, rows);
+    for (path, (status, text)) in pages(&site, &alone).await? {
+        let run_id = path.split(['/', '?']).nth(4).context("a run id")?;
+        assert!(status == 200 && text.contains(run_id), "/{path}: {text}");
+    }
+    for hidden in ["hush", "quietteam", "6a1d4c5e"] {
+        assert!(!dispatcher.log().contains(hidden) && !web.log().contains(hidden), "{hidden} in a log");
+        assert!(!summary.to_string().contains(hidden), "{hidden} in the summary");
+    }
+    Ok(())
+}
+
+/// One result of each kind: passed, failed, with a PPA, twice in a series, answered without a run, private.
+async fn ask(cluster: &Cluster) -> Result<()> {
+    let client = cluster.client().await?;
+    let mut green = params("green/2", &[]);
+    green["requester"] = json!("joe");
+    green["testname"] = json!("smoke");
+    green["all-proposed"] = json!("1");
+    let mut ppa = params("green/3", &[]);
+    ppa["ppas"] = json!(["owner/name"]);
+    let mut private = params("hushtrigger/1", &[]);
+    private["swiftuser"] = json!("sec");
+    private["readable-by"] = json!(["joe", "ann"]);
+    private["requester"] = json!("hushasker");
+    private["ppas"] = json!(["quietteam/stillppa"]);
+    private["uuid"] = json!("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11");
+    for (queue, package, params) in [
+        ("debci-noble-amd64", "green", green),
+        ("debci-noble-amd64", "green", params("blue/1", &["EXIT=2"])),
+        ("debci-noble-amd64", "red", params("red/2", &["EXIT=4"])),
+        ("debci-ppa-noble-amd64", "green", ppa),
+        ("debci-noble-amd64", "black", params("black/2", &[])),
+        ("debci-ppa-noble-amd64", "hushhush", private),
+    ] {
+        client.publish(queue, &body(package, &params)).await?;
+    }
+    for (package, n) in [("green", 3), ("red", 1), ("black", 1), ("hushhush", 1)] {
+        cluster.done(package, n).await?;
+    }
+    wait_for("an empty outbox", PATIENCE, async || {
+        let left = texts(&cluster.database, "SELECT count(*)::text FROM outbox").await.ok()?;
+        (left == ["0"]).then_some(())
+    })
+    .await
+}
