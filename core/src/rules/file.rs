@@ -54,7 +54,9 @@ struct Draft {
 /// The shipped rules.
 pub(super) fn shipped() -> Result<Vec<Rule>, BadRules> {
     let mut rules = parse(SHIPPED, Path::new("defaults.toml"), Vec::new())?;
-    rules.iter_mut().for_each(|rule| rule.shipped = true);
+    for rule in &mut rules {
+        rule.shipped = true;
+    }
     Ok(rules)
 }
 
@@ -144,7 +146,7 @@ impl Reading<'_> {
 
     fn check_pattern(&mut self, pattern: &Spanned<String>) {
         let at = pattern.span().start;
-        match RegexBuilder::new(pattern.get_ref()).size_limit(SIZE_LIMIT).build() {
+        match RegexBuilder::new(pattern.get_ref()).unicode(false).size_limit(SIZE_LIMIT).build() {
             Ok(regex) if regex.is_match(b"") => self.mistake(at, "match", "matches every line"),
             Ok(_) => {}
             Err(error) => {

@@ -11,7 +11,7 @@ mod sections;
 use std::{fs, path::Path, sync::LazyLock};
 
 use globset::GlobMatcher;
-use regex::bytes::RegexSet;
+use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -99,7 +99,8 @@ impl Default for Rules {
 
 impl Rules {
     fn new(rules: Vec<Rule>) -> Result<Self, regex::Error> {
-        let patterns = RegexSet::new(rules.iter().map(|rule| &rule.pattern))?;
+        // Unicode's word boundaries would make every line with an umlaut slow.
+        let patterns = RegexSetBuilder::new(rules.iter().map(|rule| &rule.pattern)).unicode(false).build()?;
         Ok(Self { rules, patterns })
     }
 

@@ -14,7 +14,7 @@ use std::{
     sync::LazyLock,
 };
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 /// More names than any package has tests: then nothing is believed any more.
 const MOST_NAMES: usize = 5000;
@@ -24,7 +24,7 @@ const MOST_NAMES: usize = 5000;
 static MARK: LazyLock<Regex> = LazyLock::new(|| {
     let what = r"\[-{23}|-{23}\]|preparing testbed";
     let line = format!(r"\[\d\d:\d\d:\d\d\]: (?:test ([^ \t]{{1,255}}): ({what})|@{{20}} summary)[ \r]*$");
-    Regex::new(&line).expect("a constant pattern")
+    RegexBuilder::new(&line).unicode(false).build().expect("a constant pattern")
 });
 
 /// What a line says of the log's sections.
