@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The rules by which logs tell a failure of the infrastructure from a package's
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// What is missing on this machine, and how to get it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
@@ -268,6 +271,46 @@ fn role(text: &str) -> Result<Role, String> {
         .ok_or_else(|| "up, dispatcher, worker and web are roles".to_owned())
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List the rules in the order in which they are asked
+    Ls(RulesLsArgs),
+    /// Show which rules match a log, and what comes of it
+    #[command(
+        after_help = "Example:\n  proofhouse rules test log.gz --package hello --exit-code 4 --rules rules.toml"
+    )]
+    Test(RulesTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesLsArgs {
+    /// The file with rules; else the one that the configuration names (PROOFHOUSE_CONFIG, PROOFHOUSE_RULES)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Print a JSON list
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesTestArgs {
+    /// The log, as text or packed by gzip
+    #[arg(value_name = "LOGFILE")]
+    pub(crate) log: PathBuf,
+    /// The source package that was tested: some rules are not about some packages
+    #[arg(long, value_name = "PACKAGE", default_value = "any")]
+    pub(crate) package: proofhouse_core::names::Package,
+    /// The exit code that autopkgtest ended with; without it, what 4 and 16 come to
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) exit_code: Option<i32>,
+    /// The file with rules; else the one that the configuration names (PROOFHOUSE_CONFIG, PROOFHOUSE_RULES)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Print a JSON object
@@ -330,6 +373,8 @@ mod tests {
             "proofhouse token revoke 1",
             "proofhouse database migrate --database postgres://h/d",
             "proofhouse config check x.toml --role web --json",
+            "proofhouse rules ls --rules r.toml --json",
+            "proofhouse rules test log.gz --package apt --exit-code -15 --json",
             "proofhouse doctor --json --provider lxd",
             "proofhouse completions zsh",
             "proofhouse demo --package gzip --once --data d",

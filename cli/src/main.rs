@@ -15,6 +15,7 @@ mod reindex;
 mod rejected;
 mod request;
 mod roles;
+mod rules;
 mod run;
 mod servers;
 mod status;
@@ -26,7 +27,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::{
-    args::{Cli, Command, ConfigCommand, DatabaseCommand, QueueCommand, RejectedCommand, RunCommand},
+    args::{
+        Cli, Command, ConfigCommand, DatabaseCommand, QueueCommand, RejectedCommand, RulesCommand, RunCommand,
+    },
     status::Status,
 };
 
@@ -68,6 +71,8 @@ async fn run(command: Command) -> anyhow::Result<Status> {
         Command::Token(command) => token::main(command).await,
         Command::Database(DatabaseCommand::Migrate(servers)) => database::migrate(&servers).await,
         Command::Config(ConfigCommand::Check(args)) => config_check::main(&args),
+        Command::Rules(RulesCommand::Ls(args)) => rules::ls(&args),
+        Command::Rules(RulesCommand::Test(args)) => rules::test(&args),
         Command::Doctor(args) => doctor::main(&args).await,
         Command::Demo(args) => demo::main(&args).await,
         Command::Completions { shell } => completions::main(shell),

@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod params;
 pub mod protocol;
 pub mod request;
+pub mod rules;
 pub mod run_id;
 pub mod seal;
 pub mod store;

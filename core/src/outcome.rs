@@ -243,6 +243,8 @@ pub mod decided_by {
     pub const BAD_REQUEST: &str = "bad-request";
     /// It was parked for as long as gates are to wait.
     pub const PARKED: &str = "parked";
+    /// All of them: no rule of the log may be called so.
+    pub const ALL: [&str; 5] = [EXIT_CODE, NEVER_RUN, SWITCHED_OFF, BAD_REQUEST, PARKED];
 }
 
 /// What is known of a run's end.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A stand-in for autopkgtest where a test is about what stands around it. The request's `env` says what it does:
 #   EXIT=N  ends with that code     HOLD=FILE  goes on until the file exists     NOVERSION=1  writes no testpkg-version
-# Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
+# It is the version that its own trigger names, else 1.0. Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
 set -eu
 now=$(date +%s%N)
 out='' package='' exit=0 hold='' version=1.0 triggers='' previous=''
@@ -16,6 +16,9 @@ for arg in "$@"; do
     esac
     previous=$arg
 done
+case " ${triggers#*=} " in *" $package/"*)
+    [ -z "$version" ] || { version=${triggers#*[ =]"$package"/} version=${version%% *}; } ;;
+esac
 echo "$now $$ $package" >>"$STAND_IN_STARTS"
 mkdir -p "$out"
 {

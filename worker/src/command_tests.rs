@@ -16,6 +16,7 @@ fn settings(provider: Provider) -> Settings {
         autopkgtest: "autopkgtest".into(),
         autopkgtest_args: Vec::new(),
         setup_commands: Vec::new(),
+        rules: proofhouse_core::rules::Rules::default(),
         seal_keys: None,
         min_free_mib: 0,
         metrics: std::sync::Arc::new(proofhouse_core::telemetry::metrics::Metrics::new(

@@ -1,4 +1,5 @@
-//! The log while it grows: followed, redacted, compressed, and its head and tail kept for those who watch.
+//! The log while it grows: followed, redacted, compressed, read by the rules, and its head and tail kept for those who
+//! watch.
 
 use std::{
     fs::File,
@@ -13,6 +14,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
+use proofhouse_core::rules::{Findings, Rules, Scanner};
 
 use crate::{disk, files, redact::Redactor};
 
@@ -28,15 +30,14 @@ const CHUNK: usize = 64 << 10;
 pub(crate) struct Follower {
     tail: Arc<Mutex<Tail>>,
     stop: Sender<()>,
-    thread: JoinHandle<io::Result<()>>,
+    thread: JoinHandle<io::Result<Findings>>,
 }
 
 impl Follower {
     /// Begins to follow `log`, which need not be there yet, and to write `packed`.
-    pub(crate) fn start(log: PathBuf, packed: &Path, redactor: Redactor) -> io::Result<Self> {
+    pub(crate) fn start(log: PathBuf, packed: &Path, redactor: Redactor, rules: Rules) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Tail::default()));
-        let gzip = encoder(packed)?;
-        let mut sink = Sink { redactor, gzip, tail: tail.clone() };
+        let mut sink = Sink::new(packed, redactor, rules, tail.clone())?;
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut source = None;
@@ -66,8 +67,8 @@ impl Follower {
         self.thread.is_finished()
     }
 
-    /// Reads the rest of the log and closes the packed one.
-    pub(crate) async fn finish(self) -> io::Result<()> {
+    /// Reads the rest of the log and closes the packed one. Says what the rules found.
+    pub(crate) async fn finish(self) -> io::Result<Findings> {
         // A thread that has failed does not listen any more.
         let _ = self.stop.send(());
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
@@ -80,17 +81,19 @@ impl Follower {
 
 type Gzip = GzEncoder<BufWriter<File>>;
 
-fn encoder(packed: &Path) -> io::Result<Gzip> {
-    Ok(GzEncoder::new(BufWriter::new(File::create(packed)?), Compression::default()))
-}
-
 struct Sink {
     redactor: Redactor,
     gzip: Gzip,
     tail: Arc<Mutex<Tail>>,
+    scanner: Scanner,
 }
 
 impl Sink {
+    fn new(packed: &Path, redactor: Redactor, rules: Rules, tail: Arc<Mutex<Tail>>) -> io::Result<Self> {
+        let gzip = GzEncoder::new(BufWriter::new(File::create(packed)?), Compression::default());
+        Ok(Self { redactor, gzip, tail, scanner: Scanner::new(rules) })
+    }
+
     fn copy(&mut self, source: &mut File) -> io::Result<()> {
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -105,21 +108,27 @@ impl Sink {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        self.scanner.push(bytes);
         self.gzip.write_all(bytes)
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    fn finish(mut self) -> io::Result<Findings> {
         let rest = self.redactor.finish();
         self.write(&rest)?;
         self.gzip.finish()?.into_inner()?;
-        Ok(())
+        Ok(self.scanner.finish())
     }
 }
 
 /// Packs a log that is complete: the runner's own words, where it made no log.
-pub(crate) fn pack(log: &Path, packed: &Path, redactor: Redactor, tail: Arc<Mutex<Tail>>) -> io::Result<()> {
-    let gzip = encoder(packed)?;
-    let mut sink = Sink { redactor, gzip, tail };
+pub(crate) fn pack(
+    log: &Path,
+    packed: &Path,
+    redactor: Redactor,
+    rules: Rules,
+    tail: Arc<Mutex<Tail>>,
+) -> io::Result<Findings> {
+    let mut sink = Sink::new(packed, redactor, rules, tail)?;
     if let Ok(mut source) = files::open_regular(log) {
         sink.copy(&mut source)?;
     }
@@ -149,7 +158,8 @@ mod tests {
     async fn a_log_that_grows_is_packed_and_redacted() {
         let dir = tempfile::tempdir().unwrap();
         let (log, packed) = (dir.path().join("log"), dir.path().join("log.gz"));
-        let follower = Follower::start(log.clone(), &packed, Redactor::new(["s3cret".to_owned()])).unwrap();
+        let redactor = Redactor::new(["s3cret".to_owned()]);
+        let follower = Follower::start(log.clone(), &packed, redactor, Rules::default()).unwrap();
         let tail = follower.tail();
         let mut file = File::create(&log).unwrap();
         file.write_all(b"one\ntwo s3c").unwrap();
@@ -157,10 +167,12 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(!follower.has_failed());
-        file.write_all(b"ret\nthree").unwrap();
-        follower.finish().await.unwrap();
-        assert_eq!(unpacked(&packed), "one\ntwo ***\nthree");
-        assert!(tail.lock().unwrap().text().ends_with("two ***\nthree"));
+        file.write_all(b"ret\nKernel panic - not syncing: x").unwrap();
+        let findings = follower.finish().await.unwrap();
+        assert_eq!(unpacked(&packed), "one\ntwo ***\nKernel panic - not syncing: x");
+        assert!(tail.lock().unwrap().text().ends_with("two ***\nKernel panic - not syncing: x"));
+        let lines: Vec<u64> = findings.matches().iter().map(|found| found.line).collect();
+        assert_eq!(lines, [3]);
     }
 
     #[tokio::test]
@@ -168,7 +180,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (log, packed) = (dir.path().join("log"), dir.path().join("log.gz"));
         std::os::unix::fs::symlink("/etc/passwd", &log).unwrap();
-        Follower::start(log, &packed, Redactor::new([])).unwrap().finish().await.unwrap();
+        Follower::start(log, &packed, Redactor::new([]), Rules::default()).unwrap().finish().await.unwrap();
         assert_eq!(unpacked(&packed), "");
     }
 
@@ -177,7 +189,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         std::fs::write(&log, vec![b'x'; 1 << 20]).unwrap();
-        let follower = Follower::start(log, Path::new("/dev/full"), Redactor::new([])).unwrap();
+        let follower =
+            Follower::start(log, Path::new("/dev/full"), Redactor::new([]), Rules::default()).unwrap();
         let error = follower.finish().await.unwrap_err();
         assert!(disk::is_full(&error), "{error}");
     }

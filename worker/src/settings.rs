@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use proofhouse_core::{
     names::{Arch, Pool, WorkerName},
+    rules::Rules,
     seal::SealKeys,
     telemetry::metrics::Metrics,
 };
@@ -29,6 +30,8 @@ pub struct Settings {
     pub autopkgtest_args: Vec<String>,
     /// Commands for each testbed before the test (contract "The command line", 6).
     pub setup_commands: Vec<String>,
+    /// The rules of the log.
+    pub rules: Rules,
     /// Opens the credentials of requests; without keys such requests are given back.
     pub seal_keys: Option<SealKeys>,
     /// With less free space than this under `data` no new work is taken, in MiB.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io::Read, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lab::{Lab, Rule};
 use proofhouse_core::{
-    outcome::{ExitCode, Fault},
+    outcome::{ExitCode, Fault, RuleHit, RuleVerdict},
     protocol::{Ask, AttemptId},
     seal::SealKeys,
     store::{Access, Store},
@@ -55,6 +55,31 @@ async fn a_failing_test_is_a_result_too() {
     let id = lab.offer("red").await;
     assert_eq!(lab.ended(id).await.exit_code, ExitCode(4));
     assert_eq!(members(&lab.completed(id).await)["exitcode"], "4\n");
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_rule_of_the_log_goes_with_the_end_that_it_is_about() {
+    let lab = Lab::start(Rule::NoResult).await;
+    let rule = lab.ended(lab.offer("away").await).await.rule;
+    let expected = RuleHit { name: "archive-fetch".to_owned(), verdict: RuleVerdict::Infrastructure };
+    assert_eq!(rule, Some(expected));
+    assert_eq!(lab.ended(lab.offer("red").await).await.rule, None);
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_version_older_than_its_trigger_is_a_fault() {
+    let lab = Lab::start(Rule::NoResult).await;
+    for (body, fault, detail) in [
+        ("green {\"triggers\": [\"green/3\"]}", Some(Fault::OldVersion), "green 2 was tested, not green/3"),
+        ("green {\"triggers\": [\"green/3\"], \"swiftuser\": \"joe\"}", Some(Fault::OldVersion), ""),
+        ("green {\"triggers\": [\"green/3\"], \"test-git\": \"https://a.example/green\"}", None, ""),
+        ("green {\"triggers\": [\"migration-reference/0\"]}", None, ""),
+    ] {
+        let ended = lab.ended(lab.offer(body).await).await;
+        assert_eq!((ended.fault, ended.detail.as_str()), (fault, detail), "{body}");
+    }
     lab.finish().await;
 }
 

@@ -93,6 +93,7 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
         autopkgtest: config.worker.autopkgtest.clone(),
         autopkgtest_args: config.worker.autopkgtest_args.clone(),
         setup_commands: config.worker.setup_commands.clone(),
+        rules: config.worker.rules.clone(),
         seal_keys: config.seal_keys.clone(),
         min_free_mib: config.worker.min_free_bytes >> 20,
         metrics: process.metrics.clone(),

@@ -29,6 +29,7 @@ use crate::{
     lists,
     names::{Arch, RequestQueue, WorkerName},
     params::SwiftUser,
+    rules::Rules,
     seal::SealKeys,
 };
 
@@ -127,6 +128,8 @@ pub struct Worker {
     pub autopkgtest_args: Vec<String>,
     /// Commands for the testbed.
     pub setup_commands: Vec<String>,
+    /// The rules of the log; the shipped ones for a role that runs no tests.
+    pub rules: Rules,
     /// In bytes: with less room on the disk no work is taken.
     pub min_free_bytes: u64,
     /// Provider lxd.
@@ -200,7 +203,8 @@ impl Config {
         let unread = !mistakes.is_empty();
         let mut settings = draft.settle();
         let seal_keys = secrets::read(&mut settings, &places, &mut mistakes);
-        let config = Self::settled(role, settings, seal_keys).with_defaults_of_role();
+        let rules = read_rules(role, &settings, &mut mistakes);
+        let config = Self::settled(role, settings, seal_keys, rules).with_defaults_of_role();
         // What could not be read would be reported once more as missing.
         if !unread {
             check::check(&config, &places, &mut mistakes);
@@ -208,7 +212,7 @@ impl Config {
         if mistakes.is_empty() { Ok(config) } else { Err(BadConfig(mistakes)) }
     }
 
-    fn settled(role: Role, s: Settings, seal_keys: Option<SealKeys>) -> Self {
+    fn settled(role: Role, s: Settings, seal_keys: Option<SealKeys>, rules: Rules) -> Self {
         let served = Served::new(&s.releases.0, &s.arches.0, &s.pairs.0, &s.disabled_pairs.0);
         Self {
             role,
@@ -237,6 +241,7 @@ impl Config {
                 autopkgtest: s.autopkgtest,
                 autopkgtest_args: s.autopkgtest_args.0,
                 setup_commands: s.setup_commands.0,
+                rules,
                 min_free_bytes: u64::from(s.min_free_mib.get()) << 20,
                 lxd: Lxd {
                     remote: s.lxd_remote,
@@ -298,6 +303,16 @@ impl Config {
     pub fn store(&self) -> Result<&StoreUrl, BadConfig> {
         self.store.as_ref().ok_or_else(|| check::missing(self.role, "store"))
     }
+}
+
+/// The rules of the log, for those who use them.
+fn read_rules(role: Role, settings: &Settings, mistakes: &mut Vec<Mistake>) -> Rules {
+    let used = role.includes(Role::Worker) || role == Role::Operator;
+    let Some(file) = settings.rules.as_ref().filter(|_| used) else { return Rules::default() };
+    Rules::load(file).unwrap_or_else(|bad| {
+        mistakes.extend(bad.0);
+        Rules::default()
+    })
 }
 
 #[cfg(test)]

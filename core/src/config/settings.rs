@@ -75,6 +75,8 @@ settings! {
         autopkgtest_args: Lines, Anywhere "ARGS", default "";
         /// Commands that autopkgtest runs in the testbed before a test (--setup-commands), one a line.
         setup_commands: Lines, Anywhere "COMMANDS", default "";
+        /// A file with rules of the log, which are read before the shipped ones: `proofhouse rules ls` shows all.
+        rules: PathBuf, Anywhere "FILE";
         /// The worker takes no work while the disk of --data has less room than this, in MiB.
         min_free_mib: Whole<0, 4_000_000_000>, Anywhere "N", default "2048";
     }

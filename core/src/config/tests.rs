@@ -200,6 +200,26 @@ fn uncommented(text: &str) -> String {
 }
 
 #[test]
+fn rules_are_read_with_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.toml");
+    fs::write(&file, "off = [\"kernel-panic\"]\n").unwrap();
+    let arguments = ["--rules", file.to_str().unwrap()];
+    let names =
+        |config: &Config| config.worker.rules.iter().map(|rule| rule.name.clone()).collect::<Vec<_>>();
+    let config = load(Role::Operator, &arguments, &[]).unwrap();
+    assert!(!names(&config).contains(&"kernel-panic".to_owned()));
+    fs::write(&file, "\noff = [\"nothing\"]\n").unwrap();
+    assert!(
+        mistakes(Role::Operator, &arguments, &[])
+            .contains("rules.toml:2: off: \"nothing\" is no shipped rule")
+    );
+    assert!(mistakes(Role::Operator, &["--rules", "/nowhere"], &[]).contains("/nowhere: cannot be read"));
+    let web = ["--database", "postgres://h/d", "--store", "file:///s", "--rules", "/nowhere"];
+    assert!(load(Role::Web, &web, &[]).is_ok(), "it has no use for them");
+}
+
+#[test]
 fn every_default_is_a_value() {
     let settings = Reading::default().draft.settle();
     assert_eq!(settings.slots.get(), 1);

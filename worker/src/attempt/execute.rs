@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use proofhouse_core::outcome::{ExitCode, Fault, RuleHit};
+use proofhouse_core::{
+    outcome::{Class, ExitCode, Fault, RuleHit},
+    request::Request,
+    rules::Findings,
+};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
@@ -52,7 +56,8 @@ struct End {
 /// Runs the test. Status messages go on until the guard that is returned with the outcome is dropped.
 pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(Outcome, DropGuard), Over> {
     let work = &prepared.work;
-    let follower = Follower::start(work.out().join("log"), &work.log(), prepared.redactor())
+    let rules = attempt.shared.settings.rules.clone();
+    let follower = Follower::start(work.out().join("log"), &work.log(), prepared.redactor(), rules)
         .map_err(|error| fault_of(&error))?;
     let tail = follower.tail();
     let mut runner = Runner::start(&attempt.shared.settings.guard, order(attempt, prepared), work.path())
@@ -62,11 +67,10 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     let began = Instant::now();
     let end = watch(attempt, &mut runner, &follower, began).await;
     let duration = began.elapsed().as_secs();
-    let packed = finish_log(prepared, follower, tail).await;
+    let packed = finish_log(attempt, prepared, follower, tail).await;
     let End { report, mut fault } = end?;
-    if let Err(error) = packed {
-        fault.get_or_insert((log_fault(&error), log::describe(&error)));
-    }
+    let findings =
+        packed.map_err(|error| fault.get_or_insert((log_fault(&error), log::describe(&error)))).ok();
     let exit_code = match report {
         Report::Exited(code) => ExitCode(code),
         Report::Signalled(signal) => ExitCode(-signal),
@@ -75,7 +79,8 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     attempt.shared.settings.metrics.worker.runs.with_label_values(&[exit_code.class().as_str()]).inc();
     info!(exit_code = exit_code.0, duration_seconds = duration, "attempt {}: the runner ended", attempt.id());
     let ending = Ending { exit_code, duration };
-    Ok((outcome(attempt, prepared, ending, fault).await?, status))
+    let rule = findings.and_then(|findings| findings.decide(exit_code, &prepared.request.package));
+    Ok((outcome(attempt, prepared, ending, fault, rule).await?, status))
 }
 
 fn order(attempt: &Attempt, prepared: &Prepared) -> Order {
@@ -145,14 +150,20 @@ async fn kill(attempt: &Attempt, runner: &mut Runner) -> Report {
 }
 
 /// Closes the packed log. Where autopkgtest made no log, its last words take that place.
-async fn finish_log(prepared: &Prepared, follower: Follower, tail: Arc<Mutex<Tail>>) -> io::Result<()> {
-    follower.finish().await?;
+async fn finish_log(
+    attempt: &Attempt,
+    prepared: &Prepared,
+    follower: Follower,
+    tail: Arc<Mutex<Tail>>,
+) -> io::Result<Findings> {
+    let findings = follower.finish().await?;
     let log = prepared.work.out().join("log");
     if files::open_regular(&log).and_then(|file| file.metadata()).is_ok_and(|meta| meta.len() > 0) {
-        return Ok(());
+        return Ok(findings);
     }
     let (work, redactor) = (prepared.work.clone(), prepared.redactor());
-    tokio::task::spawn_blocking(move || log::pack(&work.stderr(), &work.log(), redactor, tail))
+    let rules = attempt.shared.settings.rules.clone();
+    tokio::task::spawn_blocking(move || log::pack(&work.stderr(), &work.log(), redactor, rules, tail))
         .await
         .map_err(io::Error::other)?
 }
@@ -167,6 +178,7 @@ async fn outcome(
     prepared: &Prepared,
     ending: Ending,
     mut fault: Option<(Fault, String)>,
+    rule: Option<RuleHit>,
 ) -> Result<Outcome, Over> {
     let work = prepared.work.clone();
     let packing = tokio::task::spawn_blocking(move || evidence::collect(&work.out(), &work.artifacts()));
@@ -175,8 +187,24 @@ async fn outcome(
         fault.get_or_insert(unpacked(&error));
         None
     });
+    let fault = fault.or_else(|| old_version(&prepared.request, ending.exit_code, version.as_deref()?));
     let (fault, detail) = fault.map_or((None, String::new()), |(fault, detail)| (Some(fault), detail));
-    Ok(Outcome { ending, version, fault, detail, rule: None })
+    Ok(Outcome { ending, version, fault, detail, rule })
+}
+
+/// A result is about nothing that was asked for when what was tested is older than the run's own trigger. What comes from
+/// a repository has versions of its own.
+fn old_version(request: &Request, exit_code: ExitCode, tested: &str) -> Option<(Fault, String)> {
+    let is_result = matches!(exit_code.class(), Class::Pass | Class::Neutral | Class::Fail);
+    let from_archive =
+        request.test_git.is_none() && request.build_git.is_none() && request.test_bzr.is_none();
+    if !is_result || !from_archive {
+        return None;
+    }
+    let trigger = evidence::newer_trigger(tested, &request.triggers)?;
+    let detail =
+        if request.is_private() { String::new() } else { format!("{tested} was tested, not {trigger}") };
+    Some((Fault::OldVersion, detail))
 }
 
 /// The kind alone: the whole error can name a private run's files.

@@ -12,6 +12,7 @@ use std::{fs, io, path::Path};
 use proofhouse_core::{outcome::ExitCode, request::Request};
 
 pub(crate) use testinfo::RunInfo;
+pub(crate) use version::newer_trigger;
 
 use crate::files;
 

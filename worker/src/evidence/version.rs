@@ -1,7 +1,8 @@
-//! `testpkg-version`: source and version, separated by a blank.
+//! `testpkg-version`: source and version, separated by a blank, and whether that is what was asked for.
 
 use std::path::Path;
 
+use debversion::Version;
 use proofhouse_core::params::Trigger;
 
 use crate::files;
@@ -18,9 +19,40 @@ pub(crate) fn read(path: &Path) -> Option<String> {
     Some(format!("{source} {version}"))
 }
 
+/// The trigger that is a newer version of what was tested, by Debian's rules. A baseline's trigger is of no package.
+pub(crate) fn newer_trigger<'a>(tested: &str, triggers: &'a [Trigger]) -> Option<&'a Trigger> {
+    let (source, version) = tested.split_once(' ')?;
+    let tested: Version = version.parse().ok()?;
+    let newer = |trigger: &&Trigger| trigger.version.parse::<Version>().is_ok_and(|wanted| tested < wanted);
+    triggers.iter().filter(|trigger| trigger.source.as_str() == source && !trigger.is_baseline()).find(newer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trigger_that_is_newer_than_what_was_tested() {
+        for (tested, triggers, newer) in [
+            ("green 1.0-1", "green/1.0-2", true),
+            ("green 1.0-2", "green/1.0-2", false),
+            ("green 1.0-3", "green/1.0-2", false),
+            ("green 1.0-10", "green/1.0-9", false),
+            ("green 1.0~rc1-1", "green/1.0-1", true),
+            ("green 1.0-1ubuntu1", "green/1.0-1", false),
+            ("green 2.0-1", "green/1:1.0-1", true),
+            ("green 1:1.0-1", "green/2.0-1", false),
+            ("green 1.0", "green/1.0-0", false),
+            ("green 1.0-1", "blue/2.0-1", false),
+            ("green 1.0-1", "blue/2.0-1 green/1.0-2", true),
+            ("green 1.0-1", "migration-reference/0", false),
+            ("migration-reference -1", "migration-reference/0", false),
+            ("green 1.0-1", "", false),
+        ] {
+            let triggers: Vec<Trigger> = triggers.split_whitespace().map(|t| t.parse().unwrap()).collect();
+            assert_eq!(newer_trigger(tested, &triggers).is_some(), newer, "{tested} {triggers:?}");
+        }
+    }
 
     #[test]
     fn one_source_and_one_version() {

@@ -41,13 +41,14 @@ trap 'rm -f "RUNS/$$"' EXIT
 trap 'exit 143' TERM
 case " $* " in *" bad "*) echo 'unknown option' >&2; exit 20;; esac
 mkdir -p "$out"
-for word in "$@"; do case $word in green|red|gated|endless|leaky) package=$word;; @*) secret=${word#@};; esac; done
+for word in "$@"; do case $word in green|red|away|gated|endless|leaky) package=$word;; @*) secret=${word#@};; esac; done
 echo "testing $package" > "$out/log"
 [ -z "$secret" ] || echo "PPA $(cat "$secret")" >> "$out/log"
 echo "$package 2" > "$out/testpkg-version"
 echo "t1 PASS" > "$out/summary"
 case $package in
     red) exit 4;;
+    away) echo 'E: Failed to fetch http://archive.example/x' >> "$out/log"; exit 4;;
     gated) while ! [ -e GATE ]; do sleep 0.01; done;;
     endless) while :; do sleep 0.01; done;;
 esac
@@ -255,6 +256,7 @@ fn settings(folder: &Path) -> Settings {
         autopkgtest: program,
         autopkgtest_args: Vec::new(),
         setup_commands: Vec::new(),
+        rules: proofhouse_core::rules::Rules::default(),
         seal_keys: None,
         min_free_mib: 0,
         metrics: std::sync::Arc::new(proofhouse_core::telemetry::metrics::Metrics::new(

@@ -1,0 +1,250 @@
+//! Which lines of a log are a test's output.
+//!
+//! autopkgtest puts a test's output between two markers that name the test. Afterwards it shows the test's result and once
+//! more what it wrote to stderr, until it prepares a testbed for the next test or shows all results. Output and markers
+//! come by two pipes: on a busy machine the last of the output can follow its end. Facts: `run_test` in autopkgtest's
+//! adt_testbed.py, `run_tests` and `process_actions` in its main program (5.28).
+//!
+//! A test can print markers too. So a test's output runs from the first opening marker of its name to the last closing
+//! one, whatever stands between: a closing marker takes back what was believed since. More markers can only make more of
+//! the log a test's output, never less.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// More names than any package has tests: then nothing is believed any more.
+const MOST_NAMES: usize = 5000;
+
+/// A test's name is a part of a file's name and has no blanks. The marker is a line's end: what a test printed before may
+/// lack its newline.
+static MARK: LazyLock<Regex> = LazyLock::new(|| {
+    let what = r"\[-{23}|-{23}\]|preparing testbed";
+    let line = format!(r"\[\d\d:\d\d:\d\d\]: (?:test ([^ \t]{{1,255}}): ({what})|@{{20}} summary)[ \r]*$");
+    RegexBuilder::new(&line).unicode(false).build().expect("a constant pattern")
+});
+
+/// What a line says of the log's sections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark<'a> {
+    /// A test's output begins.
+    Opens(&'a [u8]),
+    /// It ends.
+    Closes(&'a [u8]),
+    /// The results of all tests.
+    Summary,
+    /// The testbed is prepared for a test.
+    Prepares(&'a [u8]),
+}
+
+impl<'a> Mark<'a> {
+    fn of(line: &'a [u8]) -> Option<Self> {
+        let found = MARK.captures(line)?;
+        let (Some(name), Some(what)) = (found.get(1), found.get(2)) else {
+            return Some(Self::Summary);
+        };
+        let name = name.as_bytes();
+        Some(match what.as_bytes()[0] {
+            b'[' => Self::Opens(name),
+            b'-' => Self::Closes(name),
+            _ => Self::Prepares(name),
+        })
+    }
+}
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// No test printed it, as far as one can tell by now.
+    pub(super) own: bool,
+    /// It shows that everything from this line on was a test's output.
+    pub(super) not_since: Option<u64>,
+}
+
+/// A test's output so far.
+#[derive(Debug)]
+struct Output {
+    first: u64,
+    open: bool,
+}
+
+/// Follows a log, line by line.
+#[derive(Debug, Default)]
+pub(super) struct Sections {
+    outputs: HashMap<Vec<u8>, Output>,
+    /// How many of them are open.
+    open: usize,
+    /// Since when results are shown, to which what a test wrote to stderr belongs.
+    results: Option<u64>,
+    /// For whom a testbed was prepared, and where what counts for nothing begins should that be said again.
+    prepared: HashMap<Vec<u8>, u64>,
+    /// Whom a test named as one that a testbed is prepared for: the same line in its stderr ends nothing.
+    printed: HashSet<Vec<u8>>,
+}
+
+impl Sections {
+    /// The next line, by its number and its end.
+    pub(super) fn see(&mut self, number: u64, end: &[u8]) -> Place {
+        let known = self.outputs.len() + self.prepared.len() + self.printed.len();
+        if known > MOST_NAMES {
+            return Place { own: false, not_since: Some(0) };
+        }
+        let not_since = Mark::of(end).and_then(|mark| self.mark(number, mark));
+        Place { own: !self.inside() && self.results.is_none(), not_since }
+    }
+
+    const fn inside(&self) -> bool {
+        self.open > 0
+    }
+
+    fn mark(&mut self, number: u64, mark: Mark<'_>) -> Option<u64> {
+        match mark {
+            Mark::Opens(name) => {
+                let output = self.outputs.entry(name.to_owned());
+                let output = output.or_insert(Output { first: number, open: false });
+                self.open += usize::from(!std::mem::replace(&mut output.open, true));
+                None
+            }
+            Mark::Closes(name) => {
+                let first = self.outputs.get(name)?.first;
+                self.outputs.values_mut().filter(|o| o.first >= first).for_each(|o| o.open = false);
+                self.open = self.outputs.values().filter(|o| o.open).count();
+                self.results.get_or_insert(number);
+                Some(first)
+            }
+            Mark::Summary => {
+                if !self.inside() {
+                    self.results.get_or_insert(number);
+                }
+                None
+            }
+            Mark::Prepares(name) if self.inside() => {
+                self.printed.insert(name.to_owned());
+                None
+            }
+            Mark::Prepares(name) => self.prepares(number, name),
+        }
+    }
+
+    fn prepares(&mut self, number: u64, name: &[u8]) -> Option<u64> {
+        let since = self.results.unwrap_or(number);
+        let before = self.prepared.get(name).copied();
+        if before.is_none() {
+            self.prepared.insert(name.to_owned(), since);
+        }
+        if !self.printed.contains(name) {
+            self.results = None;
+        }
+        before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: &str = "autopkgtest [10:11:12]: test N: [-----------------------";
+    const CLOSE: &str = "autopkgtest [10:11:12]: test N: -----------------------]";
+    const PREPARE: &str = "autopkgtest [10:11:12]: test N: preparing testbed";
+    const SUMMARY: &str = "autopkgtest [10:11:12]: @@@@@@@@@@@@@@@@@@@@ summary";
+
+    /// `[a`, `]a`, `+a` (preparing), `summary`; anything else stands for itself.
+    fn line(word: &str) -> String {
+        match word.split_at(1) {
+            ("[", name) => OPEN.replace('N', name),
+            ("]", name) => CLOSE.replace('N', name),
+            ("+", name) => PREPARE.replace('N', name),
+            _ => match word {
+                "summary" => SUMMARY.to_owned(),
+                _ => word.to_owned(),
+            },
+        }
+    }
+
+    /// The upper-case words that count in the end.
+    fn counted(log: &str) -> String {
+        let (mut sections, mut counted) = (Sections::default(), Vec::new());
+        for (number, word) in (1_u64..).zip(log.split_whitespace()) {
+            let place = sections.see(number, line(word).as_bytes());
+            if let Some(since) = place.not_since {
+                counted.retain(|(number, _)| *number < since);
+            }
+            if place.own && word.chars().all(char::is_uppercase) {
+                counted.push((number, word));
+            }
+        }
+        counted.into_iter().map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn marks() {
+        for (line, mark) in [
+            (OPEN.to_owned(), Some(Mark::Opens(b"N"))),
+            (CLOSE.to_owned(), Some(Mark::Closes(b"N"))),
+            (PREPARE.to_owned(), Some(Mark::Prepares(b"N"))),
+            (SUMMARY.to_owned(), Some(Mark::Summary)),
+            (format!(" 12s {CLOSE}\r"), Some(Mark::Closes(b"N"))),
+            (format!("no newline{CLOSE}"), Some(Mark::Closes(b"N"))),
+            (format!("[10:00:00]: test x: {CLOSE}"), Some(Mark::Closes(b"N"))),
+            (format!("[10:00:00]: test {CLOSE}"), Some(Mark::Closes(b"N"))),
+            (OPEN.replace("autopkgtest", "adt-run"), Some(Mark::Opens(b"N"))),
+            (OPEN.replace('N', "upstream-tests.sh:1"), Some(Mark::Opens(b"upstream-tests.sh:1"))),
+            (format!("{OPEN} x"), None),
+            (OPEN.replace('N', "a b"), None),
+            ("autopkgtest [10:11:12]: test N: echo".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(Mark::of(line.as_bytes()), mark, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_sound_log_says() {
+        assert_eq!(counted("A +a B [a x X ]a X results X stderr X +b C [b X ]b X summary X"), "A B C");
+        assert_eq!(counted("A +a B [a X"), "A B", "the testbed died in mid-test");
+        assert_eq!(counted("A"), "A");
+    }
+
+    #[test]
+    fn a_forged_end_does_not_help() {
+        assert_eq!(counted("A +a [a ]a X ]a results +b B [b ]b summary"), "A B");
+        assert_eq!(counted("A +a [a ]a X [a X ]a results +b B [b ]b summary"), "A B");
+        assert_eq!(counted("A +a [a ]b X ]a results +b B [b ]b summary"), "A B", "the end of another");
+        assert_eq!(counted("A +a [a ]a results +z X [z X ]z results X ]a results +b B [b ]b"), "A B");
+    }
+
+    #[test]
+    fn a_forged_opening_does_not_hide_the_end() {
+        assert_eq!(counted("A +a [a ]a [z X ]a results +b B [b X ]b results summary"), "A B");
+        assert_eq!(counted("A +a [a [z X ]a results +b B [b X ]b results summary"), "A B");
+    }
+
+    #[test]
+    fn the_name_of_a_later_or_an_earlier_test() {
+        assert_eq!(counted("A +a [a ]a [b X ]b X ]a results +b B [b X ]b results summary"), "A");
+        assert_eq!(counted("A +a [a ]a results +b B [b ]a X ]b results +c C [c ]c summary"), "A C");
+    }
+
+    #[test]
+    fn what_stderr_shows_once_more() {
+        assert_eq!(counted("A +a [a +z X ]a results stderr +z X +b B [b ]b summary"), "A B");
+        assert_eq!(counted("A +a [a +b X ]a results stderr +b X +b B [b ]b summary"), "A");
+        assert_eq!(counted("A +a [a x ]a results stderr +b X +b B [b ]b +c C [c ]c summary"), "A B C");
+        assert_eq!(counted("A +a [a summary ]a results stderr summary X +b B [b ]b summary"), "A B");
+        assert_eq!(counted("A +a [a [z ]z ]a results stderr [z X ]z X ]a X +b B [b ]b summary"), "A B");
+    }
+
+    #[test]
+    fn names_without_end() {
+        let mut sections = Sections::default();
+        for number in 1..=20_000 {
+            sections.see(number, OPEN.replace('N', &number.to_string()).as_bytes());
+        }
+        assert_eq!(sections.outputs.len(), MOST_NAMES + 1);
+        let nothing = Place { own: false, not_since: Some(0) };
+        assert_eq!(sections.see(20_001, CLOSE.replace('N', "1").as_bytes()), nothing);
+    }
+}

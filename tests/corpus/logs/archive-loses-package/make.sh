@@ -1,0 +1,14 @@
+#!/bin/sh
+# A package is in the index and not in the archive: autopkgtest itself calls the testbed failed.
+. "$(dirname "$0")/../lib.sh"
+
+source_package green 1.0-1
+binary_package blue 1.0
+add_test smoke 'Depends: blue' <<'TEST'
+true
+TEST
+index
+rm "$WORK/archive"/blue*.deb
+serve
+know_archive
+run unshare $ARCHIVE_ARGS --apt-upgrade
