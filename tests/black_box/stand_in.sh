@@ -1,6 +1,7 @@
 #!/bin/sh
 # A stand-in for autopkgtest where a test is about what stands around it. The request's `env` says what it does:
 #   EXIT=N  ends with that code     HOLD=FILE  goes on until the file exists     NOVERSION=1  writes no testpkg-version
+# While the file $STAND_IN_BROKEN exists, its testbeds fail: it ends with 16, whatever the request says.
 # Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
 set -eu
 now=$(date +%s%N)
@@ -18,6 +19,10 @@ for arg in "$@"; do
 done
 echo "$now $$ $package" >>"$STAND_IN_STARTS"
 mkdir -p "$out"
+if [ -n "${STAND_IN_BROKEN:-}" ] && [ -e "$STAND_IN_BROKEN" ]; then
+    echo "<VirtSubproc>: failure: the testbed of $package is broken" >"$out/log"
+    exit 16
+fi
 {
     echo "autopkgtest [00:00:00]: starting date and time: now"
     echo "autopkgtest [00:00:00]: @@@@@@@@@@@@@@@@@@@@ test bed setup"

@@ -558,6 +558,28 @@ fn a_retried_job_goes_to_another_host_where_there_is_one() {
 }
 
 #[test]
+fn two_hosts_that_take_what_is_for_the_other_one_ask_on() {
+    let now = Instant::now();
+    let mut state = new(now);
+    for n in [1, 2] {
+        state.decide(Event::Asked(worker(n), announce_on(&format!("h{n}"), 1)), now);
+    }
+    let failed_on = |job, host: &str| Candidate { failed_on: [host.to_owned()].into(), ..candidate(job, 1) };
+    state.decide(Event::Work(pool(), vec![failed_on(1, "h1"), failed_on(2, "h2")]), now);
+    let ask = |n, job| Event::Asked(worker(n), Ask::Grant { id: id(job, 2), epoch: 1 });
+    for (n, wrong) in [(1, 1), (2, 2)] {
+        let refused = state.decide(ask(n, wrong), now);
+        let no_pause = Answer::Refused { id: id(wrong, 2), pause_seconds: 0 };
+        assert_eq!(refused[..2], [Action::Answer(worker(n), no_pause), Action::Offer(pool(), id(wrong, 2))]);
+    }
+    // Perhaps the broker lost the other one: then nobody asks without an end.
+    let later = now + Duration::from_secs(6);
+    let refused = state.decide(ask(1, 1), later);
+    assert!(refused.contains(&Action::Answer(worker(1), Answer::Refused { id: id(1, 2), pause_seconds: 2 })));
+    assert!(matches!(state.decide(ask(1, 2), later)[..], [Action::Grant(..)]));
+}
+
+#[test]
 fn the_last_attempt_is_weighed_with_those_before() {
     let now = Instant::now();
     let at = |attempt: i32, tried_before: i32, baseline: bool| {
