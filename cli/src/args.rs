@@ -11,7 +11,9 @@ use proofhouse_core::{
 };
 use uuid::Uuid;
 
-use crate::{reindex::ReindexArgs, request::RequestArgs, servers::Servers, token::TokenCommand};
+use crate::{
+    parked::ParkedCommand, reindex::ReindexArgs, request::RequestArgs, servers::Servers, token::TokenCommand,
+};
 
 const EXAMPLES: &str = "\
 Begin with one of these:
@@ -55,6 +57,9 @@ pub(crate) enum Command {
     /// One run: where it stands, its log
     #[command(subcommand)]
     Run(RunCommand),
+    /// Tests that infrastructure kept from running until their attempts were spent
+    #[command(subcommand)]
+    Parked(ParkedCommand),
     /// Requests that could not be taken, with the reasons (alone: rejected ls)
     Rejected(RejectedArgs),
     /// Rebuild the index of results from the store
@@ -361,6 +366,13 @@ mod tests {
             "proofhouse queue ls --release noble --arch amd64 --context huge --json",
             "proofhouse run show 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e --json",
             "proofhouse run log 20261121_053634_abcde@ --attempt 2",
+            "proofhouse parked ls --reason testbed --package linux* --release noble --arch amd64 --json",
+            "proofhouse parked show 17 --log",
+            "proofhouse parked show 17 --log 2",
+            "proofhouse parked show 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e --json --data d",
+            "proofhouse parked retry 17 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e --json",
+            "proofhouse parked retry --reason testbed --package gl* --dry-run",
+            "proofhouse parked retry --all",
             "proofhouse rejected",
             "proofhouse rejected --json --data d",
             "proofhouse rejected ls --json",
@@ -401,6 +413,11 @@ mod tests {
             "proofhouse token add x --person p --scope everything",
             "proofhouse config check --role operator",
             "proofhouse up --no-such-option",
+            "proofhouse parked retry",
+            "proofhouse parked retry 17 --all",
+            "proofhouse parked retry --all --reason testbed",
+            "proofhouse parked show x",
+            "proofhouse parked show 17 --log 0",
         ] {
             assert!(!parses(line), "{line}");
         }

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod follow;
 mod outcome;
+mod parked;
 mod print;
 mod queue;
 mod reindex;
@@ -67,6 +68,7 @@ async fn run(command: Command) -> anyhow::Result<Status> {
             Some(RejectedCommand::Ls(args)) => rejected::ls(args).await,
             Some(RejectedCommand::Show(args)) => rejected::show(args).await,
         },
+        Command::Parked(command) => parked::main(command).await,
         Command::Reindex(args) => reindex::main(args).await,
         Command::Token(command) => token::main(command).await,
         Command::Database(DatabaseCommand::Migrate(servers)) => database::migrate(&servers).await,

@@ -40,6 +40,8 @@ pub(crate) struct Evidence {
     pub(crate) container: String,
     /// The run's folder in the container.
     pub(crate) folder: String,
+    /// What decided that it is a result: `exit-code`, or a rule; none where another system wrote it.
+    pub(crate) rule: Option<String>,
 }
 
 impl Evidence {
@@ -52,6 +54,7 @@ impl Evidence {
             run_id: result.run_id.clone(),
             container: result.container.clone(),
             folder: folder(result),
+            rule: result.rule.clone(),
         }
     }
 }
@@ -114,7 +117,7 @@ impl Outcome {
             let verdict = self.paint(paint, &format!("⚠ {}", self.state));
             let _ = writeln!(text, "{verdict}: {what}: {}", self.reason.as_deref().unwrap_or("no result"));
             if self.state == JobState::Parked {
-                let _ = writeln!(text, "  log:    proofhouse run log {} --attempt N", self.uuid);
+                let _ = writeln!(text, "  log:    proofhouse parked show {} --log", self.uuid);
             }
         }
         if let Some(page) = &self.page {
@@ -146,6 +149,7 @@ pub(crate) mod tests {
                 run_id: "20261121_053634_abcde@".to_owned(),
                 container: "autopkgtest-noble".to_owned(),
                 folder: "noble/amd64/h/hello/20261121_053634_abcde@".to_owned(),
+                rule: Some("exit-code".to_owned()),
             }),
             page: Some("http://127.0.0.1:8080/run/3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e".to_owned()),
         }

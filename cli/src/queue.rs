@@ -26,6 +26,8 @@ pub(crate) struct JobLine {
     pub(crate) private: bool,
     pub(crate) requesters: Vec<String>,
     pub(crate) attempts: i64,
+    /// So many of them were made before an operator had it retried.
+    pub(crate) tried_before: i64,
     pub(crate) reason: Option<String>,
     pub(crate) received: String,
     /// The pause after a failed attempt ends then.
@@ -47,6 +49,7 @@ impl From<&JobRow> for JobLine {
             private: job.private,
             requesters: job.requesters.lines().map(str::to_owned).collect(),
             attempts: job.attempts,
+            tried_before: job.tried_before,
             reason: job.reason.clone(),
             received: print::time(job.received_us),
             not_before: (job.not_before_us > 0).then(|| print::time(job.not_before_us)),

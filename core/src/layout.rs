@@ -109,6 +109,11 @@ impl Series {
     }
 }
 
+/// The log of an attempt that is no result, in [`Container::attempts`]; `uuid` is its job's own.
+pub fn attempt_log(uuid: impl fmt::Display, attempt: impl fmt::Display) -> String {
+    format!("{uuid}/{attempt}/{}", file::LOG)
+}
+
 /// The files of a run.
 pub mod file {
     /// Exit code, version, duration, testinfo: the commit mark.

@@ -87,7 +87,13 @@ pub(crate) fn files(job: &JobRow, request: &Request, answer: &Answer) -> std::io
         members.push(("requester", format!("{requester}\n").into_bytes()));
     }
     Ok(Files {
-        result: SyntheticResult { job: job.id, exit_code, version: version.to_owned(), rule },
+        result: SyntheticResult {
+            job: job.id,
+            exit_code,
+            version: version.to_owned(),
+            rule,
+            from: job.state(),
+        },
         result_tar: evidence::result_tar(&members)?,
         log_gz: evidence::gzip(log.as_bytes())?,
     })

@@ -9,3 +9,4 @@ mod journey;
 mod real;
 mod rebuild;
 mod rejected;
+mod retries;

@@ -1,7 +1,9 @@
 #!/bin/sh
 # A stand-in for autopkgtest where a test is about what stands around it. The request's `env` says what it does:
 #   EXIT=N  ends with that code     HOLD=FILE  goes on until the file exists     NOVERSION=1  writes no testpkg-version
-# It is the version that its own trigger names, else 1.0. Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
+# It is the version that its own trigger names, else 1.0.
+# While the file $STAND_IN_BROKEN exists, its testbeds fail: it ends with 16, whatever the request says.
+# Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
 set -eu
 now=$(date +%s%N)
 out='' package='' exit=0 hold='' version=1.0 triggers='' previous=''
@@ -21,6 +23,10 @@ case " ${triggers#*=} " in *" $package/"*)
 esac
 echo "$now $$ $package" >>"$STAND_IN_STARTS"
 mkdir -p "$out"
+if [ -n "${STAND_IN_BROKEN:-}" ] && [ -e "$STAND_IN_BROKEN" ]; then
+    echo "<VirtSubproc>: failure: the testbed of $package is broken" >"$out/log"
+    exit 16
+fi
 {
     echo "autopkgtest [00:00:00]: starting date and time: now"
     echo "autopkgtest [00:00:00]: @@@@@@@@@@@@@@@@@@@@ test bed setup"

@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Output,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -161,14 +162,18 @@ impl Cluster {
 
     /// The output of a subcommand with `--json`, on this cluster's database and store.
     pub async fn json(&self, args: &[&str]) -> Result<Value> {
-        let (store, mut env) = self.store();
-        env.push(("PROOFHOUSE_SEAL_KEY".to_owned(), SEAL_KEY.to_owned()));
-        let mut all = args.to_vec();
-        all.extend(["--json", "--database", &self.database, "--store", &store]);
-        let output = crate::proofhouse::run(&all, &env).await?;
+        let output = self.output(&[args, &["--json"]].concat()).await?;
         let text = String::from_utf8(output.stdout)?;
         serde_json::from_str(&text)
             .with_context(|| format!("{args:?}: {text:?}, {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// What a subcommand says, on this cluster's database and store.
+    pub async fn output(&self, args: &[&str]) -> Result<Output> {
+        let (store, mut env) = self.store();
+        env.push(("PROOFHOUSE_SEAL_KEY".to_owned(), SEAL_KEY.to_owned()));
+        let servers = ["--database", &self.database, "--store", &store];
+        crate::proofhouse::run(&[args, &servers].concat(), &env).await
     }
 
     /// The results that the store holds of a package: names of run folders that have a `result.tar`, through the web.

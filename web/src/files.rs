@@ -142,6 +142,7 @@ fn result_json(app: &App, row: &PublicResult) -> Value {
         "uuid": row.uuid,
         "result": row.class(),
         "exitcode": row.exit_code,
+        "rule": row.rule,
         "duration": row.duration_seconds,
         "triggers": triggers,
         "env": row.env,

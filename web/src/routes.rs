@@ -41,6 +41,8 @@ pub fn router(app: App) -> Router {
         .route("/packages/", get(pages::search::get))
         .route("/packages/{*path}", get(pages::packages::get))
         .route("/run/{uuid}", get(pages::run::get))
+        .route("/run/{uuid}/attempts/{n}/log", get(pages::attempt_log::get))
+        .route("/run/{uuid}/attempts/{n}/log.gz", get(pages::attempt_log::raw))
         .route("/running", get(pages::running::get))
         .route("/recent", get(pages::recent::get))
         .route("/queues.json", get(files::queues))

@@ -1,6 +1,6 @@
 //! What the site has to know.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proofhouse_core::{
     intake::Intake,
@@ -24,6 +24,8 @@ pub struct Settings {
     pub swiftuser: Option<SwiftUser>,
     /// Requests without a token are taken. Only on a loopback address: [`crate::run`] refuses any other.
     pub open: bool,
+    /// After so long a parked job's gate is told of it, as the dispatcher is configured; none: never.
+    pub parked_answer: Option<Duration>,
     /// How many requests one person may make in an hour.
     pub requests_per_hour: i64,
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use proofhouse_core::{
-    layout::{Container, Series, file},
+    layout::{Container, Series, attempt_log, file},
     protocol::Grant,
     request::Request,
     run_id::RunId,
@@ -71,7 +71,7 @@ pub(crate) async fn evidence(
 
 /// Stores the log of an attempt that is no result, where only we can read it.
 pub(crate) async fn failed_log(shared: &Shared, grant: &Grant, work: &WorkDir) {
-    let object = format!("{}/{}/{}", grant.uuid, grant.id.attempt, file::LOG);
+    let object = attempt_log(grant.uuid, grant.id.attempt);
     let uploads = [Upload::file(object, work.log(), file::LOG)];
     let container = Container::attempts();
     // Its error could name a private run's uuid, which is not for logs.

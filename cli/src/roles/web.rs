@@ -81,6 +81,7 @@ pub(super) fn spawn(process: &Process, served: Served, ready: Ready, drain: Canc
         intake: Arc::new(process.intake()),
         swiftuser: config.swiftuser.clone(),
         open,
+        parked_answer: config.parked_answer,
         requests_per_hour: REQUESTS_PER_HOUR,
     };
     let stop = Stop { drain, hard: process.shutdown.hard().clone() };

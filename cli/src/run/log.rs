@@ -7,7 +7,7 @@ use flate2::write::MultiGzDecoder;
 use futures::StreamExt as _;
 use proofhouse_core::{
     db::JobState,
-    layout::{Container, file},
+    layout::{Container, attempt_log, file},
     store::{Store, StoreError},
 };
 
@@ -28,16 +28,14 @@ pub(crate) async fn main(args: LogArgs) -> Result<Status> {
     }
 }
 
-fn is_missing(error: &anyhow::Error) -> bool {
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
     error.downcast_ref::<StoreError>().is_some_and(StoreError::is_missing)
 }
 
 /// Where the log lies: that of the result, or that of a failed attempt.
 fn place(found: &Found, attempt: Option<i32>) -> Result<(Container, String)> {
     match (attempt, &found.job, &found.result) {
-        (Some(attempt), Some(job), _) => {
-            Ok((Container::attempts(), format!("{}/{attempt}/{}", job.uuid, file::LOG)))
-        }
+        (Some(attempt), Some(job), _) => Ok((Container::attempts(), attempt_log(&job.uuid, attempt))),
         (Some(_), None, _) => bail!("this result came from another system: nothing is known of its attempts"),
         (None, _, Some(result)) => {
             let container =
@@ -61,7 +59,8 @@ fn place(found: &Found, attempt: Option<i32>) -> Result<(Container, String)> {
     }
 }
 
-async fn stream(store: &dyn Store, container: &Container, object: &str) -> Result<()> {
+/// Prints a stored log.
+pub(crate) async fn stream(store: &dyn Store, container: &Container, object: &str) -> Result<()> {
     let mut object = store.get(container, object, None).await?;
     let mut log = MultiGzDecoder::new(Vec::new());
     let damaged = "the stored log is damaged";

@@ -9,9 +9,9 @@ use proofhouse_core::db::{Database, JobRow, ResultRow};
 use crate::args::RunName;
 
 /// What is known of a run: at least one of the two.
-struct Found {
-    job: Option<JobRow>,
-    result: Option<ResultRow>,
+pub(crate) struct Found {
+    pub(crate) job: Option<JobRow>,
+    pub(crate) result: Option<ResultRow>,
 }
 
 /// Finds a run by one of its names.

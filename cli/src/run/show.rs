@@ -18,7 +18,7 @@ use crate::{
 
 /// A run as JSON shows it.
 #[derive(Debug, Serialize)]
-struct Run {
+pub(crate) struct Run {
     uuid: Option<String>,
     release: String,
     arch: String,
@@ -42,6 +42,8 @@ struct AttemptLine {
     version: Option<String>,
     duration_seconds: Option<i64>,
     fault: Option<String>,
+    /// The rule of the log that matched.
+    rule: Option<String>,
     detail: Option<String>,
 }
 
@@ -58,6 +60,7 @@ impl From<&AttemptRow> for AttemptLine {
             version: row.version.clone(),
             duration_seconds: row.duration_seconds,
             fault: row.fault.clone(),
+            rule: row.rule.clone(),
             detail: row.detail.clone().filter(|detail| !detail.is_empty()),
         }
     }
@@ -79,7 +82,7 @@ pub(crate) async fn main(args: ShowArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
-fn run(found: &Found, attempts: &[AttemptRow]) -> Run {
+pub(crate) fn run(found: &Found, attempts: &[AttemptRow]) -> Run {
     let of_job = |job: &JobRow| (job.release.clone(), job.arch.clone(), job.package.clone());
     let of_result = |r: &ResultRow| (r.release.clone(), r.arch.clone(), r.package.clone());
     let names = found.job.as_ref().map(of_job).or_else(|| found.result.as_ref().map(of_result));
@@ -96,7 +99,7 @@ fn run(found: &Found, attempts: &[AttemptRow]) -> Run {
     }
 }
 
-fn text(run: &Run, paint: Paint) -> String {
+pub(crate) fn text(run: &Run, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.bold(&format!("{} on {}/{}", run.package, run.release, run.arch)));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:9} {value}");
@@ -110,6 +113,9 @@ fn text(run: &Run, paint: Paint) -> String {
             line("asked by", &print::one_line(&job.requesters.join(", "), 300));
         }
         line("params", &print::one_line(&job.params.to_string(), 2000));
+        if job.tried_before > 0 {
+            line("retried", &format!("by an operator after attempt {}", job.tried_before));
+        }
     }
     for attempt in &run.attempts {
         line(&format!("attempt {}", attempt.attempt), &attempt.text());
@@ -121,6 +127,9 @@ fn text(run: &Run, paint: Paint) -> String {
             class.symbol()
         );
         line("result", &verdict);
+        if let Some(rule) = &r.rule {
+            line("decided", &format!("by {}", print::one_line(rule, 100)));
+        }
         line("stored", &format!("{container}/{folder}"));
     }
     text
@@ -128,11 +137,16 @@ fn text(run: &Run, paint: Paint) -> String {
 
 impl AttemptLine {
     fn text(&self) -> String {
-        let mut text = format!("{} on {} from {}", self.state, self.worker, self.granted);
+        let mut text = format!("{} on {}", self.state, self.worker);
+        if self.host != self.worker {
+            let _ = write!(text, " (host {})", print::one_line(&self.host, 100));
+        }
+        let _ = write!(text, " from {}", self.granted);
         if let Some(ended) = &self.ended {
             let _ = write!(text, " to {ended}");
         }
-        for reason in [&self.fault, &self.detail].into_iter().flatten() {
+        let rule = self.rule.as_ref().map(|rule| format!("rule {rule}"));
+        for reason in [&self.fault, &rule, &self.detail].into_iter().flatten() {
             let _ = write!(text, "; {}", print::one_line(reason, 300));
         }
         text
@@ -162,10 +176,11 @@ mod tests {
             duration_seconds: Some(12),
             fault: Some("testbed".to_owned()),
             detail: Some("the last lines\nof the log".to_owned()),
-            rule: None,
+            rule: Some("kernel-panic".to_owned()),
             ended_us: Some(1_795_239_406_000_000),
         };
-        let mut run = run(&Found { job: Some(queue::tests::job()), result: None }, &[attempt]);
+        let job = JobRow { tried_before: 1, ..queue::tests::job() };
+        let mut run = run(&Found { job: Some(job), result: None }, &[attempt]);
         insta::assert_snapshot!("waiting", text(&run, Paint::plain()));
         run.result = outcome::tests::outcome(Some(4)).result;
         insta::assert_snapshot!("result", text(&run, Paint::plain()));

@@ -214,7 +214,7 @@ impl Database {
         let mut found: Vec<Candidate> = self
             .all(
                 "SELECT id, attempts FROM jobs
-                 WHERE state = 'waiting' AND pool = $1 AND not_before_us <= $2 AND answer_code IS NULL ORDER BY id LIMIT $3",
+                 WHERE state = 'waiting' AND pool = $1 AND not_before_us <= $2 ORDER BY id LIMIT $3",
                 args![pool.as_str(), now_us, limit],
             )
             .await?;

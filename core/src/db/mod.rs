@@ -25,6 +25,7 @@ pub use intake::{NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
 pub use leadership::LEADERSHIP_SECONDS;
 pub use outbox::{OutboxKind, OutboxRow};
+pub use parked::ParkedRow;
 pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, SyntheticResult};
 pub use rejected::RejectedRow;
 pub use results::{LatestRow, RecentFilter, ResultRow};

@@ -1,6 +1,57 @@
 //! Jobs that are parked: their attempts are spent, and an operator decides.
 
+use std::str::FromStr as _;
+
+use sqlx::FromRow;
+
 use super::{Database, DbError, JobRow, connection::args, jobs::job_columns};
+use crate::outcome::Fault;
+
+/// A parked job, and how its last attempt ended.
+#[derive(Debug, Clone, FromRow)]
+pub struct ParkedRow {
+    /// The job.
+    #[sqlx(flatten)]
+    pub job: JobRow,
+    /// The fault of its last attempt; none where it was parked without one.
+    pub last_fault: Option<String>,
+    /// The rule of the log that matched in its last attempt.
+    pub last_rule: Option<String>,
+}
+
+macro_rules! parked_columns {
+    () => {
+        concat!(
+            job_columns!(),
+            ", (SELECT a.fault FROM attempts a WHERE a.job_id = jobs.id AND a.attempt = jobs.attempts) AS last_fault,
+              (SELECT a.rule FROM attempts a WHERE a.job_id = jobs.id AND a.attempt = jobs.attempts) AS last_rule"
+        )
+    };
+}
+
+impl ParkedRow {
+    /// The reason of those that nobody can read.
+    pub const UNREADABLE: &str = "unreadable";
+    /// The reason of those that could not be answered without a run.
+    pub const NOT_ANSWERED: &str = "not-answered";
+
+    /// The name of the reason: the rule where one decided on the last attempt, else its fault.
+    pub fn reason(&self) -> &str {
+        if !self.is_readable() {
+            return Self::UNREADABLE;
+        }
+        let fault = self.last_fault.as_deref().unwrap_or(Self::NOT_ANSWERED);
+        match (Fault::from_str(fault), &self.last_rule) {
+            (Ok(Fault::LogRule | Fault::BrokeTestbed), Some(rule)) => rule,
+            _ => fault,
+        }
+    }
+
+    /// False where another version wrote what this one cannot read: it cannot be retried.
+    pub fn is_readable(&self) -> bool {
+        self.job.request().is_ok() && self.job.pair().is_ok()
+    }
+}
 
 impl Database {
     /// Parked jobs since before `cutoff_us`, with a greater number than `after`, at most `limit`.
@@ -19,5 +70,46 @@ impl Database {
             args![cutoff_us, after, limit],
         )
         .await
+    }
+
+    /// Parked jobs with a greater number than `after`, at most `limit`.
+    pub async fn parked(&self, after: i64, limit: i64) -> Result<Vec<ParkedRow>, DbError> {
+        self.all(
+            concat!(
+                "SELECT ",
+                parked_columns!(),
+                " FROM jobs WHERE state = 'parked' AND id > $1 ORDER BY id LIMIT $2"
+            ),
+            args![after, limit],
+        )
+        .await
+    }
+
+    /// A job by its number, wherever it stands, with the end of its last attempt.
+    pub async fn with_last_attempt(&self, job: i64) -> Result<Option<ParkedRow>, DbError> {
+        self.optional(concat!("SELECT ", parked_columns!(), " FROM jobs WHERE id = $1"), args![job]).await
+    }
+
+    /// Has parked jobs wait again, as if they had not been tried. One that is not parked any more stays as it is.
+    ///
+    /// Returns those that wait now. All in one transaction: hand in a few hundred at most.
+    pub async fn retry_parked(&self, jobs: &[i64]) -> Result<Vec<i64>, DbError> {
+        let mut tx = self.begin().await?;
+        let now = tx.now_us().await?;
+        let mut retried = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let done = tx
+                .execute(
+                    "UPDATE jobs SET state = 'waiting', tried_before = attempts, not_before_us = 0, reason = NULL,
+                        changed_us = $1 WHERE id = $2 AND state = 'parked'",
+                    args![now, *job],
+                )
+                .await?;
+            if done == 1 {
+                retried.push(*job);
+            }
+        }
+        tx.commit().await?;
+        Ok(retried)
     }
 }

@@ -1,7 +1,7 @@
 //! Publication: the run id, and the transaction that records a result.
 
 use super::{
-    AttemptRow, Database, DbError, JobRow,
+    AttemptRow, Database, DbError, JobRow, JobState,
     attempts::attempt_columns,
     connection::{Tx, args},
     jobs::job_columns,
@@ -58,7 +58,7 @@ pub enum SyntheticOutcome {
     Recorded(RunId),
     /// A publication of the series is open.
     Wait,
-    /// The job does not wait any more.
+    /// The job does not stand any more where it stood.
     Over,
 }
 
@@ -84,6 +84,8 @@ pub struct SyntheticResult {
     pub version: String,
     /// What decided on it.
     pub rule: &'static str,
+    /// Where the job stood when that was decided; it must stand there still.
+    pub from: JobState,
 }
 
 impl Database {
@@ -185,8 +187,16 @@ impl Database {
     ) -> Result<SyntheticOutcome, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
         let now = tx.now_us().await?;
-        let job =
-            tx.job(synthetic.job).await?.filter(|job| matches!(job.state.as_str(), "waiting" | "parked"));
+        // The row is locked from here on: an operator may have it retried in this very moment.
+        let job: Option<JobRow> = tx
+            .optional(
+                concat!(
+                    "UPDATE jobs SET changed_us = $1 WHERE id = $2 AND state = $3 RETURNING ",
+                    job_columns!()
+                ),
+                args![now, synthetic.job, synthetic.from.as_str()],
+            )
+            .await?;
         let Some(job) = job else { return Ok(SyntheticOutcome::Over) };
         let Some(run_id) = tx.next_run_id(&job, series, now).await? else {
             return Ok(SyntheticOutcome::Wait);

@@ -231,20 +231,23 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     }
 }
 
+fn never_run(job: i64) -> SyntheticResult {
+    let (version, from) = ("blacklisted".to_owned(), JobState::Waiting);
+    SyntheticResult { job, exit_code: 99, version, rule: "never-run", from }
+}
+
 /// True while nothing else of the series may be published, whatever the leader believes.
 async fn is_closed(db: &Database, epoch: i64) -> bool {
     let pool: Pool = "amd64".parse().unwrap();
     let job = db.candidates(&pool, db.now_us().await.unwrap(), 1).await.unwrap()[0].id;
-    let synthetic =
-        SyntheticResult { job, exit_code: 99, version: "blacklisted".to_owned(), rule: "never-run" };
+    let synthetic = never_run(job);
     let outcome = db.record_synthetic(epoch, &synthetic, &series("green"), vec![], vec![]).await.unwrap();
     outcome == SyntheticOutcome::Wait
 }
 
 async fn answers_without_a_run(db: &Database, epoch: i64) {
     let Taken::New { job, uuid } = taken(db, message("never", "{}", false)).await else { panic!("new") };
-    let synthetic =
-        SyntheticResult { job, exit_code: 99, version: "blacklisted".to_owned(), rule: "never-run" };
+    let synthetic = never_run(job);
     let run_id = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
     assert!(matches!(run_id, SyntheticOutcome::Recorded(_)));
     let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();

@@ -36,6 +36,8 @@ use crate::{
 };
 
 const PREFETCH: u16 = 500;
+/// How many waiting jobs that are not for the free slots may stand in front of one that is.
+const LOOK_BEHIND: usize = 500;
 /// How often the leases are compared with the open attempts of the table.
 const COMPARE: Duration = Duration::from_secs(30);
 
@@ -255,18 +257,24 @@ impl Leader {
 
     async fn find_work(&self, pool: Pool, limit: usize) -> Result<Vec<Event>, DbError> {
         let now = self.context.database.now_us().await?;
-        // Those that are postponed stand in front of others, and take nobody's slot.
-        let limit = i64::try_from(limit.saturating_add(self.postponed.len())).unwrap_or(i64::MAX);
+        // Those that are postponed, or must go to a host that is busy, stand in front of others and take nobody's slot.
+        let limit = limit.saturating_add(self.postponed.len()).saturating_add(LOOK_BEHIND);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut found = self.context.database.candidates(&pool, now, limit).await?;
         // What the lists have not seen yet, or what is to be answered without a run, is nobody's to run.
         found.retain(|c| c.id <= self.screened && !self.postponed.contains(&c.id));
         Ok(vec![Event::Work(pool, found)])
     }
 
-    async fn grant(&self, id: AttemptId, worker: WorkerRef, pool: Pool) -> Result<Vec<Event>, DbError> {
+    async fn grant(&mut self, id: AttemptId, worker: WorkerRef, pool: Pool) -> Result<Vec<Event>, DbError> {
         let Some(job) = self.context.database.job(id.job).await? else {
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         };
+        // The lists may have come to name it while it was parked.
+        if !self.is_to_be_run(&job)? {
+            self.postponed.insert(id.job);
+            return Ok(vec![Event::NotGranted(id, worker.id)]);
+        }
         let grant = self.grant_of(id, &job)?;
         let end = Duration::from_secs(grant.end_seconds);
         let outcome = self.context.database.grant(self.epoch, id, &worker, grant.end_seconds).await?;

@@ -3,6 +3,7 @@
 use proofhouse_core::{
     db::{DbError, JobRow, JobState, SyntheticOutcome},
     layout::Series,
+    names::Pair,
     outcome::ExitCode,
     request::Request,
 };
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Leader,
-    inherit::{series_of, unreadable},
+    inherit::{series_of, unreadable, unreadable_request},
 };
 use crate::{
     answer::{self, Screened},
@@ -70,10 +71,7 @@ impl Leader {
             let reason = "the request in the job table cannot be read";
             return self.end_waiting(job.id, JobState::Parked, reason).await;
         };
-        let off = &self.context.settings.switched_off;
-        let screened =
-            answer::screen(job, &request, &series.pair, &self.context.settings.lists.borrow(), off);
-        let answer = match screened {
+        let answer = match self.screened(job, &request, &series.pair) {
             Screened::Run => return Ok(true),
             Screened::Obsolete(reason) => {
                 return self.end_waiting(job.id, JobState::Obsolete, reason).await;
@@ -81,6 +79,17 @@ impl Leader {
             Screened::Answer(answer) => answer,
         };
         self.answer(job, &request, series, &answer).await
+    }
+
+    fn screened(&self, job: &JobRow, request: &Request, pair: &Pair) -> Screened {
+        let settings = &self.context.settings;
+        answer::screen(job, request, pair, &settings.lists.borrow(), &settings.switched_off)
+    }
+
+    /// False for what is answered, or ended, without a run.
+    pub(super) fn is_to_be_run(&self, job: &JobRow) -> Result<bool, DbError> {
+        let request = job.request().map_err(|error| unreadable_request(&error))?;
+        Ok(self.screened(job, &request, &job.pair()?) == Screened::Run)
     }
 
     /// Publishes a result without a run. False where it must be tried again: what is published of its series goes first.

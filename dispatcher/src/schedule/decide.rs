@@ -106,9 +106,10 @@ impl State {
                 match self.must_pause(offer, &holder.host, now) {
                     None => vec![Action::Grant(id, holder, pool)],
                     Some(pause_seconds) => {
-                        let refused = Self::reply(worker, Answer::Refused { id, pause_seconds });
-                        self.offers.entry(id).and_modify(|offer| offer.since = now);
-                        vec![refused, Action::Offer(pool, id)]
+                        // The next tick offers it again. At once it could come back to a worker that has not heard
+                        // the answer yet, and drops what it is asking for already.
+                        self.offers.remove(&id);
+                        vec![Self::reply(worker, Answer::Refused { id, pause_seconds })]
                     }
                 }
             }

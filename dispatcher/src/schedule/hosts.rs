@@ -1,6 +1,9 @@
 //! Hosts: those that only fail are set aside, and a job that failed on one goes to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proofhouse_core::{
     host_health::{Health, tells_of_host},
@@ -16,6 +19,9 @@ use super::{HostView, OfferView, State};
 const ASIDE_SECONDS: u64 = 10;
 /// How long a worker takes no offer after one that another host is to have.
 const ELSEWHERE_SECONDS: u64 = 2;
+
+/// An offer that is no older lies on the pool's queue still, and whoever asks on comes to it.
+const ON_QUEUE: Duration = Duration::from_secs(5);
 
 /// What a host may take in a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +104,19 @@ impl State {
     /// How long a worker of `host` is to leave offers to others, where this one is not for it.
     pub(super) fn must_pause(&self, offer: &OfferView, host: &str, now: Instant) -> Option<u64> {
         let rooms = self.rooms(&offer.pool, now);
-        match rooms.get(host) {
-            Some(Room::Aside) => Some(ASIDE_SECONDS),
-            _ if must_go_elsewhere(&rooms, &offer.failed_on, host) => Some(ELSEWHERE_SECONDS),
-            _ => None,
+        if rooms.get(host) == Some(&Room::Aside) {
+            return Some(ASIDE_SECONDS);
         }
+        if !must_go_elsewhere(&rooms, &offer.failed_on, host) {
+            return None;
+        }
+        // Two hosts that pause can take the offers that are for the other one by turns, for ever.
+        let is_for_it = |other: &OfferView| {
+            other.pool == offer.pool
+                && other.since + ON_QUEUE > now
+                && !must_go_elsewhere(&rooms, &other.failed_on, host)
+        };
+        Some(if self.offers.values().any(is_for_it) { 0 } else { ELSEWHERE_SECONDS })
     }
 }
 

@@ -510,7 +510,9 @@ fn a_host_that_only_fails_is_set_aside_and_probed() {
     // Its worker takes the offer off the queue all the same: it is refused, and the other gets it.
     let refused = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(6, 1), epoch: 1 }), now);
     let pause = Answer::Refused { id: id(6, 1), pause_seconds: 10 };
-    assert_eq!(refused, [Action::Answer(worker(1), pause), Action::Offer(pool(), id(6, 1))]);
+    assert_eq!(refused, [Action::Answer(worker(1), pause)]);
+    assert_eq!(state.decide(Event::Tick, now), [Action::FindWork(pool(), 1)]);
+    state.decide(Event::Work(pool(), vec![candidate(6, 0)]), now);
     let taken = state.decide(Event::Asked(worker(2), Ask::Grant { id: id(6, 1), epoch: 1 }), now);
     assert!(matches!(taken[..], [Action::Grant(..)]), "{taken:?}");
     // After a pause one job shows whether it has recovered; while it runs there is no other.
@@ -549,12 +551,36 @@ fn a_retried_job_goes_to_another_host_where_there_is_one() {
     grant_on(&mut state, 2, id(9, 1), now);
     assert_eq!(state.decide(Event::Work(pool(), vec![retried.clone()]), now), [], "the other is busy");
     state.decide(Event::Completed(id(9, 1), true), now);
-    assert_eq!(state.decide(Event::Work(pool(), vec![retried]), now), [Action::Offer(pool(), id(1, 2))]);
+    let offered = state.decide(Event::Work(pool(), vec![retried.clone()]), now);
+    assert_eq!(offered, [Action::Offer(pool(), id(1, 2))]);
     let asked = |n| Event::Asked(worker(n), Ask::Grant { id: id(1, 2), epoch: 1 });
     let refused = state.decide(asked(1), now);
     let pause = Answer::Refused { id: id(1, 2), pause_seconds: 2 };
-    assert_eq!(refused, [Action::Answer(worker(1), pause), Action::Offer(pool(), id(1, 2))]);
+    assert_eq!(refused, [Action::Answer(worker(1), pause)]);
+    state.decide(Event::Work(pool(), vec![retried]), now);
     assert!(matches!(state.decide(asked(2), now)[..], [Action::Grant(..)]));
+}
+
+#[test]
+fn two_hosts_that_take_what_is_for_the_other_one_ask_on() {
+    let now = Instant::now();
+    let mut state = new(now);
+    for n in [1, 2] {
+        state.decide(Event::Asked(worker(n), announce_on(&format!("h{n}"), 1)), now);
+    }
+    let failed_on = |job, host: &str| Candidate { failed_on: [host.to_owned()].into(), ..candidate(job, 1) };
+    let work = || Event::Work(pool(), vec![failed_on(1, "h1"), failed_on(2, "h2")]);
+    let ask = |n, job| Event::Asked(worker(n), Ask::Grant { id: id(job, 2), epoch: 1 });
+    let refused = |job, pause_seconds| Answer::Refused { id: id(job, 2), pause_seconds };
+    state.decide(work(), now);
+    assert_eq!(state.decide(ask(1, 1), now), [Action::Answer(worker(1), refused(1, 0))]);
+    assert_eq!(state.decide(ask(2, 2), now), [Action::Answer(worker(2), refused(2, 2))], "nothing is for it");
+    // The first comes to the one that is for it in the next round.
+    state.decide(work(), now);
+    assert!(matches!(state.decide(ask(1, 2), now)[..], [Action::Grant(..)]));
+    // Perhaps the broker lost it: then nobody asks without an end.
+    let later = now + Duration::from_secs(6);
+    assert_eq!(state.decide(ask(1, 1), later), [Action::Answer(worker(1), refused(1, 2))]);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 mod plain;
 mod read;
 mod sections;
+mod view;
 
 pub(crate) use plain::plain;
-pub(crate) use read::{Cut, MOST_SCANNED, read_log};
-pub(crate) use sections::{Section, sections};
+use read::{Cut, MOST_SCANNED, read_log};
+use sections::{Section, sections};
+pub(crate) use view::LogView;

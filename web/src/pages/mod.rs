@@ -1,5 +1,6 @@
 //! The pages. A page's handler and its template have the same path.
 
+pub(crate) mod attempt_log;
 pub(crate) mod home;
 pub(crate) mod packages;
 pub(crate) mod recent;

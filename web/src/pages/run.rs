@@ -7,10 +7,10 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use proofhouse_core::db::{AttemptRow, JobState, WorkerRow};
+use proofhouse_core::db::{JobState, WorkerRow};
 use uuid::Uuid;
 
-use super::{packages::attempts::AttemptItem, page};
+use super::{packages::attempts::Attempts, page};
 use crate::{
     app::App,
     failure::Failure,
@@ -29,7 +29,16 @@ struct Page {
     waiting: Option<Waiting>,
     logtail: String,
     runs_for: Option<String>,
-    attempts: Vec<AttemptItem>,
+    /// For a job that is parked.
+    parked: Option<Answer>,
+    attempts: Attempts,
+}
+
+/// Whether a parked job's gate is told of it.
+enum Answer {
+    At(When),
+    Soon,
+    Never,
 }
 
 /// Where a waiting job stands, and why it waits.
@@ -47,6 +56,7 @@ struct Done {
     uuid: String,
     /// The word after "Result".
     word: &'static str,
+    attempts: Attempts,
 }
 
 #[derive(Template)]
@@ -54,6 +64,7 @@ struct Done {
 struct Ended {
     crumbs: Vec<Crumb>,
     job: JobItem,
+    attempts: Attempts,
 }
 
 fn unknown() -> Failure {
@@ -71,17 +82,19 @@ pub(crate) async fn get(
     let now = Timestamp::now();
     let Some(job) = app.db().job_by_uuid(uuid).await? else {
         let row = app.db().result_by_uuid(uuid).await?;
-        return done(&row.and_then(PublicResult::of).ok_or_else(unknown)?, uuid, now);
+        return done(&row.and_then(PublicResult::of).ok_or_else(unknown)?, uuid, Attempts::default(), now);
     };
     let job = PublicJob::of(job).ok_or_else(unknown)?;
     let state = job.state();
     if state == JobState::Done
         && let Some(row) = app.db().result_of_job(job.id).await?
     {
-        return done(&PublicResult::of(row).ok_or_else(unknown)?, uuid, now);
+        let row = PublicResult::of(row).ok_or_else(unknown)?;
+        return done(&row, uuid, Attempts::of(&app, &job, now).await?, now);
     }
     if matches!(state, JobState::Cancelled | JobState::Obsolete) {
-        return page(&Ended { crumbs: way(&job), job: JobItem::new(&job, now) });
+        let attempts = Attempts::of(&app, &job, now).await?;
+        return page(&Ended { crumbs: way(&job), job: JobItem::new(&job, now), attempts });
     }
     // Old clients take 404 for "still running" (contract "The site").
     if !names_html(&headers) {
@@ -90,19 +103,25 @@ pub(crate) async fn get(
     open(&app, &job, now).await
 }
 
-fn way(job: &PublicJob) -> Vec<Crumb> {
+/// The job of this uuid, if everybody may see it.
+pub(super) async fn public_job(app: &App, uuid: &str) -> Result<PublicJob, Failure> {
+    let uuid = Uuid::try_parse(uuid).map_err(|_| unknown())?;
+    let job = app.db().job_by_uuid(uuid).await?;
+    job.and_then(PublicJob::of).ok_or_else(unknown)
+}
+
+pub(super) fn way(job: &PublicJob) -> Vec<Crumb> {
     crumbs(&job.package, Some((&job.release, &job.arch)), None)
 }
 
-fn done(row: &PublicResult, uuid: Uuid, now: Timestamp) -> Result<Response, Failure> {
+fn done(row: &PublicResult, uuid: Uuid, attempts: Attempts, now: Timestamp) -> Result<Response, Failure> {
     let word = row.class().as_str();
     let result = ResultItem::new(row, now);
     let crumbs = crumbs(&row.package, Some((&row.release, &row.arch)), None);
-    page(&Done { crumbs, result, uuid: uuid.to_string(), word })
+    page(&Done { crumbs, result, uuid: uuid.to_string(), word, attempts })
 }
 
 async fn open(app: &App, job: &PublicJob, now: Timestamp) -> Result<Response, Failure> {
-    let attempts: Vec<AttemptRow> = app.db().attempts_of(job.id).await?;
     let waiting = match job.state() {
         JobState::Waiting => Some(waiting(app, job, now).await?),
         _ => None,
@@ -114,8 +133,20 @@ async fn open(app: &App, job: &PublicJob, now: Timestamp) -> Result<Response, Fa
         waiting,
         runs_for: said.as_ref().map(|s| duration(s.duration(std::time::Instant::now()))),
         logtail: said.map(|s| crate::log::plain(&s.status.logtail)).unwrap_or_default(),
-        attempts: attempts.iter().map(|a| AttemptItem::new(a, now)).collect(),
+        parked: (job.state() == JobState::Parked).then(|| answer(app, job, now)),
+        attempts: Attempts::of(app, job, now).await?,
     })
+}
+
+/// When the dispatcher answers a parked job, as it is configured here.
+fn answer(app: &App, job: &PublicJob, now: Timestamp) -> Answer {
+    let is_baseline = job.request().is_ok_and(|request| request.is_baseline());
+    let Some(patience) = app.settings().parked_answer.filter(|_| !is_baseline) else { return Answer::Never };
+    let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+    match job.changed_us.saturating_add(patience) {
+        at if at > now.as_microsecond() => Answer::At(When::micros(at, now)),
+        _ => Answer::Soon,
+    }
 }
 
 async fn waiting(app: &App, job: &PublicJob, now: Timestamp) -> Result<Waiting, Failure> {

@@ -11,7 +11,12 @@ use axum::{
 };
 
 use self::name::Place;
+pub(crate) use self::object::get as file;
 use crate::{app::App, failure::Failure};
+
+/// What is stored is other people's: nothing in it acts on this site.
+pub(crate) const POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 
 /// Any method below `/results`.
 pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
@@ -22,9 +27,7 @@ pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
     }
     let answer = read(&app, &request).await;
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    // What is stored is other people's: nothing in it acts on this site.
-    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
 }
 

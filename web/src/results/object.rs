@@ -14,7 +14,8 @@ use proofhouse_core::{
 use super::store_failure;
 use crate::{app::App, failure::Failure};
 
-pub(super) async fn get(
+/// Answers with a file of the store; whether that may be read was decided before.
+pub(crate) async fn get(
     app: &App,
     container: &Container,
     object: &str,

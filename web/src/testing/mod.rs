@@ -27,6 +27,7 @@ pub(crate) fn settings() -> Settings {
         pairs,
         swiftuser: Some("reader".parse().unwrap()),
         open: false,
+        parked_answer: None,
         requests_per_hour: 20,
     }
 }

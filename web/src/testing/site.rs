@@ -11,7 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use proofhouse_core::{
     db::{Completed, Database, GrantOutcome, PublishOutcome, Taken, WorkerRef},
     intake::Incoming,
-    layout::Series,
+    layout::{ATTEMPTS, Series, attempt_log},
     outcome::{ExitCode, Fault},
     protocol::{AttemptId, Ended, WorkerId},
 };
@@ -161,6 +161,11 @@ impl Site {
     /// The attempt fails for a reason that is not the package's.
     pub(crate) async fn fail(&self, id: AttemptId, pause_us: Option<i64>) {
         assert!(self.db.end_attempt(self.epoch, id, Fault::Testbed, None, "", pause_us).await.unwrap());
+    }
+
+    /// The log of a failed attempt, as a worker stores it.
+    pub(crate) fn keep_log(&self, uuid: Uuid, attempt: i32, log: &str) {
+        self.store.add(ATTEMPTS, &attempt_log(uuid, attempt), &gzip(log));
     }
 
     /// The run ends with a result, and its files are stored.

@@ -82,7 +82,7 @@ async fn recent_json_says_what_the_page_says() {
         recent,
         json!([{
             "package": "green", "release": "noble", "arch": "amd64", "version": "2.10-3", "run_id": run.run_id,
-            "uuid": run.uuid, "result": "fail", "exitcode": 4, "duration": 125, "triggers": ["green/2", "a/1"], "env": "",
+            "uuid": run.uuid, "result": "fail", "exitcode": 4, "rule": "exit-code", "duration": 125, "triggers": ["green/2", "a/1"], "env": "",
             "requester": "joe", "container": "autopkgtest-noble",
             "url": format!("https://tests.example/packages/green/noble/amd64/{}", run.run_id),
             "log": format!("https://tests.example/results/autopkgtest-noble/{}/log.gz", run.folder),

@@ -133,7 +133,7 @@ async fn one_run_and_its_log() {
     assert!(cells.iter().any(|c| c.starts_with("result.tar damaged:")), "{cells:?}");
     assert!(page.text().contains(&format!("/results/{}/{}/log.gz", run.container, run.folder)));
     let attempts = texts(&html, "table.list tbody tr");
-    assert!(attempts.iter().any(|a| a.contains("the testbed failed")), "{attempts:?}");
+    assert!(attempts.iter().any(|a| a.contains("no result: the testbed failed")), "{attempts:?}");
     assert!(attempts.iter().any(|a| a.contains("worker-7") && a.contains("gave the result")), "{attempts:?}");
     assert!(page.text().contains("A_B=c"));
     assert_eq!(site.browse(&format!("{path}?container=other")).await.status, 404);
@@ -217,8 +217,87 @@ async fn a_run_that_is_parked_or_called_off() {
     let id = site.start(job).await;
     site.fail(id, None).await;
     let page = site.browse(&format!("/run/{uuid}")).await;
-    assert!(page.text().contains("An operator decides") && page.text().contains("exit code 16"));
+    let answer = texts(&page.html(), ".answer").join(" ");
+    assert!(
+        answer.contains("until an operator has it retried") && answer.contains("exit code 16"),
+        "{answer}"
+    );
+    assert!(answer.contains("Its gate is told nothing before."), "{answer}");
     assert_eq!(site.get(&format!("/run/{uuid}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_parked_run_says_when_its_gate_is_told() {
+    let parked_answer = Some(std::time::Duration::from_secs(9000));
+    let site = Site::with(crate::settings::Settings { parked_answer, ..crate::testing::settings() }).await;
+    for (trigger, said) in
+        [("green/1", "in 2 h, its gate is told"), ("migration-reference/0", "told nothing before")]
+    {
+        let (job, uuid) =
+            site.queue("debci-noble-amd64", &format!("green {{\"triggers\": [\"{trigger}\"]}}")).await;
+        let id = site.start(job).await;
+        site.fail(id, None).await;
+        let page = site.browse(&format!("/run/{uuid}")).await;
+        let answer = texts(&page.html(), ".answer").join(" ");
+        assert!(answer.contains(said), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn failed_attempts_and_their_logs() {
+    let site = Site::new().await;
+    let (job, uuid) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}").await;
+    let alias = "6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11";
+    let again = format!("green {{\"triggers\": [\"green/1\"], \"uuid\": \"{alias}\"}}");
+    site.queue("debci-noble-amd64", &again).await;
+    for pause in [Some(0), None] {
+        let id = site.start(job).await;
+        site.fail(id, pause).await;
+    }
+    site.keep_log(uuid, 2, LOG);
+    let links = async |path: String| {
+        let page = site.browse(&path).await;
+        let html = page.html();
+        let selector = scraper::Selector::parse("table.attempts a").unwrap();
+        html.select(&selector).map(|a| a.attr("href").unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let own = format!("/run/{uuid}/attempts/2/log");
+    assert_eq!(links(format!("/run/{uuid}")).await, [own.clone()], "only of what is stored");
+    for name in [uuid.to_string(), alias.to_owned()] {
+        let page = site.browse(&format!("/run/{name}/attempts/2/log")).await;
+        assert_eq!(page.status, 200);
+        assert!(page.text().contains("no word about the package") && page.text().contains("id=\"L5\""));
+        assert!(
+            page.text().contains("the testbed failed (exit code 16)") && !page.text().contains("<script>")
+        );
+        let raw = site.get(&format!("/run/{name}/attempts/2/log.gz")).await;
+        assert_eq!((raw.status.as_u16(), raw.header("content-encoding")), (200, "gzip"));
+        assert!(raw.header("content-security-policy").contains("sandbox"));
+    }
+    for missing in ["1/log", "1/log.gz", "3/log", "0/log", "-1/log", "x/log", "x/log.gz"] {
+        assert_eq!(site.browse(&format!("/run/{uuid}/attempts/{missing}")).await.status, 404, "{missing}");
+    }
+    // Retried by an operator, it runs once more and passes: the pages of the result say all of it.
+    assert_eq!(site.db.retry_parked(&[job]).await.unwrap(), [job]);
+    let waiting = site.browse(&format!("/run/{uuid}")).await;
+    assert!(waiting.text().contains("After attempt 2 an operator had it retried"), "{}", waiting.text());
+    let id = site.start(job).await;
+    let run = site.finish(id, 0, LOG).await;
+    for path in [format!("/run/{uuid}"), format!("/packages/green/noble/amd64/{}", run.run_id)] {
+        assert_eq!(links(path.clone()).await, [own.clone()], "{path}");
+        let page = site.browse(&path).await;
+        let decided = texts(&page.html(), "table.facts tr");
+        assert!(decided.contains(&"Decided by its exit code".to_owned()), "{decided:?}");
+    }
+    let json = site.get("/api/experimental/recent.json").await.json();
+    assert_eq!(json[0]["rule"], "exit-code");
+    // The log of an attempt that gave the result lies with the result.
+    site.keep_log(uuid, 3, LOG);
+    assert_eq!(site.browse(&format!("/run/{uuid}/attempts/3/log")).await.status, 404);
+    // Without the store the page still says how the attempts ended.
+    site.store.away.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(site.browse(&format!("/run/{uuid}")).await.status, 200);
+    assert_eq!(site.browse(&own).await.status, 503);
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ async fn hidden() -> Hidden {
     let (job, parked) = site.queue(queue, &body(4)).await;
     let id = site.start(job).await;
     site.fail(id, None).await;
+    site.keep_log(parked, 1, "hushline");
     let alias = "6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11";
     site.queue(queue, &body(2).replacen('{', &format!("{{\"uuid\": \"{alias}\", "), 1)).await;
     uuids.extend([done.uuid, waiting, running, parked].map(|u| u.to_string()));
@@ -83,7 +84,10 @@ fn routes(hidden: &Hidden) -> Vec<String> {
         }
     }
     let container = &hidden.done.container;
-    routes.extend(hidden.uuids.iter().map(|uuid| format!("/run/{uuid}")));
+    for page in ["", "/attempts/1/log", "/attempts/1/log.gz", "/attempts/2/log", "/attempts/x/log"] {
+        routes.extend(hidden.uuids.iter().map(|uuid| format!("/run/{uuid}{page}")));
+    }
+    routes.extend(hidden.uuids.iter().map(|uuid| format!("/results/proofhouse-attempts/{uuid}/1/log.gz")));
     routes.push(format!("/results/{container}"));
     routes.push(format!("/results/{container}/?format=json"));
     routes.push(format!("/results/{container}/{}/log.gz", hidden.done.folder));

@@ -1,7 +1,11 @@
 //! A result, as lists and its own page show it.
 
 use jiff::Timestamp;
-use proofhouse_core::{layout::file, outcome::ExitCode, run_id::RunId};
+use proofhouse_core::{
+    layout::file,
+    outcome::{ExitCode, decided_by},
+    run_id::RunId,
+};
 use url::form_urlencoded;
 
 use super::{Outcome, When, duration, package_path, pair_path, path, results_path, run_path};
@@ -21,6 +25,8 @@ pub(crate) struct ResultItem {
     pub(crate) artifacts_path: Option<String>,
     pub(crate) outcome: Outcome,
     pub(crate) exit_code: i64,
+    /// None where another system wrote it.
+    pub(crate) decided_by: Option<DecidedBy>,
     pub(crate) version: String,
     pub(crate) triggers: Vec<String>,
     pub(crate) env: String,
@@ -59,6 +65,7 @@ impl ResultItem {
             run_id: run_id.clone(),
             outcome: row.class().into(),
             exit_code: row.exit_code,
+            decided_by: row.rule.clone().map(DecidedBy),
             version: row.version.clone(),
             triggers: row.triggers.iter().flat_map(|t| t.split(' ')).map(str::to_owned).collect(),
             env: row.env.clone().unwrap_or_default(),
@@ -85,5 +92,49 @@ impl Requester {
     fn new(name: &str) -> Self {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("user", name).finish();
         Self { name: name.to_owned(), path: format!("/recent?{query}") }
+    }
+}
+
+/// What decided that it is a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DecidedBy(String);
+
+impl DecidedBy {
+    fn words(&self) -> Option<&'static str> {
+        match self.0.as_str() {
+            decided_by::EXIT_CODE => Some("its exit code"),
+            decided_by::NEVER_RUN => Some("a list of packages that are never run"),
+            decided_by::SWITCHED_OFF => Some("the release and architecture, which are switched off"),
+            decided_by::BAD_REQUEST => Some("the request, which could not be read whole"),
+            decided_by::PARKED => {
+                Some("the time for which it was parked: infrastructure kept it from running")
+            }
+            _ => None,
+        }
+    }
+
+    /// In words.
+    pub(crate) fn text(&self) -> &'static str {
+        self.words().unwrap_or("a rule of the log:")
+    }
+
+    /// The rule's name, where it was a rule of the log.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        self.words().is_none().then_some(self.0.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rules_of_the_log_have_names() {
+        let by = |name: &str| DecidedBy(name.to_owned());
+        assert_eq!(by("kernel-panic").rule(), Some("kernel-panic"));
+        assert_eq!(by("kernel-panic").text(), "a rule of the log:");
+        for name in ["exit-code", "never-run", "switched-off", "bad-request", "parked"] {
+            assert_eq!(by(name).rule(), None, "{name}");
+        }
     }
 }

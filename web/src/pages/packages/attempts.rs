@@ -1,45 +1,106 @@
 //! Attempts of a job, as its pages show them.
 
-use jiff::Timestamp;
-use proofhouse_core::{db::AttemptRow, outcome::Fault};
+use std::collections::BTreeSet;
 
-use crate::view::{When, duration};
+use jiff::Timestamp;
+use proofhouse_core::{
+    db::AttemptRow,
+    layout::{Container, attempt_log},
+    outcome::Fault,
+    store::ListQuery,
+};
+
+use crate::{
+    app::App,
+    failure::Failure,
+    private::PublicJob,
+    view::{When, duration, path},
+};
+
+/// The attempts of a job.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attempts {
+    pub(crate) items: Vec<AttemptItem>,
+    /// After this one an operator had it retried; 0: never.
+    pub(crate) retried_after: i64,
+}
+
+impl Attempts {
+    pub(crate) async fn of(app: &App, job: &PublicJob, now: Timestamp) -> Result<Self, Failure> {
+        let rows = app.db().attempts_of(job.id).await?;
+        let logs = logs(app, &job.uuid, &rows).await;
+        let items = rows.iter().map(|row| AttemptItem::new(row, &job.uuid, &logs, now)).collect();
+        Ok(Self { items, retried_after: job.tried_before })
+    }
+}
+
+/// The names of the failed attempts' logs that the store holds. None where it does not answer: the rest of the page can
+/// be shown all the same.
+async fn logs(app: &App, uuid: &str, rows: &[AttemptRow]) -> BTreeSet<String> {
+    if rows.iter().all(|row| row.fault.is_none()) {
+        return BTreeSet::new();
+    }
+    let query = ListQuery { prefix: format!("{uuid}/"), ..ListQuery::default() };
+    match app.store().list(&Container::attempts(), &query).await {
+        Ok(entries) => entries.iter().map(|entry| entry.name().to_owned()).collect(),
+        Err(error) => {
+            if !error.is_missing() {
+                tracing::warn!(error = %error, "the logs of failed attempts could not be listed");
+            }
+            BTreeSet::new()
+        }
+    }
+}
 
 /// An attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptItem {
     pub(crate) number: i64,
     pub(crate) worker: String,
+    /// Where it is not called as its worker.
+    pub(crate) host: Option<String>,
     pub(crate) began: When,
     pub(crate) took: Option<String>,
     /// How it ended, in a sentence.
     pub(crate) end: String,
     pub(crate) failed: bool,
+    /// The rule of the log that matched.
+    pub(crate) rule: Option<String>,
+    /// The page of its log.
+    pub(crate) log_path: Option<String>,
 }
 
 impl AttemptItem {
-    pub(crate) fn new(row: &AttemptRow, now: Timestamp) -> Self {
+    fn new(row: &AttemptRow, uuid: &str, logs: &BTreeSet<String>, now: Timestamp) -> Self {
         let fault = row.fault.as_deref();
         let end = match (row.state.as_str(), fault) {
             ("running", _) => "running".to_owned(),
             ("publishing", _) => "storing its evidence".to_owned(),
             ("recorded", _) => "gave the result".to_owned(),
-            (_, Some(fault)) => sentence(fault),
+            (_, Some(fault)) => format!("no result: {}", sentence(fault)),
             (_, None) => "ended without a result".to_owned(),
         };
+        let is_stored = fault.is_some() && logs.contains(&attempt_log(uuid, row.attempt));
         Self {
             number: row.attempt,
             worker: row.worker.clone(),
+            host: (row.host != row.worker).then(|| row.host.clone()),
             began: When::micros(row.granted_us, now),
             took: row.ended_us.map(|end| duration((end - row.granted_us) / 1_000_000)),
             end,
             failed: fault.is_some(),
+            rule: row.rule.clone(),
+            log_path: is_stored.then(|| log_path(uuid, row.attempt)),
         }
     }
 }
 
+/// The page of a failed attempt's log.
+pub(crate) fn log_path(uuid: &str, attempt: i64) -> String {
+    path(&["run", uuid, "attempts", &attempt.to_string(), "log"])
+}
+
 /// A fault's name in words; one that a newer version wrote stays a name.
-fn sentence(fault: &str) -> String {
-    serde_json::from_value::<Fault>(fault.into())
-        .map_or_else(|_| fault.to_owned(), |f| f.sentence().to_owned())
+pub(crate) fn sentence(fault: &str) -> String {
+    fault.parse::<Fault>().map_or_else(|_| fault.to_owned(), |fault| fault.sentence().to_owned())
 }

@@ -9,7 +9,7 @@ use proofhouse_core::{
     store::{Entry, ListQuery},
 };
 
-use super::attempts::AttemptItem;
+use super::attempts::Attempts;
 use crate::{
     app::App,
     failure::Failure,
@@ -32,7 +32,7 @@ struct Page {
     requesters: Vec<String>,
     /// None where the store does not answer.
     files: Option<Vec<File>>,
-    attempts: Vec<AttemptItem>,
+    attempts: Attempts,
 }
 
 struct File {
@@ -88,8 +88,8 @@ pub(super) async fn get(app: &App, row: PublicResult) -> Result<Response, Failur
         None => None,
     };
     let attempts = match &job {
-        Some(job) => app.db().attempts_of(job.id).await?,
-        None => Vec::new(),
+        Some(job) => Attempts::of(app, job, now).await?,
+        None => Attempts::default(),
     };
     let request = job.as_ref().and_then(|job| job.request().ok());
     page(&Page {
@@ -100,6 +100,6 @@ pub(super) async fn get(app: &App, row: PublicResult) -> Result<Response, Failur
         params: request.as_ref().map(shown_params).unwrap_or_default(),
         requesters: job.map(|j| j.requesters.lines().map(str::to_owned).collect()).unwrap_or_default(),
         files: files(app, &row).await,
-        attempts: attempts.iter().map(|a| AttemptItem::new(a, now)).collect(),
+        attempts,
     })
 }
