@@ -4,6 +4,7 @@
 
 mod attempts;
 mod connection;
+mod editions;
 mod hosts;
 mod intake;
 mod jobs;
@@ -18,6 +19,7 @@ mod workers;
 
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use connection::{Database, DbError, SchemaState};
+pub use editions::PublishedRow;
 pub use hosts::HostRecord;
 pub use intake::{NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};

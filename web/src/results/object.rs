@@ -14,7 +14,7 @@ use proofhouse_core::{
 use super::store_failure;
 use crate::{app::App, failure::Failure};
 
-pub(super) async fn get(
+pub(crate) async fn get(
     app: &App,
     container: &Container,
     object: &str,
