@@ -3,6 +3,8 @@
 # make verify   those too: containers, browser, long faults
 # make bench    how long things take, beside what the machine itself needs for them
 # make britney BRITNEY_DIR=…  a real britney (a checkout of britney2-ubuntu) asks, waits and migrates
+# make upstream OPERATORS_DIR=…  the old system's writer, publisher and collectors (a checkout of
+#               ubuntu-autopkgtest-operators) follow Proofhouse and write what it publishes
 # make lint     format, clippy, licences and sources of dependencies, shell scripts
 # Each installs with apt-get what it needs, and says so first. What is built is kept in a folder that outlives the clone.
 
@@ -10,7 +12,7 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
 export CARGO_TARGET_DIR ?= $(cache)/target
 setup := tests/setup
 
-.PHONY: demo test verify bench britney lint
+.PHONY: demo test verify bench britney upstream lint
 
 # The dev profile: it builds in a quarter of the time, and `test` shares it.
 demo:
@@ -33,6 +35,12 @@ britney:
 	@$(setup)/install.sh britney
 	cargo build --locked -p proofhouse
 	@BRITNEY_DIR=$$(realpath "$(BRITNEY_DIR)") $(setup)/run.sh --locked -p proofhouse-tests --features britney --test britney
+
+upstream:
+	@test -d "$(OPERATORS_DIR)" || { echo 'OPERATORS_DIR must name a checkout of ubuntu-autopkgtest-operators' >&2; exit 2; }
+	@$(setup)/install.sh upstream
+	cargo build --locked -p proofhouse
+	@OPERATORS_DIR=$$(realpath "$(OPERATORS_DIR)") $(setup)/run.sh --locked -p proofhouse-tests --features upstream --test upstream
 
 # The figures of `verify` by themselves, on a quieter machine.
 bench:

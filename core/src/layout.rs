@@ -12,13 +12,16 @@ use crate::{
     run_id::RunId,
 };
 
-/// A container's name: `[private-]autopkgtest-{release}[-{owner}-{ppa}]`, or [`ATTEMPTS`].
+/// A container's name: `[private-]autopkgtest-{release}[-{owner}-{ppa}]`, [`ATTEMPTS`] or [`PUBLISHED`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Container(String);
 
 /// Where the logs of failed attempts lie: private, never among results.
 pub const ATTEMPTS: &str = "proofhouse-attempts";
+
+/// Where the published database lies: public.
+pub const PUBLISHED: &str = "proofhouse-published";
 
 impl Container {
     /// The container of a run: named after the release and the last PPA.
@@ -33,6 +36,11 @@ impl Container {
     /// The container of failed attempts' logs.
     pub fn attempts() -> Self {
         Self(ATTEMPTS.to_owned())
+    }
+
+    /// The container of the published database.
+    pub fn published() -> Self {
+        Self(PUBLISHED.to_owned())
     }
 
     /// True where only named readers may look.

@@ -17,6 +17,7 @@ pub mod names;
 pub mod outcome;
 pub mod params;
 pub mod protocol;
+pub mod published;
 pub mod request;
 pub mod rules;
 pub mod run_id;

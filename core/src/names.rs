@@ -113,6 +113,12 @@ text_type!(
 );
 
 text_type!(
+    /// A component of an archive (`main`, `universe`).
+    Component, "archive component", "letters, digits, '.', '+', '-', '_'",
+    |t| t.len() <= 64 && word(t, "._+-") && !t.contains("..")
+);
+
+text_type!(
     /// The name of a pool of workers: it becomes part of a queue's name.
     Pool, "pool", "letters, digits, '.', '_', '-'",
     |t| t.len() <= 150 && word(t, "._-")

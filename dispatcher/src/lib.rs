@@ -9,6 +9,7 @@ mod intake;
 mod leader;
 mod outbox;
 mod outgoing;
+pub mod published;
 pub mod schedule;
 
 use std::{sync::Arc, time::Duration};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub parked_answer: Option<Duration>,
     /// The lists, as they are now.
     pub lists: watch::Receiver<Arc<Lists>>,
+    /// The published database.
+    pub published: published::Settings,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

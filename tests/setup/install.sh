@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs, and says first which and what for.
-# usage: tests/setup/install.sh lint|demo|test|verify|britney      (verify and britney include test, test includes demo)
+# usage: tests/setup/install.sh lint|demo|test|verify|britney|upstream      (the last three include test, test includes demo)
 # Says and does nothing where all is there. Starts no service. As another user than root it asks sudo.
 set -eu
 
@@ -45,6 +45,11 @@ verify() {
 britney() {
     tests
     need 'britney' python3-apt python3-amqplib python3-yaml
+}
+
+upstream() {
+    tests
+    need "the old system's programs" python3-apt python3-pika python3-swiftclient
 }
 
 as_root() {
@@ -105,6 +110,7 @@ case $purpose in
     test) tests ;;
     verify) verify ;;
     britney) britney ;;
+    upstream) upstream ;;
     *)
         sed -n '2,4s/^# //p' "$0" >&2
         exit 2

@@ -6,7 +6,7 @@ use proofhouse_core::{bus::Bus, db::Database, store::Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::{running::Heard, settings::Settings};
+use crate::{published::Published, running::Heard, settings::Settings};
 
 /// Called for every answer with the route's pattern (never the path), the status and the seconds until the answer began.
 pub type ResponseHook = Arc<dyn Fn(&str, u16, f64) + Send + Sync>;
@@ -47,6 +47,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     web: Web,
     heard: Heard,
+    published: Published,
     tasks: TaskTracker,
     logs: Semaphore,
 }
@@ -57,6 +58,7 @@ impl App {
         Self(Arc::new(Inner {
             web,
             heard: Heard::default(),
+            published: Published::default(),
             tasks: TaskTracker::new(),
             logs: Semaphore::new(LOGS_AT_ONCE),
         }))
@@ -81,6 +83,11 @@ impl App {
     /// What status messages say.
     pub(crate) fn heard(&self) -> &Heard {
         &self.0.heard
+    }
+
+    /// What is known of the published database.
+    pub(crate) fn published(&self) -> &Published {
+        &self.0.published
     }
 
     /// Tasks that a stop waits for.

@@ -11,6 +11,7 @@ mod live;
 mod log;
 mod pages;
 mod private;
+mod published;
 mod results;
 mod routes;
 mod running;

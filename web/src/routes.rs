@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::{
     app::App,
     failure::{Failure, dress},
-    files, pages, results, statics, submit,
+    files, pages, published, results, statics, submit,
 };
 
 /// On every answer that does not say otherwise itself.
@@ -49,6 +49,8 @@ pub fn router(app: App) -> Router {
         .route("/queued.json", get(files::queued))
         .route("/queue_size.json", get(files::queue_size))
         .route("/static/running.json", get(files::running))
+        .route("/static/autopkgtest.db", get(published::file))
+        .route("/static/autopkgtest.db.sha256", get(published::digest))
         .route("/api/experimental/recent.json", get(files::recent))
         .route("/static/{file}", get(statics::get))
         .route("/request.cgi", get(submit::cgi_get).post(submit::cgi_post))

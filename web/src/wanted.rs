@@ -9,7 +9,7 @@ pub(crate) enum Format {
     Html,
     /// JSON.
     Json,
-    /// Plain text: the store's clients.
+    /// Plain text: clients of the store and of the published database.
     Text,
 }
 
@@ -37,7 +37,9 @@ impl Format {
     pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let path = uri.path();
         let is_json = std::path::Path::new(path).extension().is_some_and(|e| e == "json");
-        if path == "/results" || path.starts_with("/results/") {
+        if ["/results/", "/static/autopkgtest.db"].iter().any(|text| path.starts_with(text))
+            || path == "/results"
+        {
             Self::Text
         } else if is_json || path.starts_with("/api/") || wants_json(headers) {
             Self::Json
@@ -69,6 +71,7 @@ mod tests {
         assert_eq!(of("/queues.json"), Format::Json);
         assert_eq!(of("/api/v1/requests"), Format::Json);
         assert_eq!(of("/results/x"), Format::Text);
+        assert_eq!(of("/static/autopkgtest.db.sha256"), Format::Text);
         assert_eq!(of("/request.cgi?x=.json"), Format::Html);
     }
 }

@@ -10,10 +10,15 @@ use proofhouse_core::{
     health::Condition,
     lists::{self, Lists},
     protocol::OFFER_SECONDS,
+    published::Scope,
     store::Store,
     telemetry,
 };
-use proofhouse_dispatcher::{Error, Settings, schedule::Rules};
+use proofhouse_dispatcher::{
+    Error, Settings,
+    published::{self, Archive},
+    schedule::Rules,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +80,20 @@ fn settings(process: &Process, sole: bool, lists: watch::Receiver<Arc<Lists>>) -
         },
         lists,
         parked_answer: config.parked_answer,
+        published: published(config),
         metrics: process.metrics.clone(),
+    }
+}
+
+fn published(config: &Config) -> published::Settings {
+    let mut releases: Vec<String> = config.served.pairs().map(|pair| pair.release.to_string()).collect();
+    releases.dedup();
+    let components = config.published.components.clone();
+    let archive = config.published.archive.as_ref();
+    published::Settings {
+        folder: config.data.join("published"),
+        scope: Scope { releases, days: config.published.days },
+        archive: archive.map(|url| Archive { url: url.as_str().to_owned(), components }),
     }
 }
 

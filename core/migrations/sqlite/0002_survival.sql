@@ -19,3 +19,14 @@ CREATE TABLE reindexed (
     marker TEXT NOT NULL,
     finished BOOLEAN NOT NULL
 );
+
+-- The edition of the published database that a stored result was first taken into; none: not yet. An edition is the set of
+-- all results with its number or a smaller one, whoever writes it.
+ALTER TABLE results ADD COLUMN edition BIGINT;
+CREATE INDEX results_unpublished ON results (id) WHERE stored AND edition IS NULL;
+CREATE INDEX results_edition ON results (edition, id) WHERE edition IS NOT NULL;
+-- In which job table editions are counted: one row, with a name that no other job table has.
+CREATE TABLE published (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    lineage TEXT NOT NULL
+);

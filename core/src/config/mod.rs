@@ -27,7 +27,7 @@ pub use self::{
 use self::{settings::Settings, sources::Reading};
 use crate::{
     lists,
-    names::{Arch, RequestQueue, WorkerName},
+    names::{Arch, Component, RequestQueue, WorkerName},
     params::SwiftUser,
     rules::Rules,
     seal::SealKeys,
@@ -107,8 +107,21 @@ pub struct Config {
     pub site: Option<SiteUrl>,
     /// Who may read private runs that are asked for on the site.
     pub swiftuser: Option<SwiftUser>,
+    /// What the published database holds.
+    pub published: Published,
     /// The keys that seal credentials.
     pub seal_keys: Option<SealKeys>,
+}
+
+/// The published database.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// How old results are at most, in days; 0: of any age.
+    pub days: u32,
+    /// The archive that says what is current.
+    pub archive: Option<SiteUrl>,
+    /// Its components.
+    pub components: Vec<Component>,
 }
 
 /// The worker's part.
@@ -259,6 +272,11 @@ impl Config {
             },
             site: s.site,
             swiftuser: s.swiftuser,
+            published: Published {
+                days: s.published_days.get(),
+                archive: s.archive,
+                components: s.archive_components.0,
+            },
             seal_keys,
         }
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     lists,
-    names::{Arch, Pair, Release, RequestQueue, WorkerName},
+    names::{Arch, Component, Pair, Release, RequestQueue, WorkerName},
     params::SwiftUser,
 };
 
@@ -85,6 +85,14 @@ settings! {
         site: SiteUrl, Anywhere "URL";
         /// The store user who may read private runs that are asked for on the site.
         swiftuser: SwiftUser, Anywhere "USER";
+    }
+    "Published database" {
+        /// How old results are at most in /static/autopkgtest.db, in days; 0: of any age. Clients fetch all of it.
+        published_days: Whole<0, 36_500>, Anywhere "N", default "0";
+        /// The archive whose Sources indexes say what is current, for the table current_version (dispatcher, up); without a value it stays empty.
+        archive: SiteUrl, Anywhere "URL";
+        /// The components of this archive.
+        archive_components: Commas<Component>, Anywhere "NAME,…", default "main,restricted,universe,multiverse";
     }
     "Secrets" {
         /// The keys that seal credentials in requests: 64 hex digits a line, the newest first; the same for every role.

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod connection;
+mod editions;
 mod hosts;
 mod index;
 mod intake;
@@ -19,6 +20,7 @@ mod workers;
 
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use connection::{Database, DbError, SchemaState};
+pub use editions::PublishedRow;
 pub use hosts::HostRecord;
 pub use index::Reindexed;
 pub use intake::{NewJob, NewRejection, Prepared, Taken};

@@ -238,7 +238,8 @@ impl Recorded {
             "duration": self.duration,
             "exitcode": self.exit_code,
             "package": self.job.package,
-            "testpkg_version": format!("{} {}", self.job.package, self.version),
+            // Bare: readers put it into their database as it is.
+            "testpkg_version": self.version,
             "release": self.job.release,
             "requester": self.job.requesters.lines().next().unwrap_or_default(),
             "swift_dir": self.series.folder(&self.run_id),

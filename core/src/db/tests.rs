@@ -81,6 +81,7 @@ pub async fn behaves(db: &Database) {
     let epoch = leadership(db).await;
     intake(db).await;
     life(db, epoch).await;
+    editions(db, epoch).await;
     answers_without_a_run(db, epoch).await;
     tokens(db).await;
     index(db, epoch).await;
@@ -182,7 +183,7 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     let due = db.outbox_due(10).await.unwrap();
     assert_eq!(due.len(), 1);
     let sent: serde_json::Value = serde_json::from_str(due[0].message.as_ref().unwrap()).unwrap();
-    assert_eq!(sent["exitcode"], 4);
+    assert_eq!((&sent["exitcode"], &sent["testpkg_version"]), (&4.into(), &"2".into()));
     assert_eq!(sent["triggers"], "green/2");
     assert_eq!(sent["swift_dir"], format!("noble/amd64/g/green/{}", publication.run_id));
     assert_eq!(db.storing().await.unwrap()[0].id, id.job);
@@ -261,6 +262,25 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert!(db.outbox_due(10).await.unwrap().is_empty());
     db.outbox_failed(due[0].id, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
+}
+
+async fn editions(db: &Database, epoch: i64) {
+    assert_eq!(db.lineage("one").await.unwrap(), "one");
+    assert_eq!(db.lineage("two").await.unwrap(), "one");
+    assert_eq!(db.last_edition().await.unwrap(), 0);
+    let of = async |after| db.published_rows(after, i64::MAX, "", 10).await.unwrap();
+    assert!(of((0, 0)).await.is_empty());
+    assert_eq!(db.next_edition(epoch, 10).await.unwrap(), 1);
+    assert_eq!(db.next_edition(epoch, 10).await.unwrap(), 0);
+    assert_eq!(db.last_edition().await.unwrap(), 1);
+    let rows = of((0, 0)).await;
+    let said =
+        (rows[0].package.as_str(), rows[0].version.as_str(), rows[0].triggers.as_str(), rows[0].edition);
+    assert_eq!((rows.len(), said), (1, ("green", "2", "green/2", 1)));
+    assert!(of((1, rows[0].id)).await.is_empty());
+    assert!(db.published_rows((0, 0), 0, "", 10).await.unwrap().is_empty());
+    assert!(db.published_rows((0, 0), 1, "9999", 10).await.unwrap().is_empty());
+    assert!(matches!(db.next_edition(epoch - 1, 10).await, Err(DbError::LeadershipLost(_))));
 }
 
 async fn tokens(db: &Database) {

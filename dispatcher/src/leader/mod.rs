@@ -32,6 +32,7 @@ use self::inherit::{inherit, read_open, subject_of, unreadable, unreadable_reque
 use crate::{
     Context, Error, chain, foreign, gauges, intake, outbox,
     outgoing::Outgoing,
+    published,
     schedule::{Action, EndAttempt, Event, Granted, State},
 };
 
@@ -71,6 +72,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     let taking = spawn(&over, intake::run(context.clone(), nudge, over.clone()));
     let measuring = spawn(&over, gauges::run(context.clone(), over.clone()));
     let listening = spawn(&over, foreign::run(context.clone(), over.clone()));
+    let publishing = spawn(&over, published::run(context.clone(), epoch, over.clone()));
     let sending = spawn(&over, outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
     let leader = Leader {
         context: context.clone(),
@@ -90,7 +92,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     over.cancel();
     // All end by `over`; what they had in hand is in the table or comes again.
     let (taken, heard) = (taking.await, listening.await);
-    let _ = tokio::join!(sending, measuring);
+    let _ = tokio::join!(sending, measuring, publishing);
     outcome.and(taken.unwrap_or(Err(Error::BusClosed))).and(heard.unwrap_or(Err(Error::BusClosed)))
 }
 

@@ -2,7 +2,7 @@
 
 mod listing;
 mod name;
-mod object;
+pub(crate) mod object;
 
 use axum::{
     extract::{Request, State},

@@ -6,5 +6,6 @@ mod listening;
 mod pages;
 mod privacy;
 mod process;
+mod published;
 mod results;
 mod submit;
