@@ -8,3 +8,4 @@ mod harness;
 mod journey;
 mod real;
 mod rejected;
+mod secure;

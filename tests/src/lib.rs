@@ -4,7 +4,9 @@
 //! test process is gone, however that ended (see [`keeper`]). `tests/setup/install.sh test` installs the servers.
 
 pub mod amqp;
+pub mod certificates;
 pub mod cluster;
+pub mod front;
 pub mod keeper;
 pub mod keystone;
 pub mod lxd;

@@ -13,6 +13,7 @@ use nix::unistd::{User, geteuid};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::{
+    certificates::authority,
     keeper::{Keeper, run},
     ports::free_port,
 };
@@ -80,6 +81,14 @@ impl Postgres {
         command.arg("-D").arg(self.data()).args(["-p", &port, "-k", "", "-h", "127.0.0.1", "-N", "200"]);
         // The operating system survives what tests do to the server, so nothing needs to reach the disk.
         command.args(["-F", "-c", "dynamic_shared_memory_type=mmap"]);
+        command.args([
+            "-c",
+            "ssl=on",
+            "-c",
+            "ssl_cert_file=../server.pem",
+            "-c",
+            "ssl_key_file=../server.key",
+        ]);
         let server = self.keeper.spawn("server", &mut command)?;
         let attempt = async || PgConnection::connect(&self.url("postgres")).await?.close().await;
         server.wait_until_ok("PostgreSQL to take connections", Duration::from_secs(120), attempt).await
@@ -89,8 +98,10 @@ impl Postgres {
         let dir = self.keeper.dir();
         let password = dir.join("password");
         fs::write(&password, PASSWORD)?;
-        if geteuid().is_root() {
-            let user = User::from_name("postgres")?.context("there is no user postgres")?;
+        let user = geteuid().is_root().then(|| User::from_name("postgres")).transpose()?.flatten();
+        anyhow::ensure!(user.is_some() || !geteuid().is_root(), "there is no user postgres");
+        authority()?.server_files(dir, user.as_ref())?;
+        if let Some(user) = user {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
             for path in [dir, &password] {
                 chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use lapin::{Connection, ConnectionProperties};
 
 use crate::{
+    certificates::authority,
     keeper::{Keeper, run},
     ports::free_port,
 };
@@ -22,6 +23,7 @@ pub const PASSWORD: &str = "rabbit-sekrit";
 #[derive(Debug)]
 pub struct Rabbit {
     port: u16,
+    tls_port: u16,
     dist_port: u16,
     epmd_port: u16,
     cookie: String,
@@ -41,6 +43,7 @@ impl Rabbit {
     pub async fn start_with(configuration: &str) -> Result<Self> {
         let rabbit = Self {
             port: free_port()?,
+            tls_port: free_port()?,
             dist_port: free_port()?,
             epmd_port: free_port()?,
             cookie: uuid::Uuid::new_v4().simple().to_string(),
@@ -60,6 +63,11 @@ impl Rabbit {
     /// Host and port of AMQP.
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// Host and port of AMQP over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.tls_port).into()
     }
 
     /// Makes a vhost (letters, digits, `-`, `_`) where it is missing and returns its URL: what is in one test's vhost
@@ -130,10 +138,15 @@ impl Rabbit {
 
     fn configure(&self, more: &str) -> Result<()> {
         let dir = self.keeper.dir();
+        let files = authority()?.server_files(dir, None)?;
         let configuration = format!(
-            "listeners.tcp.1 = {}\ndefault_user = {USER}\ndefault_pass = {PASSWORD}\n\
+            "listeners.tcp.1 = {}\nlisteners.ssl.1 = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             default_user = {USER}\ndefault_pass = {PASSWORD}\n\
              disk_free_limit.absolute = 10MB\n{more}\n",
-            self.address()
+            self.address(),
+            self.tls_address(),
+            files.certificate.display(),
+            files.key.display()
         );
         fs::write(dir.join("rabbitmq.conf"), configuration)?;
         fs::write(dir.join("enabled_plugins"), "[].\n")?;

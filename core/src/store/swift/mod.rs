@@ -32,7 +32,7 @@ use super::{
     Access, Body, ByteRange, ContentHeaders, Entry, ListQuery, MAX_PAGE, Object, ObjectInfo, Store,
     StoreError, check_name, check_query, range, shown,
 };
-use crate::layout::Container;
+use crate::{layout::Container, tls::Authorities};
 
 /// How long a container's access rule is believed.
 const ACCESS_AGE: Duration = Duration::from_secs(60);
@@ -52,10 +52,14 @@ pub struct Swift {
 impl Swift {
     /// The store behind an authentication URL, with credentials from variables `OS_…` or `ST_…`. It logs in when first
     /// used.
-    pub fn new(auth_url: Url, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
+    pub fn new(
+        auth_url: Url,
+        variable: &dyn Fn(&str) -> Option<String>,
+        authorities: &Authorities,
+    ) -> Result<Self, StoreError> {
         let address = format!("swift+{auth_url}");
-        let login = Login::new(auth_url, variable)?;
-        let client = http::client(login.cacert())?;
+        let login = Login::new(auth_url, variable, authorities)?;
+        let client = http::client(login.cacert(), authorities)?;
         let identity = Identity::new(login, address.clone(), client.clone());
         Ok(Self { address, client, identity, access: Mutex::default() })
     }
