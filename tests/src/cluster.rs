@@ -14,7 +14,9 @@ use tempfile::TempDir;
 
 use crate::{
     amqp::AmqpClient,
+    certificates::authority,
     proofhouse::{Proofhouse, Role},
+    roles::as_role,
     shared,
     swift::Account,
     wait::wait_for,
@@ -39,9 +41,9 @@ pub enum Results {
 /// The servers and settings of one test's cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The broker's URL.
+    /// The broker's URL for somebody who may do everything.
     pub bus: String,
-    /// The database's URL.
+    /// The database's URL for somebody who may do everything.
     pub database: String,
     /// The store.
     pub results: Results,
@@ -72,8 +74,8 @@ impl Cluster {
         // A name that no other cluster of this process has.
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("cluster_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let bus = shared::rabbit().await?.url_for_vhost(&name).await?;
-        let database = shared::postgres().await?.database(&name).await?;
+        let bus = shared::rabbit().await?.secured(&name).await?;
+        let database = shared::postgres().await?.secured(&name).await?;
         let folder = tempfile::tempdir()?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         Ok(Self { bus, database, results, folder })
@@ -87,22 +89,37 @@ impl Cluster {
     /// `--store` and the credentials that go with it.
     fn store(&self) -> (String, Vec<(String, String)>) {
         match &self.results {
-            Results::Swift(account) => (account.store_url(), account.env()),
+            Results::Swift(account) => (account.tls_store_url(), account.env()),
             Results::S3(account) => (account.s3_url(""), account.s3_env()),
             Results::Folder(path) => (format!("file://{}", path.display()), vec![]),
         }
     }
 
+    /// The broker's URL for a part.
+    pub fn bus_of(&self, part: &str) -> String {
+        as_role(&self.bus, part).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// The database's URL for a part.
+    pub fn database_of(&self, part: &str) -> String {
+        as_role(&self.database, &format!("proofhouse_{part}")).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// A part with its accounts. The authorities come by `ca_file` alone.
     fn role(&self, name: &str) -> Role {
         let (store, env) = self.store();
-        Proofhouse::role(name).arg("--store", store).envs(env)
+        let role = Proofhouse::role(name).arg("--store", store).envs(env).arg("--bus", self.bus_of(name));
+        let role = role.arg("--ca-file", ca_file());
+        if name == "worker" {
+            role
+        } else {
+            role.arg("--database", without_authorities(&self.database_of(name)))
+        }
     }
 
     /// A dispatcher for noble/amd64 and noble/armhf.
     pub fn dispatcher(&self) -> Role {
         self.role("dispatcher")
-            .arg("--bus", &self.bus)
-            .arg("--database", &self.database)
             .arg("--releases", "noble")
             .arg("--arches", "amd64,armhf")
             .arg("--lease-seconds", LEASE_SECONDS.to_string())
@@ -113,7 +130,6 @@ impl Cluster {
     /// A worker for amd64 with the stand-in as autopkgtest.
     pub fn worker(&self, name: &str) -> Role {
         self.role("worker")
-            .arg("--bus", &self.bus)
             .arg("--releases", "noble")
             .arg("--arches", "amd64")
             .arg("--provider", "null")
@@ -127,16 +143,14 @@ impl Cluster {
     /// A web.
     pub fn web(&self) -> Role {
         self.role("web")
-            .arg("--bus", &self.bus)
-            .arg("--database", &self.database)
             .arg("--releases", "noble")
             .arg("--arches", "amd64,armhf")
             .env("PROOFHOUSE_SEAL_KEY", SEAL_KEY)
     }
 
-    /// A client of the broker.
+    /// A client of the broker: it publishes as a gate may, and looks at everything.
     pub async fn client(&self) -> Result<AmqpClient> {
-        AmqpClient::connect(&self.bus).await
+        AmqpClient::connect_as(&self.bus_of("gate"), &self.bus).await
     }
 
     fn starts_file(&self) -> PathBuf {
@@ -164,7 +178,9 @@ impl Cluster {
         let (store, mut env) = self.store();
         env.push(("PROOFHOUSE_SEAL_KEY".to_owned(), SEAL_KEY.to_owned()));
         let mut all = args.to_vec();
-        all.extend(["--json", "--database", &self.database, "--store", &store]);
+        let database = without_authorities(&self.database_of("operator"));
+        let authorities = ca_file();
+        all.extend(["--json", "--database", &database, "--store", &store, "--ca-file", &authorities]);
         let output = crate::proofhouse::run(&all, &env).await?;
         let text = String::from_utf8(output.stdout)?;
         serde_json::from_str(&text)
@@ -195,6 +211,18 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// What `--ca-file` takes.
+pub fn ca_file() -> String {
+    authority()
+        .map(|authority| authority.file().display().to_string())
+        .unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// A database's URL that leaves it to `ca_file` whom to trust.
+fn without_authorities(url: &str) -> String {
+    url.split("&sslrootcert").next().unwrap_or(url).to_owned()
 }
 
 /// The key that all roles of these clusters share.

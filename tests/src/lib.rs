@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod proofhouse;
 pub mod proxy;
 pub mod rabbit;
+pub mod roles;
 pub mod shared;
 pub mod storm;
 pub mod swift;

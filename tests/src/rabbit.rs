@@ -3,12 +3,13 @@
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
-use lapin::{Connection, ConnectionProperties};
 
 use crate::{
+    amqp::connection,
     certificates::authority,
     keeper::{Keeper, run},
     ports::free_port,
+    roles::ROLE_PASSWORD,
 };
 
 /// Where Debian keeps the scripts that run as whoever calls them.
@@ -18,6 +19,9 @@ const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 pub const USER: &str = "tester";
 /// Its password, easy to find where it must not be.
 pub const PASSWORD: &str = "rabbit-sekrit";
+
+/// The users of the shipped definitions.
+pub const ROLES: [&str; 5] = ["gate", "dispatcher", "worker", "web", "operator"];
 
 /// A running broker.
 #[derive(Debug)]
@@ -84,6 +88,29 @@ impl Rabbit {
         Ok(format!("{}/{name}", self.url()))
     }
 
+    /// A vhost with the users and permissions that are shipped, and its URL over TLS for the user that may do everything;
+    /// see [`as_role`](crate::roles::as_role).
+    pub async fn secured(&self, vhost: &str) -> Result<String> {
+        if vhost != "/" {
+            self.url_for_vhost(vhost).await?;
+        }
+        let definitions = self.keeper.dir().join(format!("definitions-{}.json", uuid::Uuid::new_v4()));
+        let text =
+            fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/rabbitmq/definitions.json"))?;
+        fs::write(&definitions, text.replace("\"vhost\": \"/\"", &format!("\"vhost\": \"{vhost}\"")))?;
+        let users = ROLES.map(|role| format!("<<\"{role}\">>")).join(", ");
+        self.eval(&format!(
+            r#"[case rabbit_auth_backend_internal:lookup_user(U) of
+                {{ok, _}} -> ok; _ -> ok = rabbit_auth_backend_internal:add_user(U, <<"{ROLE_PASSWORD}">>, U)
+               end || U <- [{users}]],
+               {{ok, Text}} = file:read_file("{}"), ok = rabbit_definitions:import_raw(Text)."#,
+            definitions.display()
+        ))
+        .await?;
+        let vhost = if vhost == "/" { "" } else { vhost };
+        Ok(format!("amqps://{USER}:{PASSWORD}@{}/{vhost}", self.tls_address()))
+    }
+
     /// Runs `rabbitmqctl` (about a second) and returns what it prints.
     pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         let mut command = self.command("rabbitmqctl");
@@ -132,7 +159,7 @@ impl Rabbit {
     }
 
     async fn try_connection(&self) -> Result<()> {
-        let connection = Connection::connect(&self.url(), ConnectionProperties::default()).await?;
+        let connection = connection(&self.url()).await?;
         Ok(connection.close(200, "ready".into()).await?)
     }
 
