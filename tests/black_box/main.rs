@@ -6,6 +6,7 @@ mod ends;
 mod faults;
 mod harness;
 mod journey;
+mod privilege;
 mod real;
 mod rejected;
 mod secure;

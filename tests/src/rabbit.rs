@@ -107,7 +107,7 @@ impl Rabbit {
             definitions.display()
         ))
         .await?;
-        let vhost = if vhost == "/" { "" } else { vhost };
+        let vhost = if vhost == "/" { "%2f" } else { vhost };
         Ok(format!("amqps://{USER}:{PASSWORD}@{}/{vhost}", self.tls_address()))
     }
 
