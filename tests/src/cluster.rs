@@ -86,11 +86,13 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// `--store` and the credentials that go with it.
-    fn store(&self) -> (String, Vec<(String, String)>) {
+    /// `--store` and a part's credentials. Those who write own the account, for only owners make containers; the site may
+    /// read what the containers' rules allow it.
+    fn store(&self, part: &str) -> (String, Vec<(String, String)>) {
+        let user = if part == "web" { "reader" } else { "admin" };
         match &self.results {
-            Results::Swift(account) => (account.tls_store_url(), account.env()),
-            Results::S3(account) => (account.s3_url(""), account.s3_env()),
+            Results::Swift(account) => (account.tls_store_url(), account.env_of(user)),
+            Results::S3(account) => (account.tls_s3_url(""), account.s3_env()),
             Results::Folder(path) => (format!("file://{}", path.display()), vec![]),
         }
     }
@@ -107,7 +109,7 @@ impl Cluster {
 
     /// A part with its accounts. The authorities come by `ca_file` alone.
     fn role(&self, name: &str) -> Role {
-        let (store, env) = self.store();
+        let (store, env) = self.store(name);
         let role = Proofhouse::role(name).arg("--store", store).envs(env).arg("--bus", self.bus_of(name));
         let role = role.arg("--ca-file", ca_file());
         if name == "worker" {
@@ -175,7 +177,7 @@ impl Cluster {
 
     /// The output of a subcommand with `--json`, on this cluster's database and store.
     pub async fn json(&self, args: &[&str]) -> Result<Value> {
-        let (store, mut env) = self.store();
+        let (store, mut env) = self.store("operator");
         env.push(("PROOFHOUSE_SEAL_KEY".to_owned(), SEAL_KEY.to_owned()));
         let mut all = args.to_vec();
         let database = without_authorities(&self.database_of("operator"));

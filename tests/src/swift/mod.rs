@@ -198,7 +198,12 @@ impl Account {
 
     /// The owner's credentials as a store's clients read them from the environment.
     pub fn env(&self) -> Vec<(String, String)> {
-        let user = self.user("admin");
+        self.env_of("admin")
+    }
+
+    /// The credentials of one of the three users.
+    pub fn env_of(&self, user: &str) -> Vec<(String, String)> {
+        let user = self.user(user);
         [
             ("OS_AUTH_URL", self.auth_url()),
             ("OS_USERNAME", user),
@@ -212,6 +217,11 @@ impl Account {
     /// The account's URL as an S3 store: of one bucket, or (an empty name) with a bucket per container.
     pub fn s3_url(&self, bucket: &str) -> String {
         format!("s3://{bucket}?endpoint=http://127.0.0.1:{}&region=us-east-1", self.port)
+    }
+
+    /// The same over TLS.
+    pub fn tls_s3_url(&self, bucket: &str) -> String {
+        format!("s3://{bucket}?endpoint=https://127.0.0.1:{}&region=us-east-1", self.tls_port)
     }
 
     /// The owner's credentials as S3's clients read them from the environment.

@@ -98,6 +98,18 @@ impl Swift {
         }
     }
 
+    /// Whether somebody without a token may list a container.
+    pub(super) async fn is_open_to_all(&self, container: &Container) -> Result<bool, StoreError> {
+        let grant = self.identity.grant().await?;
+        let ask = Ask::new(Method::HEAD, Some(container), None);
+        let asked = self.client.head(ask.url(&grant.storage)).timeout(STALL).send().await;
+        match asked.map_err(|e| self.away(chain(e)))?.status() {
+            status if status.is_success() => Ok(true),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(false),
+            status => Err(refusal(&self.address, status)),
+        }
+    }
+
     async fn send_once(&self, ask: &Ask<'_>, grant: &Arc<Grant>) -> Result<Response, StoreError> {
         let mut request = self
             .client

@@ -1,7 +1,7 @@
 //! OpenStack Swift, and what speaks its API (Ceph's radosgw).
 //!
-//! Facts: contract "Results", and Swift's API reference. The user must own the account: others do not see who may read
-//! a container.
+//! Facts: contract "Results", and Swift's API reference. Who writes must own the account: others can make no container, and
+//! do not see who may read one. Who reads needs to be let in by the containers' rules.
 
 mod http;
 mod keystone;
@@ -243,10 +243,12 @@ impl Store for Swift {
             return Ok(public);
         }
         // Only what exists is kept: others could be asked for without end, and may be made at any moment.
-        let Some(acl) = self.read_acl(container).await? else {
-            return Ok(false);
+        let public = match self.read_acl(container).await? {
+            None => return Ok(false),
+            // Only the account's owner is shown the rule.
+            Some(acl) if acl.is_empty() => self.is_open_to_all(container).await?,
+            Some(acl) => parse::is_public(&acl),
         };
-        let public = parse::is_public(&acl);
         let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
         access.insert(container.clone(), (Instant::now(), public));
         Ok(public)
@@ -275,7 +277,12 @@ impl Store for Swift {
 
     async fn check(&self) -> Result<(), StoreError> {
         let response = self.send(&Ask::new(Method::HEAD, None, None)).await?;
-        if response.status().is_success() { Ok(()) } else { Err(refusal(&self.address, response.status())) }
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            // A user who may read some containers and does not own the account: the store is there.
+            StatusCode::FORBIDDEN => Ok(()),
+            status => Err(refusal(&self.address, status)),
+        }
     }
 
     fn address(&self) -> String {
