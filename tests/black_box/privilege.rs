@@ -45,7 +45,7 @@ async fn a_gate_may_publish_to_queues_and_nothing_else() -> Result<()> {
 async fn no_part_reads_what_is_for_another() -> Result<()> {
     let cluster = Cluster::on_folder().await?;
     let _dispatcher = cluster.dispatcher().start().await?;
-    let tries = [
+    let forbidden = [
         ("worker", "debci-noble-amd64"),
         ("worker", "proofhouse.asks"),
         ("web", "proofhouse.asks"),
@@ -53,7 +53,7 @@ async fn no_part_reads_what_is_for_another() -> Result<()> {
         ("operator", "debci-noble-amd64"),
         ("dispatcher", "proofhouse.pool.amd64"),
     ];
-    let tried = tries.map(async |(part, queue)| {
+    let done = forbidden.map(async |(part, queue)| {
         let bus = link(&cluster.bus_of(part))?;
         let refused = bus.consume(Source::Queues(vec![queue.into()]), 1).await.err();
         assert!(
@@ -63,7 +63,7 @@ async fn no_part_reads_what_is_for_another() -> Result<()> {
         bus.close().await;
         anyhow::Ok(())
     });
-    join_all(tried).await.into_iter().collect()
+    join_all(done).await.into_iter().collect()
 }
 
 /// An administrator declares everything, and the dispatcher may declare nothing.

@@ -98,11 +98,17 @@ impl Cluster {
     }
 
     /// The broker's URL for a part.
+    ///
+    /// # Panics
+    /// Where the broker's URL is none.
     pub fn bus_of(&self, part: &str) -> String {
         as_role(&self.bus, part).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// The database's URL for a part.
+    ///
+    /// # Panics
+    /// Where the database's URL is none.
     pub fn database_of(&self, part: &str) -> String {
         as_role(&self.database, &format!("proofhouse_{part}")).unwrap_or_else(|error| panic!("{error:#}"))
     }
@@ -216,10 +222,14 @@ impl Cluster {
 }
 
 /// What `--ca-file` takes.
+///
+/// # Panics
+/// Where no authority can be made.
 pub fn ca_file() -> String {
-    authority()
-        .map(|authority| authority.file().display().to_string())
-        .unwrap_or_else(|error| panic!("{error:#}"))
+    match authority() {
+        Ok(authority) => authority.file().display().to_string(),
+        Err(error) => panic!("{error:#}"),
+    }
 }
 
 /// A database's URL that leaves it to `ca_file` whom to trust.
