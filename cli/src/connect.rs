@@ -1,6 +1,6 @@
 //! The servers of a configuration, opened; and a database that an operator's command may read.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use proofhouse_core::{
@@ -11,13 +11,15 @@ use proofhouse_core::{
 };
 use url::Url;
 
+use crate::status::Away;
+
 /// The job table. Nothing is asked of it yet.
 pub(crate) fn database(config: &Config) -> Result<Database> {
     let url = match config.database()? {
         DatabaseUrl::Postgres(url) => url.to_string(),
         sqlite @ DatabaseUrl::Sqlite(_) => sqlite.to_string(),
     };
-    Ok(Database::open(&url, None)?)
+    Ok(Database::open_trusting(&url, None, &config.authorities)?)
 }
 
 /// The job table for an operator's command: it must be there, with a schema that this program can read.
@@ -49,16 +51,21 @@ pub(crate) fn readable_database(config: &Config) -> Result<Database> {
 
 /// The bus; `name` is what the broker's operators see.
 pub(crate) fn bus(config: &Config, name: &str) -> Result<Arc<dyn Bus>> {
-    bus_at(config.bus()?, name)
-}
-
-/// The bus of a URL.
-pub(crate) fn bus_at(url: &BusUrl, name: &str) -> Result<Arc<dyn Bus>> {
-    let url = match url {
+    let url = match config.bus()? {
         BusUrl::Local => "local:",
         BusUrl::Amqp(url) => url.as_str(),
     };
-    Ok(bus::connect(url, name)?)
+    Ok(bus::connect_trusting(url, name, &config.authorities)?)
+}
+
+/// Waits until the broker has let us in.
+pub(crate) async fn up(bus: &dyn Bus, limit: Duration) -> Result<()> {
+    let mut link = bus.link();
+    if let Ok(Ok(_)) = tokio::time::timeout(limit, link.wait_for(|link| link.up)).await {
+        return Ok(());
+    }
+    let silent = || format!("the broker at {} does not answer", bus.address());
+    Err(Away(bus.trouble().unwrap_or_else(silent)).into())
 }
 
 /// The object store. Nothing is asked of it yet.
@@ -68,7 +75,7 @@ pub(crate) fn store(config: &Config) -> Result<Arc<dyn Store>> {
         StoreUrl::S3(address) => address.to_string(),
         StoreUrl::Folder(path) => folder_url(path)?,
     };
-    Ok(store::open(&url)?)
+    Ok(store::open_trusting(&url, &|name| std::env::var(name).ok(), &config.authorities)?)
 }
 
 fn folder_url(path: &Path) -> Result<String> {

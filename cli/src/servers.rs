@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use proofhouse_core::config::{BadConfig, Config, Options, Role};
 
-const TAKEN: [&str; 8] = [
+const TAKEN: [&str; 9] = [
     "config",
     "data",
     "database",
@@ -11,6 +11,7 @@ const TAKEN: [&str; 8] = [
     "bus",
     "bus_password_file",
     "store",
+    "ca_file",
     "seal_key_file",
 ];
 

@@ -80,8 +80,8 @@ fn status_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Status> 
     }
     if let Some(error) = cause.downcast_ref::<DbError>() {
         return match error {
-            DbError::Away { .. } => Some(Status::Away),
-            DbError::Url(_) | DbError::Schema { .. } => Some(Status::Usage),
+            DbError::Away { .. } | DbError::Unsafe { .. } => Some(Status::Away),
+            DbError::Url(_) | DbError::Schema { .. } | DbError::Forbidden { .. } => Some(Status::Usage),
             _ => None,
         };
     }

@@ -24,3 +24,4 @@ pub mod run_id;
 pub mod seal;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

@@ -9,8 +9,8 @@ use std::{
 
 use futures::{StreamExt, future::try_join_all, stream};
 use lapin::{
-    Connection, ConnectionProperties,
-    options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
+    Channel, Connection, ConnectionProperties, ExchangeKind,
+    options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
 use proofhouse_core::bus::{
@@ -284,31 +284,61 @@ pub(crate) async fn declares_beside_others(broker: &dyn Broker) {
 
     let bus = connect(broker);
     let refused = bus.declare(&[Declaration::Queue(odd.clone())]).await;
+    let said = "without arguments (x-max-length is '5' of type";
     assert!(
-        matches!(&refused, Err(BusError::Refused { reason, .. }) if reason.contains(&odd)),
+        matches!(&refused, Err(BusError::Refused { reason, .. }) if reason.contains(&odd) && reason.contains(said)),
         "{refused:?}"
     );
     for durable in [true, false] {
         bus.declare(&[Declaration::Fanout { name: fan.clone(), durable }]).await.unwrap();
     }
+    other_kinds_are_named(&*bus, &channel).await;
 
     let user = uuid::Uuid::new_v4().to_string();
     broker.ctl(&["-q", "add_user", &user, "pw"]);
     broker.ctl(&["-q", "set_permissions", &user, "", ".*", ".*"]);
     let modest = bus::connect(&format!("amqp://{user}:pw@127.0.0.1:{}", broker.port()), "modest").unwrap();
     modest.declare(&[Declaration::Queue(old.clone())]).await.unwrap();
+    modest.declare(&[Declaration::Fanout { name: fan.clone(), durable: false }]).await.unwrap();
     let missing = fresh("missing");
-    let refused = modest.declare(&[Declaration::Queue(missing.clone())]).await;
-    assert!(
-        matches!(&refused, Err(BusError::Refused { reason, .. }) if reason.contains(&missing)),
-        "{refused:?}"
-    );
+    let wanted = |name: &String| Declaration::Fanout { name: name.clone(), durable: true };
+    for declaration in [Declaration::Queue(missing.clone()), wanted(&missing)] {
+        let refused = modest.declare(&[declaration]).await;
+        assert!(
+            matches!(&refused, Err(BusError::Missing { reason, .. }) if reason.contains(&missing)),
+            "{refused:?}"
+        );
+    }
     send(&*modest, &old, "x".into()).await.unwrap();
     let mut consumer = modest.consume(queue(&old), 1).await.unwrap();
     assert_eq!(take(&mut consumer).await, "x");
     broker.ctl(&["-q", "set_permissions", &user, "", "", ""]);
     modest.close().await;
     bus.close().await;
+}
+
+/// A queue that is not durable, an exclusive one, an exchange that is no fanout: each is named, with what to do.
+async fn other_kinds_are_named(bus: &dyn Bus, channel: &Channel) {
+    let (passing, locked, topic) = (fresh("passing"), fresh("locked"), fresh("topic"));
+    let options = QueueDeclareOptions::default();
+    channel.queue_declare(passing.as_str().into(), options, FieldTable::default()).await.unwrap();
+    let exclusive = QueueDeclareOptions { exclusive: true, ..options };
+    channel.queue_declare(locked.as_str().into(), exclusive, FieldTable::default()).await.unwrap();
+    let (kind, options) = (ExchangeKind::Topic, ExchangeDeclareOptions::default());
+    channel.exchange_declare(topic.as_str().into(), kind, options, FieldTable::default()).await.unwrap();
+    for (declaration, is) in [
+        (Declaration::Queue(passing), "(durable is 'false')"),
+        (Declaration::Queue(locked), "exclusive"),
+        (Declaration::Fanout { name: topic, durable: false }, "an exchange of type fanout (type is 'topic')"),
+    ] {
+        let refused = bus.declare(std::slice::from_ref(&declaration)).await;
+        let name = declaration.name();
+        assert!(
+            matches!(&refused, Err(BusError::Refused { reason, .. })
+                if reason.contains(&name) && reason.contains(is) && reason.contains("Remove it")),
+            "{refused:?}"
+        );
+    }
 }
 
 /// A wrong password ends nothing: once it is right, everything that waited goes on.

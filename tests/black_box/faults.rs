@@ -57,14 +57,15 @@ async fn kill_9_of_the_worker_between_upload_and_completion() -> Result<()> {
     let cluster = Cluster::on_swift().await?;
     let Results::Swift(account) = &cluster.results else { anyhow::bail!("a Swift") };
     let _dispatcher = cluster.dispatcher().start().await?;
-    let broker = TcpProxy::start(shared::rabbit().await?.address()).await?;
-    let swift = TcpProxy::start(SocketAddr::from(([127, 0, 0, 1], shared::swift().await?.port()))).await?;
+    let broker = TcpProxy::start(shared::rabbit().await?.tls_address()).await?;
+    let swift =
+        TcpProxy::start(SocketAddr::from(([127, 0, 0, 1], shared::swift().await?.tls_port()))).await?;
     let release = cluster.folder().join("go");
     let hold = format!("HOLD={}", release.display());
     let worker = cluster
         .worker("one")
-        .arg("--bus", broker.before(&cluster.bus)?)
-        .arg("--store", swift.before(&account.store_url())?)
+        .arg("--bus", broker.before(&cluster.bus_of("worker"))?)
+        .arg("--store", swift.before(&account.tls_store_url())?)
         .start()
         .await?;
     cluster
@@ -100,7 +101,7 @@ async fn kill_9_of_the_worker_between_upload_and_completion() -> Result<()> {
 #[tokio::test]
 async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result<()> {
     let cluster = Cluster::on_folder().await?;
-    let proxy = TcpProxy::start(shared::rabbit().await?.address()).await?;
+    let proxy = TcpProxy::start(shared::rabbit().await?.tls_address()).await?;
     let mut through = Cluster::on_folder().await?;
     through.bus = proxy.before(&cluster.bus)?;
     through.database.clone_from(&cluster.database);
@@ -152,7 +153,7 @@ async fn kill_9_of_the_dispatcher_between_commit_and_acknowledgement() -> Result
 async fn restart_of_the_broker_in_mid_test() -> Result<()> {
     let rabbit = Rabbit::start().await?;
     let mut cluster = Cluster::on_folder().await?;
-    cluster.bus = rabbit.url();
+    cluster.bus = rabbit.secured("/").await?;
     let _dispatcher = cluster.dispatcher().start().await?;
     let _workers = (cluster.worker("one").start().await?, cluster.worker("two").start().await?);
     let release = cluster.folder().join("go");
@@ -237,7 +238,11 @@ async fn a_second_sigterm_stops_hard_and_the_job_runs_elsewhere() -> Result<()> 
 async fn a_database_that_is_silent_in_mid_test() -> Result<()> {
     let cluster = Cluster::on_folder().await?;
     let proxy = TcpProxy::start(SocketAddr::from(([127, 0, 0, 1], shared::postgres().await?.port()))).await?;
-    let dispatcher = cluster.dispatcher().arg("--database", proxy.before(&cluster.database)?).start().await?;
+    let dispatcher = cluster
+        .dispatcher()
+        .arg("--database", proxy.before(&cluster.database_of("dispatcher"))?)
+        .start()
+        .await?;
     let _worker = cluster.worker("one").start().await?;
     let release = cluster.folder().join("go");
     let hold = format!("HOLD={}", release.display());

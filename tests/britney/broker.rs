@@ -1,4 +1,4 @@
-//! A broker as a distribution runs it for britney: on the standard port, with a user who may only publish.
+//! A broker as a distribution runs it for britney: on the standard port, with the user that is shipped for gates.
 
 use std::{collections::BTreeSet, net::TcpListener};
 
@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use proofhouse_tests::{
     amqp::{AmqpClient, Listener},
     rabbit::Rabbit,
+    roles::ROLE_PASSWORD,
 };
 use serde_json::Value;
 
@@ -13,8 +14,6 @@ use crate::PATIENCE;
 
 /// britney looks nowhere else, whatever its URL says.
 const PORT: u16 = 5672;
-const USER: &str = "britney";
-const PASSWORD: &str = "britney-sekrit";
 
 pub(crate) struct Broker {
     rabbit: Rabbit,
@@ -28,8 +27,7 @@ impl Broker {
             format!("britney always connects to port {PORT}, and {host}:{PORT} is taken")
         })?);
         let rabbit = Rabbit::start_with(&format!("listeners.tcp.2 = {host}:{PORT}")).await?;
-        rabbit.ctl(&["add_user", USER, PASSWORD]).await?;
-        rabbit.ctl(&["set_permissions", USER, "", "^amq.default$", ""]).await?;
+        rabbit.secured("/").await?;
         Ok(Self { rabbit, host })
     }
 
@@ -40,7 +38,7 @@ impl Broker {
 
     /// For britney.
     pub(crate) fn britneys_url(&self) -> String {
-        format!("amqp://{USER}:{PASSWORD}@{}", self.host)
+        format!("amqp://gate:{ROLE_PASSWORD}@{}", self.host)
     }
 
     /// What is announced as complete from now on.

@@ -9,31 +9,45 @@ use lapin::{
     options::{
         BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
     },
+    tcp::OwnedTLSConfig,
     types::FieldTable,
 };
 
-use crate::wait::within;
+use crate::{certificates::authority, wait::within};
 
 /// A call that the broker's death interrupts may never return (lapin 4.12), so none is waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A connection to a broker.
+/// A gate, and somebody who may look at everything.
 #[derive(Debug)]
 pub struct AmqpClient {
+    gate: Connection,
     connection: Connection,
 }
 
+/// A connection, with TLS where the URL says so.
+pub async fn connection(url: &str) -> Result<Connection> {
+    let tls = OwnedTLSConfig { identity: None, cert_chain: Some(authority()?.pem().to_owned()) };
+    let properties = ConnectionProperties::default();
+    let made = Connection::connect_with_config(url, properties, tls, lapin::runtime::default_runtime()?);
+    Ok(within("connecting to the broker", PATIENCE, made).await??)
+}
+
 impl AmqpClient {
-    /// Connects.
+    /// Connects as one user.
     pub async fn connect(url: &str) -> Result<Self> {
-        let connection = Connection::connect(url, ConnectionProperties::default());
-        Ok(Self { connection: within("connecting to the broker", PATIENCE, connection).await?? })
+        Self::connect_as(url, url).await
+    }
+
+    /// Publishes as one user, and does all else as another.
+    pub async fn connect_as(gate: &str, url: &str) -> Result<Self> {
+        Ok(Self { gate: connection(gate).await?, connection: connection(url).await? })
     }
 
     /// Publishes a request as britney does (contract "Queues", "Body"): to the default exchange, with content encoding
     /// and delivery mode and nothing else, without a declaration or a confirm. Returns once the broker has read it.
     pub async fn publish(&self, queue: &str, body: &[u8]) -> Result<()> {
-        self.on_channel("publishing", async |channel| {
+        on_channel(&self.gate, "publishing", async |channel| {
             let properties =
                 BasicProperties::default().with_content_encoding("UTF-8".into()).with_delivery_mode(2);
             let options = BasicPublishOptions::default();
@@ -45,7 +59,7 @@ impl AmqpClient {
 
     /// Declares a queue as the contract has it: durable, not auto-deleted, no arguments.
     pub async fn declare(&self, queue: &str) -> Result<()> {
-        self.on_channel("declaring a queue", async |channel| {
+        on_channel(&self.connection, "declaring a queue", async |channel| {
             let options = QueueDeclareOptions::durable();
             channel.queue_declare(queue.into(), options, FieldTable::default()).await.map(drop)
         })
@@ -55,11 +69,10 @@ impl AmqpClient {
     /// How many messages wait in a queue (delivered and unacknowledged ones do not count); none where it does not exist.
     pub async fn depth(&self, queue: &str) -> Result<Option<u32>> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let asked = self
-            .on_channel("counting messages", async |channel| {
-                channel.queue_declare(queue.into(), options, FieldTable::default()).await
-            })
-            .await;
+        let asked = on_channel(&self.connection, "counting messages", async |channel| {
+            channel.queue_declare(queue.into(), options, FieldTable::default()).await
+        })
+        .await;
         match asked {
             Ok(queue) => Ok(Some(queue.message_count())),
             Err(e) if e.to_string().contains("NOT_FOUND") => Ok(None),
@@ -70,26 +83,9 @@ impl AmqpClient {
     /// Takes the next message of a queue out of it, if there is one.
     pub async fn take(&self, queue: &str) -> Result<Option<Vec<u8>>> {
         let options = BasicGetOptions { no_ack: true };
-        let message = self
-            .on_channel("taking a message", async |channel| channel.basic_get(queue.into(), options).await)
-            .await?;
+        let get = async |channel: &Channel| channel.basic_get(queue.into(), options).await;
+        let message = on_channel(&self.connection, "taking a message", get).await?;
         Ok(message.map(|message| message.delivery.data))
-    }
-
-    /// Each call has a channel of its own, for the broker closes it with an error. After the channel's end the broker
-    /// has read all that went before.
-    async fn on_channel<T>(
-        &self,
-        what: &str,
-        call: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
-    ) -> Result<T> {
-        let whole = async {
-            let channel = self.connection.create_channel().await?;
-            let answer = call(&channel).await?;
-            channel.close(200, "done".into()).await?;
-            Ok(answer)
-        };
-        within(what, PATIENCE, whole).await?
     }
 
     /// Listens to a fanout exchange, which must exist. What is sent after this returned is collected.
@@ -108,8 +104,25 @@ impl AmqpClient {
 
     /// Closes the connection.
     pub async fn close(self) -> Result<()> {
+        within("closing", PATIENCE, self.gate.close(200, "done".into())).await??;
         Ok(within("closing", PATIENCE, self.connection.close(200, "done".into())).await??)
     }
+}
+
+/// Each call has a channel of its own, for the broker closes it with an error. After the channel's end the broker has
+/// read all that went before.
+async fn on_channel<T>(
+    connection: &Connection,
+    what: &str,
+    call: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
+) -> Result<T> {
+    let whole = async {
+        let channel = connection.create_channel().await?;
+        let answer = call(&channel).await?;
+        channel.close(200, "done".into()).await?;
+        Ok(answer)
+    };
+    within(what, PATIENCE, whole).await?
 }
 
 /// What comes by a fanout exchange.

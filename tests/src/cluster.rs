@@ -15,7 +15,9 @@ use tempfile::TempDir;
 
 use crate::{
     amqp::AmqpClient,
+    certificates::authority,
     proofhouse::{Proofhouse, Role},
+    roles::as_role,
     shared,
     swift::Account,
     wait::wait_for,
@@ -40,9 +42,9 @@ pub enum Results {
 /// The servers and settings of one test's cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The broker's URL.
+    /// The broker's URL for somebody who may do everything.
     pub bus: String,
-    /// The database's URL.
+    /// The database's URL for somebody who may do everything.
     pub database: String,
     /// The store.
     pub results: Results,
@@ -73,8 +75,8 @@ impl Cluster {
         // A name that no other cluster of this process has.
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("cluster_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let bus = shared::rabbit().await?.url_for_vhost(&name).await?;
-        let database = shared::postgres().await?.database(&name).await?;
+        let bus = shared::rabbit().await?.secured(&name).await?;
+        let database = shared::postgres().await?.secured(&name).await?;
         let folder = tempfile::tempdir()?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         Ok(Self { bus, database, results, folder })
@@ -85,25 +87,48 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// `--store` and the credentials that go with it.
-    fn store(&self) -> (String, Vec<(String, String)>) {
+    /// `--store` and a part's credentials. Those who write own the account, for only owners make containers; the site may
+    /// read what the containers' rules allow it.
+    fn store(&self, part: &str) -> (String, Vec<(String, String)>) {
+        let user = if part == "web" { "reader" } else { "admin" };
         match &self.results {
-            Results::Swift(account) => (account.store_url(), account.env()),
-            Results::S3(account) => (account.s3_url(""), account.s3_env()),
+            Results::Swift(account) => (account.tls_store_url(), account.env_of(user)),
+            Results::S3(account) => (account.tls_s3_url(""), account.s3_env()),
             Results::Folder(path) => (format!("file://{}", path.display()), vec![]),
         }
     }
 
+    /// The broker's URL for a part.
+    ///
+    /// # Panics
+    /// Where the broker's URL is none.
+    pub fn bus_of(&self, part: &str) -> String {
+        as_role(&self.bus, part).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// The database's URL for a part.
+    ///
+    /// # Panics
+    /// Where the database's URL is none.
+    pub fn database_of(&self, part: &str) -> String {
+        as_role(&self.database, &format!("proofhouse_{part}")).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// A part with its accounts. The authorities come by `ca_file` alone.
     fn role(&self, name: &str) -> Role {
-        let (store, env) = self.store();
-        Proofhouse::role(name).arg("--store", store).envs(env)
+        let (store, env) = self.store(name);
+        let role = Proofhouse::role(name).arg("--store", store).envs(env).arg("--bus", self.bus_of(name));
+        let role = role.arg("--ca-file", ca_file());
+        if name == "worker" {
+            role
+        } else {
+            role.arg("--database", without_authorities(&self.database_of(name)))
+        }
     }
 
     /// A dispatcher for noble/amd64 and noble/armhf.
     pub fn dispatcher(&self) -> Role {
         self.role("dispatcher")
-            .arg("--bus", &self.bus)
-            .arg("--database", &self.database)
             .arg("--releases", "noble")
             .arg("--arches", "amd64,armhf")
             .arg("--lease-seconds", LEASE_SECONDS.to_string())
@@ -114,7 +139,6 @@ impl Cluster {
     /// A worker for amd64 with the stand-in as autopkgtest.
     pub fn worker(&self, name: &str) -> Role {
         self.role("worker")
-            .arg("--bus", &self.bus)
             .arg("--releases", "noble")
             .arg("--arches", "amd64")
             .arg("--provider", "null")
@@ -128,16 +152,14 @@ impl Cluster {
     /// A web.
     pub fn web(&self) -> Role {
         self.role("web")
-            .arg("--bus", &self.bus)
-            .arg("--database", &self.database)
             .arg("--releases", "noble")
             .arg("--arches", "amd64,armhf")
             .env("PROOFHOUSE_SEAL_KEY", SEAL_KEY)
     }
 
-    /// A client of the broker.
+    /// A client of the broker: it publishes as a gate may, and looks at everything.
     pub async fn client(&self) -> Result<AmqpClient> {
-        AmqpClient::connect(&self.bus).await
+        AmqpClient::connect_as(&self.bus_of("gate"), &self.bus).await
     }
 
     fn starts_file(&self) -> PathBuf {
@@ -170,9 +192,10 @@ impl Cluster {
 
     /// What a subcommand says, on this cluster's database and store.
     pub async fn output(&self, args: &[&str]) -> Result<Output> {
-        let (store, mut env) = self.store();
+        let (store, mut env) = self.store("operator");
         env.push(("PROOFHOUSE_SEAL_KEY".to_owned(), SEAL_KEY.to_owned()));
-        let servers = ["--database", &self.database, "--store", &store];
+        let (database, authorities) = (without_authorities(&self.database_of("operator")), ca_file());
+        let servers = ["--database", &database, "--store", &store, "--ca-file", &authorities];
         crate::proofhouse::run(&[args, &servers].concat(), &env).await
     }
 
@@ -200,6 +223,22 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// What `--ca-file` takes.
+///
+/// # Panics
+/// Where no authority can be made.
+pub fn ca_file() -> String {
+    match authority() {
+        Ok(authority) => authority.file().display().to_string(),
+        Err(error) => panic!("{error:#}"),
+    }
+}
+
+/// A database's URL that leaves it to `ca_file` whom to trust.
+fn without_authorities(url: &str) -> String {
+    url.split("&sslrootcert").next().unwrap_or(url).to_owned()
 }
 
 /// The key that all roles of these clusters share.

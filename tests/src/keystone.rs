@@ -1,6 +1,6 @@
 //! A Keystone of one's own, on SQLite, with a Swift that trusts it: what a store in an OpenStack cloud looks like.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::unistd::{getegid, geteuid};
@@ -11,6 +11,7 @@ use crate::{
     keeper::{Keeper, run},
     ports::free_port,
     swift::{Auth, PYTHON, Swift},
+    wait::wait_until_ok,
 };
 
 /// The password of every user, easy to find where it must not be.
@@ -19,11 +20,14 @@ pub const PASSWORD: &str = "keystone-sekrit";
 /// The cloud's administrator and its project; Swift uses it too.
 const ADMIN: &str = "admin";
 const REGION: &str = "RegionOne";
+/// Where the catalogue names Swift's address with TLS.
+const TLS_REGION: &str = "RegionTls";
 
 /// Keystone and Swift.
 #[derive(Debug)]
 pub struct Cloud {
     swift: Swift,
+    address: SocketAddr,
     url: String,
     _keeper: Keeper,
 }
@@ -38,6 +42,7 @@ pub struct Project {
     /// The user's id, as in a container's access rules.
     pub user_id: String,
     auth_url: String,
+    region: &'static str,
     swift_port: u16,
 }
 
@@ -50,9 +55,15 @@ impl Cloud {
         let auth = Auth::Keystone { url: url.clone(), user: ADMIN, password: PASSWORD };
         let (made, swift) = tokio::join!(start_keystone(&keeper, port, &url), Swift::start_with(auth));
         made?;
-        let cloud = Self { swift: swift?, url, _keeper: keeper };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let cloud = Self { swift: swift?, address, url, _keeper: keeper };
         cloud.register_swift().await?;
         Ok(cloud)
+    }
+
+    /// Host and port of Keystone.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The Swift.
@@ -70,16 +81,22 @@ impl Cloud {
         let role = text(&roles["roles"][0]["id"])?;
         self.ask(Method::PUT, &format!("/projects/{id}/users/{user_id}/roles/{role}"), Value::Null).await?;
         let (auth_url, swift_port) = (self.url.clone(), self.swift.port());
-        Ok(Project { name: name.to_owned(), id, user_id, auth_url, swift_port })
+        Ok(Project { name: name.to_owned(), id, user_id, auth_url, region: REGION, swift_port })
     }
 
     /// Swift's place in the catalogue that clients read.
     async fn register_swift(&self) -> Result<()> {
         let body = json!({"service": {"type": "object-store", "name": "swift"}});
         let id = text(&self.ask(Method::POST, "/services", body).await?["service"]["id"])?;
-        let url = format!("http://127.0.0.1:{}/v1/AUTH_$(project_id)s", self.swift.port());
-        let endpoint = json!({"service_id": id, "interface": "public", "region_id": REGION, "url": url});
-        self.ask(Method::POST, "/endpoints", json!({"endpoint": endpoint})).await.map(drop)
+        self.ask(Method::POST, "/regions", json!({"region": {"id": TLS_REGION}})).await?;
+        let plain = format!("http://127.0.0.1:{}", self.swift.port());
+        let tls = format!("https://127.0.0.1:{}", self.swift.tls_port());
+        for (region, base) in [(REGION, plain), (TLS_REGION, tls)] {
+            let url = format!("{base}/v1/AUTH_$(project_id)s");
+            let endpoint = json!({"service_id": id, "interface": "public", "region_id": region, "url": url});
+            self.ask(Method::POST, "/endpoints", json!({"endpoint": endpoint})).await?;
+        }
+        Ok(())
     }
 
     async fn ask(&self, method: Method, path: &str, body: Value) -> Result<Value> {
@@ -90,7 +107,17 @@ impl Cloud {
         if !body.is_null() {
             request = request.json(&body);
         }
-        let answer = request.send().await?.error_for_status()?.text().await?;
+        // On SQLite a change fails while another request still reads.
+        let answer = wait_until_ok("Keystone's answer", Duration::from_secs(30), async || {
+            request
+                .try_clone()
+                .context("a body that can be sent again")?
+                .send()
+                .await?
+                .error_for_status()
+                .map_err(anyhow::Error::from)
+        });
+        let answer = answer.await?.text().await?;
         if answer.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&answer)?) }
     }
 }
@@ -115,11 +142,17 @@ impl Project {
             ("OS_PROJECT_NAME", &self.name),
             ("OS_USER_DOMAIN_NAME", "Default"),
             ("OS_PROJECT_DOMAIN_NAME", "Default"),
-            ("OS_REGION_NAME", REGION),
+            ("OS_REGION_NAME", self.region),
             ("OS_IDENTITY_API_VERSION", "3"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .to_vec()
+    }
+
+    /// The same with TLS to Keystone, at the address of a front before it, and to Swift.
+    #[must_use]
+    pub fn over_tls(self, front: SocketAddr) -> Self {
+        Self { auth_url: format!("https://{front}/v3"), region: TLS_REGION, ..self }
     }
 
     /// A token of the user.

@@ -4,7 +4,9 @@
 //! test process is gone, however that ended (see [`keeper`]). `tests/setup/install.sh test` installs the servers.
 
 pub mod amqp;
+pub mod certificates;
 pub mod cluster;
+pub mod front;
 pub mod keeper;
 pub mod keystone;
 pub mod lxd;
@@ -14,6 +16,7 @@ pub mod postgres;
 pub mod proofhouse;
 pub mod proxy;
 pub mod rabbit;
+pub mod roles;
 pub mod shared;
 pub mod storm;
 pub mod swift;

@@ -13,14 +13,22 @@ use nix::unistd::{User, geteuid};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::{
+    certificates::authority,
     keeper::{Keeper, run},
     ports::free_port,
+    proofhouse,
+    roles::{ROLE_PASSWORD, as_role},
 };
 
 /// The superuser.
 pub const USER: &str = "tester";
 /// Its password, easy to find where it must not be.
 pub const PASSWORD: &str = "postgres-sekrit";
+
+/// Owns the databases that are set up as an administrator does it.
+pub const OWNER: &str = "proofhouse_owner";
+/// The roles that are shipped.
+pub const ROLES: [&str; 3] = ["proofhouse_dispatcher", "proofhouse_web", "proofhouse_operator"];
 
 /// The server leaves a small System V segment behind when it is killed; its id stands in the pid file.
 const HOOK: &str = r#"[ ! -e "$DIR/data/postmaster.pid" ] ||
@@ -33,6 +41,7 @@ pub struct Postgres {
     port: u16,
     bin: PathBuf,
     keeper: Keeper,
+    roles: tokio::sync::Mutex<()>,
 }
 
 impl Postgres {
@@ -42,9 +51,13 @@ impl Postgres {
             port: free_port()?,
             bin: newest_bin()?,
             keeper: Keeper::with_hook("postgres", &std::env::temp_dir(), HOOK)?,
+            roles: tokio::sync::Mutex::default(),
         };
         postgres.make_cluster().await?;
         postgres.start_again().await?;
+        let mut server = PgConnection::connect(&postgres.url("postgres")).await?;
+        let owner = format!("CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{ROLE_PASSWORD}'");
+        server.execute(AssertSqlSafe(owner)).await?;
         Ok(postgres)
     }
 
@@ -56,6 +69,29 @@ impl Postgres {
         server.execute(AssertSqlSafe(format!("CREATE DATABASE \"{name}\""))).await?;
         server.close().await?;
         Ok(self.url(name))
+    }
+
+    /// A new database as an administrator sets it up: its owner migrates it, then come the roles that are shipped. Returns
+    /// the superuser's URL, over TLS; see [`as_role`].
+    pub async fn secured(&self, name: &str) -> Result<String> {
+        let url = self.database(name).await?
+            + "?sslmode=verify-full&sslrootcert="
+            + &authority()?.file().display().to_string();
+        let mut server = PgConnection::connect(&url).await?;
+        server.execute(AssertSqlSafe(format!("ALTER DATABASE \"{name}\" OWNER TO {OWNER}"))).await?;
+        let owners = as_role(&url, OWNER)?;
+        let migrated = proofhouse::run(&["database", "migrate", "--database", &owners], &[]).await?;
+        anyhow::ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        // Roles belong to the whole server: no two tests change them at once.
+        let _one_at_a_time = self.roles.lock().await;
+        let mut owner = PgConnection::connect(&owners).await?;
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/postgres/roles.sql");
+        sqlx::raw_sql(AssertSqlSafe(fs::read_to_string(path)?)).execute(&mut owner).await?;
+        for role in ROLES {
+            let password = format!("ALTER ROLE {role} PASSWORD '{ROLE_PASSWORD}'");
+            server.execute(AssertSqlSafe(password)).await?;
+        }
+        Ok(url)
     }
 
     /// The URL of a database.
@@ -80,6 +116,14 @@ impl Postgres {
         command.arg("-D").arg(self.data()).args(["-p", &port, "-k", "", "-h", "127.0.0.1", "-N", "200"]);
         // The operating system survives what tests do to the server, so nothing needs to reach the disk.
         command.args(["-F", "-c", "dynamic_shared_memory_type=mmap"]);
+        command.args([
+            "-c",
+            "ssl=on",
+            "-c",
+            "ssl_cert_file=../server.pem",
+            "-c",
+            "ssl_key_file=../server.key",
+        ]);
         let server = self.keeper.spawn("server", &mut command)?;
         let attempt = async || PgConnection::connect(&self.url("postgres")).await?.close().await;
         server.wait_until_ok("PostgreSQL to take connections", Duration::from_secs(120), attempt).await
@@ -89,8 +133,10 @@ impl Postgres {
         let dir = self.keeper.dir();
         let password = dir.join("password");
         fs::write(&password, PASSWORD)?;
-        if geteuid().is_root() {
-            let user = User::from_name("postgres")?.context("there is no user postgres")?;
+        let user = geteuid().is_root().then(|| User::from_name("postgres")).transpose()?.flatten();
+        anyhow::ensure!(user.is_some() || !geteuid().is_root(), "there is no user postgres");
+        authority()?.server_files(dir, user.as_ref())?;
+        if let Some(user) = user {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
             for path in [dir, &password] {
                 chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
@@ -100,7 +146,11 @@ impl Postgres {
         initdb.arg("-D").arg(self.data()).arg("--pwfile").arg(&password).args(["-U", USER]);
         initdb.args(["--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]);
         initdb.args(["--locale-provider=icu", "--icu-locale=en-US"]);
-        run(initdb).await.map(drop)
+        run(initdb).await?;
+        // What is shipped goes over TLS alone.
+        let rules = self.data().join("pg_hba.conf");
+        let usual = fs::read_to_string(&rules)?;
+        Ok(fs::write(&rules, format!("hostnossl all {} all reject\n{usual}", ROLES.join(",")))?)
     }
 
     fn data(&self) -> PathBuf {

@@ -3,11 +3,13 @@
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
-use lapin::{Connection, ConnectionProperties};
 
 use crate::{
+    amqp::connection,
+    certificates::authority,
     keeper::{Keeper, run},
     ports::free_port,
+    roles::ROLE_PASSWORD,
 };
 
 /// Where Debian keeps the scripts that run as whoever calls them.
@@ -18,10 +20,14 @@ pub const USER: &str = "tester";
 /// Its password, easy to find where it must not be.
 pub const PASSWORD: &str = "rabbit-sekrit";
 
+/// The users of the shipped definitions.
+pub const ROLES: [&str; 5] = ["gate", "dispatcher", "worker", "web", "operator"];
+
 /// A running broker.
 #[derive(Debug)]
 pub struct Rabbit {
     port: u16,
+    tls_port: u16,
     dist_port: u16,
     epmd_port: u16,
     cookie: String,
@@ -41,6 +47,7 @@ impl Rabbit {
     pub async fn start_with(configuration: &str) -> Result<Self> {
         let rabbit = Self {
             port: free_port()?,
+            tls_port: free_port()?,
             dist_port: free_port()?,
             epmd_port: free_port()?,
             cookie: uuid::Uuid::new_v4().simple().to_string(),
@@ -62,6 +69,11 @@ impl Rabbit {
         ([127, 0, 0, 1], self.port).into()
     }
 
+    /// Host and port of AMQP over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.tls_port).into()
+    }
+
     /// Makes a vhost (letters, digits, `-`, `_`) where it is missing and returns its URL: what is in one test's vhost
     /// no other test sees.
     pub async fn url_for_vhost(&self, name: &str) -> Result<String> {
@@ -74,6 +86,29 @@ impl Rabbit {
         ))
         .await?;
         Ok(format!("{}/{name}", self.url()))
+    }
+
+    /// A vhost with the users and permissions that are shipped, and its URL over TLS for the user that may do everything;
+    /// see [`as_role`](crate::roles::as_role).
+    pub async fn secured(&self, vhost: &str) -> Result<String> {
+        if vhost != "/" {
+            self.url_for_vhost(vhost).await?;
+        }
+        let definitions = self.keeper.dir().join(format!("definitions-{}.json", uuid::Uuid::new_v4()));
+        let text =
+            fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/rabbitmq/definitions.json"))?;
+        fs::write(&definitions, text.replace("\"vhost\": \"/\"", &format!("\"vhost\": \"{vhost}\"")))?;
+        let users = ROLES.map(|role| format!("<<\"{role}\">>")).join(", ");
+        self.eval(&format!(
+            r#"[case rabbit_auth_backend_internal:lookup_user(U) of
+                {{ok, _}} -> ok; _ -> ok = rabbit_auth_backend_internal:add_user(U, <<"{ROLE_PASSWORD}">>, U)
+               end || U <- [{users}]],
+               {{ok, Text}} = file:read_file("{}"), ok = rabbit_definitions:import_raw(Text)."#,
+            definitions.display()
+        ))
+        .await?;
+        let vhost = if vhost == "/" { "%2f" } else { vhost };
+        Ok(format!("amqps://{USER}:{PASSWORD}@{}/{vhost}", self.tls_address()))
     }
 
     /// Runs `rabbitmqctl` (about a second) and returns what it prints.
@@ -124,16 +159,21 @@ impl Rabbit {
     }
 
     async fn try_connection(&self) -> Result<()> {
-        let connection = Connection::connect(&self.url(), ConnectionProperties::default()).await?;
+        let connection = connection(&self.url()).await?;
         Ok(connection.close(200, "ready".into()).await?)
     }
 
     fn configure(&self, more: &str) -> Result<()> {
         let dir = self.keeper.dir();
+        let files = authority()?.server_files(dir, None)?;
         let configuration = format!(
-            "listeners.tcp.1 = {}\ndefault_user = {USER}\ndefault_pass = {PASSWORD}\n\
+            "listeners.tcp.1 = {}\nlisteners.ssl.1 = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             default_user = {USER}\ndefault_pass = {PASSWORD}\n\
              disk_free_limit.absolute = 10MB\n{more}\n",
-            self.address()
+            self.address(),
+            self.tls_address(),
+            files.certificate.display(),
+            files.key.display()
         );
         fs::write(dir.join("rabbitmq.conf"), configuration)?;
         fs::write(dir.join("enabled_plugins"), "[].\n")?;

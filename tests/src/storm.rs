@@ -10,17 +10,19 @@ use std::{
 
 use anyhow::{Context, Result};
 use lapin::{
-    BasicProperties, Connection, ConnectionProperties,
+    BasicProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use sqlx::{Connection as _, PgConnection};
 
 use crate::{
+    amqp,
     cluster::{Cluster, Results, body, params},
     postgres::Postgres,
     proofhouse::Proofhouse,
     proxy::TcpProxy,
     rabbit::Rabbit,
+    roles::as_role,
     wait::wait_for,
 };
 
@@ -69,9 +71,9 @@ impl Storm {
     pub async fn blow(self) -> Result<()> {
         let (rabbit, postgres) = (Rabbit::start().await?, Postgres::start().await?);
         let mut cluster = Cluster::on_folder().await?;
-        cluster.database = postgres.database("storm").await?;
-        let direct = rabbit.url();
-        let link = TcpProxy::start(rabbit.address()).await?;
+        cluster.database = postgres.secured("storm").await?;
+        let direct = rabbit.secured("/").await?;
+        let link = TcpProxy::start(rabbit.tls_address()).await?;
         cluster.bus = link.before(&direct)?;
         let dispatcher = || cluster.dispatcher().arg("--retry-attempts", "100");
         let worker = |name| cluster.worker(name).arg("--slots", "4");
@@ -85,7 +87,7 @@ impl Storm {
         let Results::Folder(store) = &cluster.results else { anyhow::bail!("a folder") };
         let order = Order::default();
         let work = async {
-            self.publish(&direct).await?;
+            self.publish(&as_role(&direct, "gate")?).await?;
             self.kill(&mut parts).await?;
             let limit = self.lasts * 4 + Duration::from_secs(120);
             wait_for("every request's end", limit, async || self.all_done(&cluster).await.ok()).await
@@ -99,7 +101,7 @@ impl Storm {
 
     /// All requests, each confirmed by the broker.
     async fn publish(self, url: &str) -> Result<()> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let connection = amqp::connection(url).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         for n in 0..self.requests {

@@ -102,7 +102,7 @@ async fn a_burst_of_requests() -> Result<()> {
     let cluster = Cluster::on_folder().await?;
     let dispatcher = cluster.dispatcher().start().await?;
     let web = cluster.web().start().await?;
-    let connection = lapin::Connection::connect(&cluster.bus, lapin::ConnectionProperties::default()).await?;
+    let connection = proofhouse_tests::amqp::connection(&cluster.bus_of("gate")).await?;
     let channel = connection.create_channel().await?;
     let start = Instant::now();
     for n in 0..BURST {

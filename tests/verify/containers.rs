@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use proofhouse_tests::{
-    cluster::{Cluster, Results, SEAL_KEY},
+    cluster::{Cluster, Results, SEAL_KEY, ca_file},
     lxd::{Lxd, REMOTE},
     proofhouse::{Proofhouse, Role},
     wait::wait_for,
@@ -18,8 +18,9 @@ const LONG: Duration = Duration::from_secs(15 * 60);
 fn worker(cluster: &Cluster, provider: &str) -> Role {
     let Results::Swift(account) = &cluster.results else { unreachable!("the cluster is on Swift") };
     Proofhouse::role("worker")
-        .arg("--bus", &cluster.bus)
-        .arg("--store", account.store_url())
+        .arg("--bus", cluster.bus_of("worker"))
+        .arg("--ca-file", ca_file())
+        .arg("--store", account.tls_store_url())
         .envs(account.env())
         .arg("--arches", "amd64")
         .arg("--provider", provider)

@@ -1,9 +1,9 @@
 //! The worker as a whole: its mailbox, its leases, its announcements, its slots.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use proofhouse_core::{
-    bus::{Bus, Consumer, Declaration, Source},
+    bus::{Bus, BusError, Consumer, Declaration, Source},
     outcome::Fault,
     protocol::{ASKS, Ask, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, WorkerId, pool_queue},
     store::Store,
@@ -27,6 +27,9 @@ use crate::{
     workdir,
 };
 
+/// How long to wait for a dispatcher to declare what we may not.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// Runs a worker until it is stopped: drained, it returns when what it runs is over and published; stopped hard, when that
 /// is killed and given back.
 pub async fn run(
@@ -46,7 +49,7 @@ pub async fn run(
 
     let me = WorkerId { name: name.clone(), incarnation: Uuid::new_v4() };
     let connected = async {
-        bus.declare(&declarations(&settings)).await?;
+        declare(&*bus, &declarations(&settings)).await?;
         let mailbox = Source::Mailbox { name: me.mailbox(), exchanges: vec![LEADER_EXCHANGE.to_owned()] };
         bus.consume(mailbox, 100).await
     };
@@ -99,6 +102,22 @@ fn declarations(settings: &Settings) -> Vec<Declaration> {
         .map(Declaration::Queue)
         .chain([fanout(LEADER_EXCHANGE, true), fanout(STATUS_EXCHANGE, false)])
         .collect()
+}
+
+/// Waits for what only a dispatcher may make.
+async fn declare(bus: &dyn Bus, declarations: &[Declaration]) -> Result<(), BusError> {
+    let mut told = false;
+    loop {
+        match bus.declare(declarations).await {
+            Err(error @ BusError::Missing { .. }) if !told => {
+                warn!(%error, "waiting until a dispatcher has made it");
+                told = true;
+            }
+            Err(BusError::Missing { .. }) => {}
+            done => return done,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 struct Worker {

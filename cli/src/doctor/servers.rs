@@ -12,8 +12,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Room on the disk, and each server that is configured.
 pub(super) async fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![disk(config), database(config).await];
-    if let Some(url @ BusUrl::Amqp(_)) = &config.bus {
-        checks.push(bus(url).await);
+    if matches!(config.bus, Some(BusUrl::Amqp(_))) {
+        checks.push(bus(config).await);
     }
     checks.push(store(config).await);
     checks
@@ -43,24 +43,19 @@ async fn database(config: &Config) -> Check {
         database.check().await?;
         anyhow::Ok(database.address().to_owned())
     };
-    let advice = "start it, check --database, or run `proofhouse database migrate`";
+    let advice = "start it, check --database and --ca-file, or run `proofhouse database migrate`";
     said(name, tokio::time::timeout(LIMIT, asked).await, advice)
 }
 
-async fn bus(url: &BusUrl) -> Check {
+async fn bus(config: &Config) -> Check {
     let asked = async {
-        let bus = connect::bus_at(url, "proofhouse doctor")?;
-        let mut link = bus.link();
-        link.wait_for(|link| link.up).await?;
+        let bus = connect::bus(config, "proofhouse doctor")?;
+        let up = connect::up(&*bus, LIMIT).await;
         let address = bus.address();
         bus.close().await;
-        anyhow::Ok(address)
+        up.map(|()| address)
     };
-    said(
-        "broker",
-        tokio::time::timeout(LIMIT, asked).await,
-        "start it, or check --bus with its user and vhost",
-    )
+    said("broker", Ok(asked.await), "start it, or check --bus with its user and vhost, and --ca-file")
 }
 
 async fn store(config: &Config) -> Check {
@@ -74,7 +69,8 @@ async fn store(config: &Config) -> Check {
         store.check().await?;
         anyhow::Ok(store.address())
     };
-    let advice = "start it, or check --store and its credentials (Swift: OS_*, clouds.yaml; S3: AWS_*)";
+    let advice =
+        "start it, or check --store, --ca-file and the credentials (Swift: OS_*, clouds.yaml; S3: AWS_*)";
     said("store", tokio::time::timeout(LIMIT, asked).await, advice)
 }
 

@@ -42,15 +42,7 @@ impl Way {
     pub(super) async fn open(config: &Config) -> Result<Self> {
         if config.bus.is_some() {
             let bus = connect::bus(config, "proofhouse request")?;
-            let mut link = bus.link();
-            let address = bus.address();
-            let up = tokio::time::timeout(LIMIT, link.wait_for(|link| link.up)).await;
-            if !matches!(up, Ok(Ok(_))) {
-                return Err(Away(format!(
-                    "the broker at {address} does not answer: is it there, and are user, password and vhost right?"
-                ))
-                .into());
-            }
+            connect::up(&*bus, LIMIT).await?;
             return Ok(Self::Broker(bus));
         }
         let database = connect::existing_database(config).await?;

@@ -66,7 +66,7 @@ async fn keep<F: Future<Output = Result<(), String>>>(
 
 /// Follows the link to the broker.
 pub(super) fn bus(shutdown: &Shutdown, condition: Condition, bus: &Arc<dyn Bus>, metrics: Arc<Metrics>) {
-    let (mut link, address) = (bus.link(), bus.address());
+    let (mut link, bus) = (bus.link(), bus.clone());
     shutdown.spawn_service("watch over the bus", async move {
         // The first link takes a moment: nothing is wrong until then.
         let _ = tokio::time::timeout(FIRST_LINK, link.wait_for(|link| link.up)).await;
@@ -77,7 +77,8 @@ pub(super) fn bus(shutdown: &Shutdown, condition: Condition, bus: &Arc<dyn Bus>,
             if now.up {
                 condition.holds();
             } else {
-                condition.fails(format!("the broker at {address} is away"));
+                let away = || format!("the broker at {} is away", bus.address());
+                condition.fails(bus.trouble().unwrap_or_else(away));
             }
             if link.changed().await.is_err() {
                 return Ok::<(), BoxError>(());

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use proofhouse_core::{
-    bus::Bus,
-    config::{BusUrl, Config, Options, Role},
+    bus::{Bus, local::Local},
+    config::{Config, Options, Role},
     db::Database,
     store::Store,
     telemetry,
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::process::{Process, Ready};
-use crate::{connect, status::Status};
+use crate::status::Status;
 
 /// How many requests one person may make in an hour.
 const REQUESTS_PER_HOUR: i64 = 1000;
@@ -40,7 +40,7 @@ pub(crate) async fn main(options: &Options) -> Result<Status> {
 
 /// A site without a broker hears nothing of what runs; the dispatcher finds its requests in the job table.
 fn bus(process: &mut Process) -> Result<Arc<dyn Bus>> {
-    if process.config.bus.is_some() { process.bus() } else { connect::bus_at(&BusUrl::Local, "") }
+    if process.config.bus.is_some() { process.bus() } else { Ok(Arc::new(Local::new())) }
 }
 
 /// Opens the site's port.

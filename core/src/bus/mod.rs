@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use crate::names::RequestQueue;
+use crate::{names::RequestQueue, tls::Authorities};
 
 /// Something that must exist at the broker. It is declared at once and again on every new link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,14 @@ pub enum BusError {
         /// The broker's text.
         reason: String,
     },
+    /// Something does not exist that this user may not make. Somebody else may make it yet.
+    #[error("the broker at {address} lacks what this user may not make: {reason}")]
+    Missing {
+        /// Host, port and vhost.
+        address: String,
+        /// What, and what to do.
+        reason: String,
+    },
     /// The link that this delivery came by is gone; the broker delivers it again.
     #[error("the link that this message came by is gone; it will be delivered again")]
     Stale,
@@ -129,7 +137,7 @@ pub enum BusError {
 impl BusError {
     /// True where the same call may work later.
     pub const fn may_retry(&self) -> bool {
-        matches!(self, Self::Away { .. } | Self::Stale)
+        matches!(self, Self::Away { .. } | Self::Missing { .. } | Self::Stale)
     }
 }
 
@@ -225,6 +233,11 @@ pub trait Bus: Send + Sync {
     /// The state of the link.
     fn link(&self) -> watch::Receiver<Link>;
 
+    /// Why there is no link, in a sentence for people; none where there is one, or nobody knows yet.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// The broker's address without the password, for people.
     fn address(&self) -> String;
 
@@ -240,9 +253,21 @@ pub trait Bus: Send + Sync {
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn connect(url: &str, connection_name: &str) -> Result<Arc<dyn Bus>, BusError> {
+    connect_trusting(url, connection_name, &Authorities::default())
+}
+
+/// As [`connect`]; these may sign the broker's certificate beside those that the system trusts.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn connect_trusting(
+    url: &str,
+    connection_name: &str,
+    authorities: &Authorities,
+) -> Result<Arc<dyn Bus>, BusError> {
     match url.split_once(':') {
         Some(("local", "")) => Ok(Arc::new(local::Local::new())),
-        Some(("amqp" | "amqps", _)) => Ok(Arc::new(amqp::Amqp::connect(url, connection_name)?)),
+        Some(("amqp" | "amqps", _)) => Ok(Arc::new(amqp::Amqp::connect(url, connection_name, authorities)?)),
         _ => Err(BusError::Url("it begins with amqp://, amqps:// or is local:".into())),
     }
 }

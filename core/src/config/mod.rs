@@ -31,6 +31,7 @@ use crate::{
     params::SwiftUser,
     rules::Rules,
     seal::SealKeys,
+    tls::Authorities,
 };
 
 /// What a process is to be: it decides which settings are needed, and what `up` fills in.
@@ -85,6 +86,8 @@ pub struct Config {
     pub bus: Option<BusUrl>,
     /// The object store; see [`Config::store`].
     pub store: Option<StoreUrl>,
+    /// Who may sign the certificates of these servers, beside those that the system trusts.
+    pub authorities: Authorities,
     /// The release and arch pairs that are served.
     pub served: Served,
     /// The architectures that a worker serves: `arches`, and those of single pairs.
@@ -217,7 +220,8 @@ impl Config {
         let mut settings = draft.settle();
         let seal_keys = secrets::read(&mut settings, &places, &mut mistakes);
         let rules = read_rules(role, &settings, &mut mistakes);
-        let config = Self::settled(role, settings, seal_keys, rules).with_defaults_of_role();
+        let authorities = secrets::authorities(&settings, &places, &mut mistakes);
+        let config = Self::settled(role, settings, seal_keys, authorities, rules).with_defaults_of_role();
         // What could not be read would be reported once more as missing.
         if !unread {
             check::check(&config, &places, &mut mistakes);
@@ -225,7 +229,13 @@ impl Config {
         if mistakes.is_empty() { Ok(config) } else { Err(BadConfig(mistakes)) }
     }
 
-    fn settled(role: Role, s: Settings, seal_keys: Option<SealKeys>, rules: Rules) -> Self {
+    fn settled(
+        role: Role,
+        s: Settings,
+        seal_keys: Option<SealKeys>,
+        authorities: Authorities,
+        rules: Rules,
+    ) -> Self {
         let served = Served::new(&s.releases.0, &s.arches.0, &s.pairs.0, &s.disabled_pairs.0);
         Self {
             role,
@@ -238,6 +248,7 @@ impl Config {
             database: s.database,
             bus: s.bus,
             store: s.store,
+            authorities,
             lists: s.lists,
             answer_bad_requests: s.answer_bad_requests.0,
             lease: Duration::from_secs(s.lease_seconds.get().into()),

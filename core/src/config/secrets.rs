@@ -11,7 +11,7 @@ use super::{
     check::{Places, mistake},
     settings::Settings,
 };
-use crate::seal::SealKeys;
+use crate::{seal::SealKeys, telemetry::chain, tls::Authorities};
 
 /// Puts passwords that come by file into their URLs, and reads the seal keys.
 pub(super) fn read(
@@ -27,6 +27,15 @@ pub(super) fn read(
     seal_keys(settings)
         .map_err(|(field, what)| mistakes.push(mistake(places, field, what)))
         .unwrap_or_default()
+}
+
+/// The certificate authorities that are trusted beside the system's.
+pub(super) fn authorities(settings: &Settings, places: &Places, mistakes: &mut Vec<Mistake>) -> Authorities {
+    let Some(file) = &settings.ca_file else { return Authorities::default() };
+    Authorities::read(file).unwrap_or_else(|error| {
+        mistakes.push(mistake(places, "ca_file", chain(&error)));
+        Authorities::default()
+    })
 }
 
 fn secret_of(file: &Path) -> Result<String, String> {

@@ -5,13 +5,15 @@ use std::{str::FromStr, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     Arguments, ConnectOptions, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
-    migrate::Migrator,
+    migrate::{MigrateError, Migrator},
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
         SqliteSynchronous,
     },
 };
+
+use crate::tls::{self, Authorities};
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -30,6 +32,14 @@ pub enum DbError {
         /// The cause.
         source: sqlx::Error,
     },
+    /// Whoever answers is not trusted, or does not speak TLS. Try again: an operator must mend it.
+    #[error("the database at {address} cannot be trusted: {reason}")]
+    Unsafe {
+        /// Without the password.
+        address: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The schema is not the one this program works with.
     #[error("the database at {address} has schema version {found}, this program needs {needed}: {advice}")]
     Schema {
@@ -45,6 +55,16 @@ pub enum DbError {
     /// Another dispatcher leads by now.
     #[error("leadership was lost (epoch {0} is over)")]
     LeadershipLost(i64),
+    /// The role that the URL names lacks a right.
+    #[error("the database at {address} does not let its role do that: {advice}")]
+    Forbidden {
+        /// Without the password.
+        address: String,
+        /// What to do.
+        advice: &'static str,
+        /// The cause.
+        source: sqlx::Error,
+    },
     /// A statement failed.
     #[error("a database statement failed")]
     Statement(#[source] sqlx::Error),
@@ -56,7 +76,7 @@ pub enum DbError {
 impl DbError {
     /// True where the same call may work later.
     pub const fn may_retry(&self) -> bool {
-        matches!(self, Self::Away { .. })
+        matches!(self, Self::Away { .. } | Self::Unsafe { .. })
     }
 }
 
@@ -164,6 +184,12 @@ pub(crate) enum Tx<'a> {
 
 /// Sorts sqlx's errors into "away" and the rest.
 fn sort_error(address: &str, error: sqlx::Error) -> DbError {
+    if let Some(reason) = explain(&error) {
+        return DbError::Unsafe { address: address.to_owned(), reason };
+    }
+    if matches!(&error, sqlx::Error::Database(e) if e.code().is_some_and(|code| code == FORBIDDEN)) {
+        return DbError::Forbidden { address: address.to_owned(), advice: GRANT, source: error };
+    }
     let away = match &error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -191,10 +217,37 @@ fn sort_error(address: &str, error: sqlx::Error) -> DbError {
     }
 }
 
+/// PostgreSQL's "insufficient privilege".
+const FORBIDDEN: &str = "42501";
+
+/// What helps where a role lacks a right.
+const GRANT: &str = "run deploy/postgres/roles.sql as the owner of the database, anew after every migration";
+const SET_UP: &str = "the database is empty: run `proofhouse database migrate` as the owner of the database, then \
+                      deploy/postgres/roles.sql";
+
+/// What a failed handshake of TLS means.
+fn explain(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Tls(cause) if cause.to_string().contains("does not support TLS") => Some(
+            "it takes no TLS connections: switch them on there (ssl = on), or ask for none with sslmode=disable"
+                .to_owned(),
+        ),
+        error => tls::explain(error),
+    }
+}
+
 /// SQLite's codes that may pass: busy, locked, out of memory, an error of the disk, full, cannot be opened. The last byte
 /// is the code, what stands before it says more about it.
 fn sqlite_away(code: &str) -> bool {
     code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 7 | 10 | 13 | 14))
+}
+
+/// True where the URL itself says which authorities are trusted.
+fn names_authorities(url: &str) -> bool {
+    let url = url::Url::parse(url);
+    url.is_ok_and(|url| {
+        url.query_pairs().any(|(key, _)| matches!(&*key, "sslrootcert" | "ssl-root-cert" | "ssl-ca"))
+    })
 }
 
 impl Database {
@@ -202,18 +255,37 @@ impl Database {
     ///
     /// `url`: `postgres://user[:password]@host[:port]/name[?…]` or `sqlite://path`; the password may come by itself.
     pub fn open(url: &str, password: Option<&SecretString>) -> Result<Self, DbError> {
+        Self::open_trusting(url, password, &Authorities::default())
+    }
+
+    /// As [`Database::open`]; these may sign the server's certificate beside those that the system trusts, unless the URL
+    /// names some by `sslrootcert`. Whether it is looked at is the URL's `sslmode` (`verify-full`).
+    pub fn open_trusting(
+        url: &str,
+        password: Option<&SecretString>,
+        authorities: &Authorities,
+    ) -> Result<Self, DbError> {
         match url.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => Self::open_postgres(url, password),
+            Some(("postgres" | "postgresql", _)) => Self::open_postgres(url, password, authorities),
             Some(("sqlite", path)) => Self::open_sqlite(path),
             _ => Err(DbError::Url("it begins with postgres:// or sqlite://".to_owned())),
         }
     }
 
-    fn open_postgres(url: &str, password: Option<&SecretString>) -> Result<Self, DbError> {
+    fn open_postgres(
+        url: &str,
+        password: Option<&SecretString>,
+        authorities: &Authorities,
+    ) -> Result<Self, DbError> {
         let bad = || DbError::Url("postgres://USER[:PASSWORD]@HOST[:PORT]/NAME".to_owned());
         let mut options = PgConnectOptions::from_str(url).map_err(|_| bad())?;
         if let Some(password) = password {
             options = options.password(password.expose_secret());
+        }
+        if let Some(pem) = authorities.pem()
+            && !names_authorities(url)
+        {
+            options = options.ssl_root_cert_from_pem(pem.into());
         }
         let address = format!(
             "postgres://{}@{}:{}/{}",
@@ -297,7 +369,7 @@ impl Database {
             Pool::Sqlite(pool) => SQLITE.run(pool).await,
         };
         result.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(e) => sort_error(&self.address, e),
+            MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => sort_error(&self.address, e),
             other => DbError::Statement(sqlx::Error::Migrate(Box::new(other))),
         })
     }
@@ -306,7 +378,12 @@ impl Database {
     pub async fn prepare(&self) -> Result<(), DbError> {
         let needed = self.needed_version();
         match self.schema().await? {
-            SchemaState::Empty => self.migrate().await,
+            SchemaState::Empty => self.migrate().await.map_err(|error| match error {
+                DbError::Forbidden { address, source, .. } => {
+                    DbError::Forbidden { address, advice: SET_UP, source }
+                }
+                other => other,
+            }),
             // A newer schema was only expanded: this program still runs on it.
             SchemaState::Version(found) if found >= needed => Ok(()),
             SchemaState::Version(found) => Err(DbError::Schema {

@@ -339,7 +339,13 @@ async fn index(db: &Database, epoch: i64) {
     assert_eq!((row.readable_by.as_str(), row.uuid.as_deref()), ("joe\nann", Some(uuid)));
     assert_eq!(db.results_by_run_id(&seen[0].run_id, 9).await.unwrap()[0].job_id, None);
     // A damaged one counts too: its folder can be seen.
-    let made = SyntheticResult { job, exit_code: 99, version: "unknown".to_owned(), rule: "never-run" };
+    let made = SyntheticResult {
+        job,
+        from: JobState::Waiting,
+        exit_code: 99,
+        version: "unknown".to_owned(),
+        rule: "never-run",
+    };
     let recorded = db.record_synthetic(epoch, &made, &series("amber"), vec![], vec![]).await.unwrap();
     let SyntheticOutcome::Recorded(run_id) = recorded else { panic!("{recorded:?}") };
     assert!(run_id > seen[3].run_id, "{run_id}");

@@ -9,7 +9,7 @@ mod range;
 pub mod s3;
 pub mod swift;
 
-pub use self::open::{open, open_with};
+pub use self::open::{open, open_trusting, open_with};
 
 use std::path::PathBuf;
 

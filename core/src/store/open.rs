@@ -5,6 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::{Store, StoreError, folder::Folder, s3::S3, swift::Swift};
+use crate::tls::Authorities;
 
 const ALLOWED: &str =
     "allowed are file:///dir, swift+https://auth-url (or swift+http://) and s3://bucket?endpoint=…&region=…";
@@ -17,6 +18,15 @@ pub fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
 
 /// As [`open`], with another source of the variables `OS_…`, `ST_…` and `AWS_…`.
 pub fn open_with(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Arc<dyn Store>, StoreError> {
+    open_trusting(url, variable, &Authorities::default())
+}
+
+/// As [`open_with`]; these may sign the servers' certificates beside those that the system trusts.
+pub fn open_trusting(
+    url: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+    authorities: &Authorities,
+) -> Result<Arc<dyn Store>, StoreError> {
     // No message repeats the URL: it may carry a password.
     let parsed = Url::parse(url).map_err(|e| refused(&format!("the URL is not valid ({e}); {ALLOWED}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
@@ -24,7 +34,7 @@ pub fn open_with(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result
     }
     if parsed.scheme() == "s3" {
         let address = url.parse().map_err(|e| refused(&format!("the S3 URL {e}")))?;
-        return Ok(Arc::new(S3::new(address, variable)?));
+        return Ok(Arc::new(S3::new(address, variable, authorities)?));
     }
     if parsed.query().is_some() || parsed.fragment().is_some() {
         return Err(refused("the URL has no parameters here"));
@@ -37,7 +47,7 @@ pub fn open_with(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result
         "swift+http" | "swift+https" => {
             let auth = Url::parse(&url.trim_start()["swift+".len()..])
                 .map_err(|e| refused(&format!("the Swift URL is not valid ({e})")))?;
-            Ok(Arc::new(Swift::new(auth, variable)?))
+            Ok(Arc::new(Swift::new(auth, variable, authorities)?))
         }
         other => Err(refused(&format!("{other}: is not known; {ALLOWED}"))),
     }

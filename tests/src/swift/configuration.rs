@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::certificates::ServerFiles;
+
 use super::{ACCOUNTS, PASSWORD, account_name};
 
 /// Who knows the users.
@@ -42,14 +44,24 @@ pub(super) fn storage(dir: &Path, user: &str, kind: &str, port: u16) -> String {
 }
 
 /// The file of the proxy server, with the pipeline of a usual public cloud, in Swift's recommended order.
-pub(super) fn proxy(dir: &Path, user: &str, port: u16, memcached: u16, auth: &Auth) -> String {
+pub(super) fn proxy(
+    dir: &Path,
+    user: &str,
+    port: u16,
+    tls: Option<&ServerFiles>,
+    memcached: u16,
+    auth: &Auth,
+) -> String {
+    let tls = tls.map_or_else(String::new, |files| {
+        format!("cert_file = {}\nkey_file = {}\n", files.certificate.display(), files.key.display())
+    });
     let (filters, sections) = match auth {
         Auth::Tempauth => ("s3api tempauth", tempauth()),
         Auth::Keystone { url, user, password } => ("authtoken keystoneauth", keystone(url, user, password)),
     };
     let plain = FILTERS.map(|name| format!("[filter:{name}]\nuse = egg:swift#{name}\n")).concat();
     format!(
-        "{}[pipeline:main]\n\
+        "{}{tls}[pipeline:main]\n\
          pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl {filters} \
          copy slo dlo proxy-server\n\
          {PROXY_APP}{sections}{plain}[filter:proxy-logging]\nuse = egg:swift#proxy_logging\n\

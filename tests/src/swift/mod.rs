@@ -18,6 +18,7 @@ use nix::unistd::{Uid, User};
 use tokio::net::TcpStream;
 
 use crate::{
+    certificates::authority,
     keeper::{Keeper, Process, run},
     ports::free_port,
 };
@@ -42,6 +43,7 @@ pub struct Swift {
 #[derive(Debug)]
 struct Ports {
     proxy: u16,
+    tls_proxy: u16,
     account: u16,
     container: u16,
     object: u16,
@@ -53,6 +55,7 @@ struct Ports {
 pub struct Account {
     name: String,
     port: u16,
+    tls_port: u16,
 }
 
 impl Swift {
@@ -64,6 +67,7 @@ impl Swift {
     pub(crate) async fn start_with(auth: Auth) -> Result<Self> {
         let ports = Ports {
             proxy: free_port()?,
+            tls_proxy: free_port()?,
             account: free_port()?,
             container: free_port()?,
             object: free_port()?,
@@ -80,7 +84,13 @@ impl Swift {
     pub fn account(&self) -> Result<Account> {
         let number = self.given.fetch_add(1, Ordering::Relaxed);
         anyhow::ensure!(number < ACCOUNTS, "all {ACCOUNTS} accounts are given out");
-        Ok(Account { name: account_name(number), port: self.ports.proxy })
+        let Ports { proxy, tls_proxy, .. } = self.ports;
+        Ok(Account { name: account_name(number), port: proxy, tls_port: tls_proxy })
+    }
+
+    /// The port of the proxy server with TLS.
+    pub fn tls_port(&self) -> u16 {
+        self.ports.tls_proxy
     }
 
     /// The port of the proxy server.
@@ -104,20 +114,22 @@ impl Swift {
             self.spawn(kind)?;
         }
         let attempt = async || self.try_all().await;
+        self.spawn("tls-proxy")?;
         self.spawn("proxy")?.wait_until_ok("Swift to answer", Duration::from_secs(120), attempt).await
     }
 
     fn spawn(&self, kind: &str) -> Result<Process> {
         let mut server = self.keeper.command(PYTHON);
-        server.arg(format!("/usr/bin/swift-{kind}-server")).arg(self.path(&format!("{kind}-server.conf")));
+        let program = kind.trim_start_matches("tls-");
+        server.arg(format!("/usr/bin/swift-{program}-server")).arg(self.path(&format!("{kind}-server.conf")));
         // Errors go to the log here, not only to a syslog that may not be there.
         server.arg("--verbose");
         self.keeper.spawn(kind, &mut server)
     }
 
     async fn try_all(&self) -> Result<()> {
-        let Ports { proxy, account, container, object, .. } = self.ports;
-        for port in [account, container, object] {
+        let Ports { proxy, tls_proxy, account, container, object, .. } = self.ports;
+        for port in [account, container, object, tls_proxy] {
             TcpStream::connect(("127.0.0.1", port)).await?;
         }
         reqwest::get(format!("http://127.0.0.1:{proxy}/healthcheck")).await?.error_for_status()?;
@@ -137,9 +149,12 @@ impl Swift {
             fs::write(self.path(&format!("{kind}-server.conf")), text)?;
         }
         fs::write(self.path("swift.conf"), configuration::SWIFT)?;
-        let Ports { proxy, memcached, .. } = self.ports;
-        let text = configuration::proxy(self.keeper.dir(), &user_name()?, proxy, memcached, auth);
-        fs::write(self.path("proxy-server.conf"), text)?;
+        let Ports { proxy, tls_proxy, memcached, .. } = self.ports;
+        let files = authority()?.server_files(self.keeper.dir(), None)?;
+        for (kind, port, files) in [("proxy", proxy, None), ("tls-proxy", tls_proxy, Some(&files))] {
+            let text = configuration::proxy(self.keeper.dir(), &user_name()?, port, files, memcached, auth);
+            fs::write(self.path(&format!("{kind}-server.conf")), text)?;
+        }
         Ok(())
     }
 
@@ -171,6 +186,11 @@ impl Account {
         format!("swift+{}", self.auth_url())
     }
 
+    /// The same over TLS.
+    pub fn tls_store_url(&self) -> String {
+        format!("swift+https://127.0.0.1:{}/auth/v1.0", self.tls_port)
+    }
+
     /// A user's full name, as in a container's access rules.
     pub fn user(&self, user: &str) -> String {
         format!("{}:{user}", self.name)
@@ -178,7 +198,12 @@ impl Account {
 
     /// The owner's credentials as a store's clients read them from the environment.
     pub fn env(&self) -> Vec<(String, String)> {
-        let user = self.user("admin");
+        self.env_of("admin")
+    }
+
+    /// The credentials of one of the three users.
+    pub fn env_of(&self, user: &str) -> Vec<(String, String)> {
+        let user = self.user(user);
         [
             ("OS_AUTH_URL", self.auth_url()),
             ("OS_USERNAME", user),
@@ -192,6 +217,11 @@ impl Account {
     /// The account's URL as an S3 store: of one bucket, or (an empty name) with a bucket per container.
     pub fn s3_url(&self, bucket: &str) -> String {
         format!("s3://{bucket}?endpoint=http://127.0.0.1:{}&region=us-east-1", self.port)
+    }
+
+    /// The same over TLS.
+    pub fn tls_s3_url(&self, bucket: &str) -> String {
+        format!("s3://{bucket}?endpoint=https://127.0.0.1:{}&region=us-east-1", self.tls_port)
     }
 
     /// The owner's credentials as S3's clients read them from the environment.

@@ -7,7 +7,10 @@ use lapin::{
 };
 use tracing::warn;
 
-use super::errors::{ACCESS_REFUSED, Failure, NOT_FOUND};
+use super::{
+    errors::{ACCESS_REFUSED, Failure, NOT_FOUND},
+    foreign::{self, DIFFERENT},
+};
 use crate::bus::Declaration;
 
 /// Declares all of them, one after the other; the first that fails ends it.
@@ -23,18 +26,9 @@ pub(super) async fn declare_all(
             Declaration::Bound { queue, exchange } => declarer.bound(queue, exchange).await,
             Declaration::Fanout { name, durable } => declarer.fanout(name, *durable).await,
         };
-        outcome.map_err(|failure| name_it(&declaration.name(), failure))?;
+        outcome.map_err(|failure| foreign::explain(declaration, failure))?;
     }
     Ok(())
-}
-
-fn name_it(name: &str, failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused { code, text } if !text.contains(name) => {
-            Failure::Refused { code, text: format!("{name}: {text}") }
-        }
-        other => other,
-    }
 }
 
 /// A refusal closes the channel, so there is a new one after each.
@@ -86,11 +80,18 @@ impl Declarer<'_> {
         }
     }
 
-    /// An older system may have made the exchange with another durability: what is there is right.
+    /// An older system may have made the exchange with another durability: what is there is right, if it is a fanout.
     async fn fanout(&mut self, name: &str, durable: bool) -> Result<(), Failure> {
         let active = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
-        match self.fanout_with(name, ExchangeDeclareOptions { passive: true, ..active }).await {
+        let passive = ExchangeDeclareOptions { passive: true, ..active };
+        match self.fanout_with(name, passive).await {
             Err(missing) if missing.is(NOT_FOUND) => self.fanout_with(name, active).await,
+            // The passive declaration does not compare. The active one compares the type before anything else; who may not
+            // make exchanges is not told.
+            Ok(()) => match self.fanout_with(name, active).await {
+                Err(refused) if refused.is(ACCESS_REFUSED) || differs_otherwise(&refused) => Ok(()),
+                other => other,
+            },
             other => other,
         }
     }
@@ -101,4 +102,9 @@ impl Declarer<'_> {
             .exchange_declare(name.into(), ExchangeKind::Fanout, options, FieldTable::default())
             .await?)
     }
+}
+
+/// True where an exchange is of the right type, and something else about it is not as we would make it.
+fn differs_otherwise(refused: &Failure) -> bool {
+    matches!(refused, Failure::Refused { code: DIFFERENT, text } if !text.contains("arg 'type'"))
 }

@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
-use lapin::{AsyncTcpStream, Connection, ConnectionProperties, tcp::TLSConfig, uri::AMQPScheme};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, tcp::RustlsConnector};
 use tokio::time::timeout;
 
-use super::{address::Address, errors::text};
+use super::{
+    address::Address,
+    errors::{handshake, text},
+};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) enum Trouble {
     Away(String),
     /// The broker answers and does not let us in: a wrong password, an unknown vhost.
     Refused(String),
+    /// Whoever answers is not trusted, or does not speak TLS.
+    Unsafe(String),
 }
 
 /// A second handle of the socket. lapin's thread waits for ever for a broker that accepts a connection and says nothing;
@@ -26,14 +31,18 @@ pub(super) enum Trouble {
 type Socket = Arc<Mutex<Option<TcpStream>>>;
 
 /// Connects and shakes hands. Returns within twice the address's timeout.
-pub(super) async fn dial(address: &Address, connection_name: &str) -> Result<Connection, Trouble> {
+pub(super) async fn dial(
+    address: &Address,
+    connection_name: &str,
+    tls: Option<&RustlsConnector>,
+) -> Result<Connection, Trouble> {
     let socket = Socket::default();
-    let answer = timeout(address.timeout * 2, shake(address, connection_name, socket.clone())).await;
+    let answer = timeout(address.timeout * 2, shake(address, connection_name, tls, socket.clone())).await;
     let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
     match answer {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) if error.is_amqp_error() => Err(Trouble::Refused(text(&error))),
-        Ok(Err(error)) => Err(Trouble::Away(text(&error))),
+        Ok(Err(error)) => Err(handshake(&error).map_or_else(|| Trouble::Away(text(&error)), Trouble::Unsafe)),
         Err(_) => {
             // A socket that is gone already needs no end.
             socket.map(|socket| socket.shutdown(Shutdown::Both));
@@ -42,8 +51,13 @@ pub(super) async fn dial(address: &Address, connection_name: &str) -> Result<Con
     }
 }
 
-async fn shake(address: &Address, connection_name: &str, socket: Socket) -> lapin::Result<Connection> {
-    let limit = address.timeout;
+async fn shake(
+    address: &Address,
+    connection_name: &str,
+    tls: Option<&RustlsConnector>,
+    socket: Socket,
+) -> lapin::Result<Connection> {
+    let (limit, tls) = (address.timeout, tls.cloned());
     let properties = ConnectionProperties::default().with_connection_name(connection_name.into());
     Connection::connector(
         address.uri.clone(),
@@ -55,11 +69,9 @@ async fn shake(address: &Address, connection_name: &str, socket: Socket) -> lapi
                 let second = TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?);
                 *socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(second);
             }
-            match uri.scheme {
-                AMQPScheme::AMQP => Ok(stream),
-                AMQPScheme::AMQPS => {
-                    Ok(within(limit, stream.into_tls(&uri.authority.host, TLSConfig::default())).await?)
-                }
+            match &tls {
+                None => Ok(stream),
+                Some(tls) => Ok(within(limit, stream.into_rustls(tls, &uri.authority.host)).await?),
             }
         },
         properties,

@@ -2,6 +2,8 @@
 
 use lapin::ErrorKind;
 
+use crate::tls;
+
 /// The broker's code for "access refused".
 pub(super) const ACCESS_REFUSED: u16 = 403;
 /// The broker's code for "not found".
@@ -37,6 +39,18 @@ pub(super) fn text(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(said) => said.get_message().to_string(),
         _ => error.to_string(),
+    }
+}
+
+/// What it means where the first words with a broker fail over TLS, or over its absence.
+pub(super) fn handshake(error: &lapin::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::IOError(error) => tls::explain(&**error),
+        ErrorKind::ParsingError(_) => Some(
+            "it does not speak AMQP at this port: where it wants TLS, the URL begins with amqps://"
+                .to_owned(),
+        ),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, pin_mut};
-use lapin::{Connection, Event};
+use lapin::{Connection, Event, tcp::RustlsConnector};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
@@ -55,6 +55,10 @@ impl Live {
 pub(super) struct Shared {
     pub(super) address: Address,
     pub(super) connection_name: String,
+    /// None: the broker is spoken to in plain text.
+    pub(super) tls: Option<RustlsConnector>,
+    /// Why there is no link.
+    pub(super) trouble: Mutex<Option<String>>,
     pub(super) declared: Mutex<Vec<Declaration>>,
     pub(super) live: watch::Sender<Option<Arc<Live>>>,
     pub(super) link: watch::Sender<Link>,
@@ -103,6 +107,10 @@ impl Shared {
         }
     }
 
+    fn said(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
     fn raised(&self, live: Arc<Live>) {
         let link = Link { up: true, generation: live.generation };
         self.live.send_replace(Some(live));
@@ -120,7 +128,7 @@ impl Shared {
 /// Keeps the link up until the end is closed.
 pub(super) async fn supervise(shared: Arc<Shared>) {
     let mut pauses = Pauses::new();
-    let mut teller = Teller { address: shared.address.shown.clone(), told: None };
+    let mut teller = Teller { shared: &shared, told: None };
     let work = async {
         for generation in 1.. {
             let live = raise(&shared, generation, &mut pauses, &mut teller).await;
@@ -141,7 +149,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
 }
 
 /// Tries until there is a link with everything declared.
-async fn raise(shared: &Shared, generation: u64, pauses: &mut Pauses, teller: &mut Teller) -> Arc<Live> {
+async fn raise(shared: &Shared, generation: u64, pauses: &mut Pauses, teller: &mut Teller<'_>) -> Arc<Live> {
     loop {
         match try_to_raise(shared, generation).await {
             Ok(found) => return found,
@@ -152,7 +160,7 @@ async fn raise(shared: &Shared, generation: u64, pauses: &mut Pauses, teller: &m
 }
 
 async fn try_to_raise(shared: &Shared, generation: u64) -> Result<Arc<Live>, Trouble> {
-    let connection = dial(&shared.address, &shared.connection_name).await?;
+    let connection = dial(&shared.address, &shared.connection_name, shared.tls.as_ref()).await?;
     let declarations = shared.declared.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let declared = tokio::select! {
         declared = declare_all(&connection, &declarations) => declared,
@@ -198,8 +206,8 @@ async fn goodbye(shared: &Shared) {
 }
 
 /// Says each change once, not each try.
-struct Teller {
-    address: String,
+struct Teller<'a> {
+    shared: &'a Shared,
     told: Option<Told>,
 }
 
@@ -207,24 +215,26 @@ struct Teller {
 enum Told {
     Up,
     Away,
-    Refused(String),
+    /// What an operator must mend.
+    Wrong(String),
 }
 
-impl Teller {
+impl Teller<'_> {
     fn up(&mut self) {
-        info!("linked to the broker at {}", self.address);
+        info!("linked to the broker at {}", self.shared.address.shown);
+        self.shared.said(None);
         self.told = Some(Told::Up);
     }
 
     fn down(&mut self, trouble: Trouble) {
-        let address = &self.address;
+        let address = &self.shared.address.shown;
+        let wrong = |text: String| (Told::Wrong(text.clone()), text);
         let (now, text) = match trouble {
             Trouble::Away(reason) => (Told::Away, format!("the broker at {address} is away: {reason}")),
-            Trouble::Refused(reason) => {
-                let text = format!("the broker at {address} refuses: {reason}");
-                (Told::Refused(reason), text)
-            }
+            Trouble::Refused(reason) => wrong(format!("the broker at {address} refuses: {reason}")),
+            Trouble::Unsafe(reason) => wrong(format!("the broker at {address} cannot be trusted: {reason}")),
         };
+        self.shared.said(Some(text.clone()));
         if self.told.as_ref() == Some(&now) {
             debug!("{text}");
         } else {

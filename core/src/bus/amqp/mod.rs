@@ -8,23 +8,32 @@ mod consume;
 mod declare;
 mod dial;
 mod errors;
+mod foreign;
 mod link;
 mod pauses;
 mod publish;
 mod settle;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use lapin::{tcp::RustlsConnector, uri::AMQPScheme};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use self::{address::Address, declare::declare_all, errors::Failure, link::Shared, pauses::Pauses};
+use self::{
+    address::Address,
+    declare::declare_all,
+    errors::{ACCESS_REFUSED, Failure, NOT_FOUND},
+    link::Shared,
+    pauses::Pauses,
+};
 use super::{Bus, BusError, Consumer, Declaration, Link, Message, Source, Target};
+use crate::tls::Authorities;
 
 /// How long [`Bus::close`] takes at most.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -37,14 +46,17 @@ pub struct Amqp {
 impl Amqp {
     /// Begins to connect and returns at once, whether the broker is there or not; errors for a bad URL only.
     ///
-    /// Its parameters are `amqp[s]://user:password@host:port/vhost` (no path: the vhost `/`) and the name that the broker
-    /// shows for the connection.
+    /// Its parameters are `amqp[s]://user:password@host:port/vhost` (no path: the vhost `/`), the name that the broker
+    /// shows for the connection, and who may sign the broker's certificate beside those that the system trusts.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn connect(url: &str, connection_name: &str) -> Result<Self, BusError> {
+    pub fn connect(url: &str, connection_name: &str, authorities: &Authorities) -> Result<Self, BusError> {
+        let address = Address::parse(url)?;
         let shared = Arc::new(Shared {
-            address: Address::parse(url)?,
+            tls: tls(&address, authorities)?,
+            trouble: Mutex::default(),
+            address,
             connection_name: connection_name.to_owned(),
             declared: Mutex::default(),
             live: watch::Sender::new(None),
@@ -54,6 +66,16 @@ impl Amqp {
         });
         shared.tasks.spawn(link::supervise(shared.clone()));
         Ok(Self { shared })
+    }
+}
+
+fn tls(address: &Address, authorities: &Authorities) -> Result<Option<RustlsConnector>, BusError> {
+    match address.uri.scheme {
+        AMQPScheme::AMQP => Ok(None),
+        AMQPScheme::AMQPS => {
+            let client = authorities.client().map_err(|error| BusError::Url(error.to_string()))?;
+            Ok(Some(client.into()))
+        }
     }
 }
 
@@ -77,6 +99,10 @@ impl Bus for Amqp {
                         return Ok(());
                     }
                 }
+                Err(Failure::Refused { code: NOT_FOUND | ACCESS_REFUSED, text }) => {
+                    let address = self.shared.address.shown.clone();
+                    return Err(BusError::Missing { address, reason: text });
+                }
                 Err(Failure::Refused { text, .. }) => return Err(self.shared.refused(text)),
                 Err(Failure::Broken(_)) => pauses.wait().await,
             }
@@ -93,6 +119,10 @@ impl Bus for Amqp {
 
     fn link(&self) -> watch::Receiver<Link> {
         self.shared.link.subscribe()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn address(&self) -> String {

@@ -17,7 +17,7 @@ use aws_smithy_http_client::{
 use tokio::sync::OnceCell;
 
 use super::S3Address;
-use crate::store::StoreError;
+use crate::{store::StoreError, tls::Authorities};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,10 +38,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Trusts the system's authorities and those of `AWS_CA_BUNDLE`.
+    /// Trusts the system's authorities, those given, and those of `AWS_CA_BUNDLE`.
     pub(super) fn new(
         address: &S3Address,
         variable: &dyn Fn(&str) -> Option<String>,
+        authorities: &Authorities,
     ) -> Result<Self, StoreError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let region = address.region.clone().or_else(|| variable("AWS_REGION"));
@@ -58,7 +59,9 @@ impl Connection {
             }
         };
         let bundle = variable("AWS_CA_BUNDLE");
-        let http = http_client(bundle.as_deref().map(Path::new).as_slice())?;
+        let bundles: Vec<&Path> =
+            bundle.as_deref().map(Path::new).into_iter().chain(authorities.path()).collect();
+        let http = http_client(&bundles)?;
         let endpoint = address.endpoint.as_ref().map(ToString::to_string);
         Ok(Self { endpoint, region, keys, http, client: OnceCell::new() })
     }

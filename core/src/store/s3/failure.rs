@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
 };
 
-use crate::store::StoreError;
+use crate::{store::StoreError, tls};
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -100,6 +100,9 @@ pub(super) fn chain(error: &dyn Error) -> String {
 
 /// The causes of an error, without its first line, which says no more than that there are some.
 fn causes(error: &dyn Error) -> String {
+    if let Some(explained) = error.source().and_then(tls::explain) {
+        return explained;
+    }
     let mut texts: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -38,7 +38,7 @@ use super::{
     Access, Body, ByteRange, ContentHeaders, Entry, ListQuery, Object, ObjectInfo, Store, StoreError,
     check_name, check_query, range, shown,
 };
-use crate::layout::Container;
+use crate::{layout::Container, tls::Authorities};
 
 /// A download of which nothing comes for so long is given up.
 const STALL: Duration = Duration::from_secs(60);
@@ -72,8 +72,12 @@ impl Place {
 impl S3 {
     /// The store at an address, with credentials from variables `AWS_…`, or else from the rest of AWS's usual chain:
     /// profile, web identity, container, machine. It connects when first used.
-    pub fn new(address: S3Address, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
-        let connection = Connection::new(&address, variable)?;
+    pub fn new(
+        address: S3Address,
+        variable: &dyn Fn(&str) -> Option<String>,
+        authorities: &Authorities,
+    ) -> Result<Self, StoreError> {
+        let connection = Connection::new(&address, variable, authorities)?;
         Ok(Self { address, connection, known: Mutex::default(), part: upload::PART })
     }
 

@@ -109,7 +109,7 @@ fn variables(name: &str) -> Option<String> {
 }
 
 fn store(url: &str) -> S3 {
-    S3::new(url.parse().unwrap(), &variables).unwrap()
+    S3::new(url.parse().unwrap(), &variables, &Authorities::default()).unwrap()
 }
 
 fn container(name: &str) -> Container {
@@ -305,7 +305,8 @@ fn what_cannot_be_used_is_said_at_once() {
         ("AWS_SECRET_ACCESS_KEY", ""),
     ] {
         let variable = |asked: &str| if asked == name { Some(value.to_owned()) } else { variables(asked) };
-        let error = S3::new("s3://results".parse().unwrap(), &variable).err().expect(name);
+        let error =
+            S3::new("s3://results".parse().unwrap(), &variable, &Authorities::default()).err().expect(name);
         assert!(matches!(error, StoreError::Configuration(_) | StoreError::Io { .. }), "{error}");
     }
 }

@@ -16,7 +16,11 @@ use super::{
     login::{Grant, TOKEN_HEADER},
     upload::Upload,
 };
-use crate::{layout::Container, store::StoreError};
+use crate::{
+    layout::Container,
+    store::StoreError,
+    tls::{self, Authorities},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,7 +58,7 @@ impl<'a> Ask<'a> {
 }
 
 /// A client that follows no redirect (the token would go along) and unpacks nothing (`log.gz` is served as it is).
-pub(super) fn client(cacert: Option<&str>) -> Result<Client, StoreError> {
+pub(super) fn client(cacert: Option<&str>, authorities: &Authorities) -> Result<Client, StoreError> {
     let refused = |e: reqwest::Error| StoreError::Configuration(chain(e));
     let mut builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -64,8 +68,10 @@ pub(super) fn client(cacert: Option<&str>) -> Result<Client, StoreError> {
         .no_deflate()
         .no_zstd()
         .user_agent(concat!("proofhouse/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = cacert {
-        let pem = std::fs::read(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+    let read =
+        |path: &str| std::fs::read(path).map_err(|source| StoreError::Io { path: path.to_owned(), source });
+    let pems = [cacert.map(read).transpose()?, authorities.pem().map(|pem| pem.as_bytes().to_vec())];
+    for pem in pems.into_iter().flatten() {
         for certificate in Certificate::from_pem_bundle(&pem).map_err(refused)? {
             builder = builder.add_root_certificate(certificate);
         }
@@ -89,6 +95,18 @@ impl Swift {
                 Err(error)
             }
             done => done,
+        }
+    }
+
+    /// Whether somebody without a token may list a container.
+    pub(super) async fn is_open_to_all(&self, container: &Container) -> Result<bool, StoreError> {
+        let grant = self.identity.grant().await?;
+        let ask = Ask::new(Method::HEAD, Some(container), None);
+        let asked = self.client.head(ask.url(&grant.storage)).timeout(STALL).send().await;
+        match asked.map_err(|e| self.away(chain(e)))?.status() {
+            status if status.is_success() => Ok(true),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(false),
+            status => Err(refusal(&self.address, status)),
         }
     }
 
@@ -169,12 +187,20 @@ pub(super) fn refusal(address: &str, status: StatusCode) -> StoreError {
 
 /// An error with its causes, without the URL: it names the object.
 pub(super) fn chain(error: reqwest::Error) -> String {
+    let plain = error.url().is_some_and(|url| url.scheme() == "http");
     let error = error.without_url();
+    if let Some(explained) = tls::explain(&error) {
+        return explained;
+    }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();
+    }
+    // What a server that waits for TLS does with plain text.
+    if plain && error.is_request() && !error.is_connect() && !error.is_timeout() {
+        text.push_str("; where it wants TLS, the URL begins with https://");
     }
     text
 }

@@ -1,5 +1,7 @@
 //! Keystone v3, through the sessions of the openstack crate: authentication, the catalogue, renewal before a token ends.
 
+use std::path::Path;
+
 use openstack::{Error, ErrorKind, session::Session};
 use osauth::CloudConfig;
 use reqwest::header::HeaderValue;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::login::TOKEN_HEADER;
-use crate::store::StoreError;
+use crate::{store::StoreError, tls::Authorities};
 
 /// The catalogue's name for Swift.
 const SERVICE: &str = "object-store";
@@ -30,18 +32,23 @@ const VARIABLES: &[(&str, &str)] = &[
 /// A cloud's configuration, complete enough to log in with.
 pub(super) struct Keystone {
     cloud: CloudConfig,
+    pub(super) url: Url,
     /// A file of certificates to trust.
     pub(super) cacert: Option<String>,
 }
 
 impl Keystone {
     /// From clouds.yaml where `OS_CLOUD` is set, else from the environment. The URL of the store wins over both.
-    pub(super) fn new(auth_url: &Url, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        url: Url,
+        variable: &dyn Fn(&str) -> Option<String>,
+        authorities: &Authorities,
+    ) -> Result<Self, StoreError> {
         let mut config = match variable("OS_CLOUD") {
             Some(name) => from_clouds_yaml(&name)?,
             None => from_variables(variable),
         };
-        config["auth"]["auth_url"] = json!(auth_url.as_str());
+        config["auth"]["auth_url"] = json!(url.as_str());
         let auth = &config["auth"];
         let application = auth["application_credential_secret"].is_string();
         let password = auth["username"].is_string() && auth["password"].is_string();
@@ -55,8 +62,18 @@ impl Keystone {
         // The one name that the crate knows for each.
         config["auth_type"] = json!(if application { "v3applicationcredential" } else { "password" });
         let cacert = config["cacert"].as_str().map(str::to_owned);
+        if let Some(path) = authorities.path() {
+            // The crate reads one file.
+            if cacert.as_ref().is_some_and(|cacert| Path::new(cacert) != path) {
+                return Err(StoreError::Configuration(format!(
+                    "OS_CACERT (cacert in clouds.yaml) and --ca-file name two files: put all authorities into {}",
+                    path.display()
+                )));
+            }
+            config["cacert"] = json!(path);
+        }
         let cloud = serde_json::from_value(config).map_err(|_| unusable())?;
-        Ok(Self { cloud, cacert })
+        Ok(Self { cloud, url, cacert })
     }
 
     /// Authenticates, and finds the object store of the region in the catalogue.
@@ -143,7 +160,8 @@ mod tests {
     fn keystone(variables: &[(&str, &str)]) -> Result<Value, StoreError> {
         let url = "https://keystone.example:5000/v3".parse().unwrap();
         let find = |name: &str| Some(variables.iter().find(|(known, _)| *known == name)?.1.to_owned());
-        Keystone::new(&url, &find).map(|keystone| serde_json::to_value(keystone.cloud).unwrap())
+        let keystone = Keystone::new(url, &find, &Authorities::default());
+        keystone.map(|keystone| serde_json::to_value(keystone.cloud).unwrap())
     }
 
     #[test]

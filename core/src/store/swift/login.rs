@@ -16,7 +16,7 @@ use super::{
     http::{chain, refusal},
     keystone::{self, Keystone},
 };
-use crate::store::StoreError;
+use crate::{store::StoreError, tls::Authorities};
 
 /// Every request carries its token in this.
 pub(super) const TOKEN_HEADER: &str = "x-auth-token";
@@ -40,11 +40,15 @@ pub(super) enum Login {
 
 impl Login {
     /// v1 where the URL's path ends in `/v1.0` (or `/v1`), else Keystone.
-    pub(super) fn new(url: Url, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        url: Url,
+        variable: &dyn Fn(&str) -> Option<String>,
+        authorities: &Authorities,
+    ) -> Result<Self, StoreError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let path = url.path().trim_end_matches('/');
         if !path.ends_with("/v1.0") && !path.ends_with("/v1") {
-            return Ok(Self::Keystone(Box::new(Keystone::new(&url, &variable)?)));
+            return Ok(Self::Keystone(Box::new(Keystone::new(url, &variable, authorities)?)));
         }
         let user = variable("OS_USERNAME").or_else(|| variable("ST_USER"));
         let key = variable("OS_PASSWORD").or_else(|| variable("ST_KEY"));
@@ -149,10 +153,21 @@ impl Identity {
         match &self.login {
             Login::V1 { url, user, key } => self.log_in_v1(url, user, key).await,
             Login::Keystone(keystone) => {
-                let (session, storage) =
-                    keystone.log_in().await.map_err(|e| keystone::failure(&self.address, &e))?;
+                let (session, storage) = match keystone.log_in().await {
+                    Ok(done) => done,
+                    Err(error) => return Err(self.keystone_failed(keystone, &error).await),
+                };
                 Ok(Grant { storage, token: Token::Session(session) })
             }
+        }
+    }
+
+    /// The crate's errors have no causes: where nobody answered, our own client says what stands in the way.
+    async fn keystone_failed(&self, keystone: &Keystone, error: &openstack::Error) -> StoreError {
+        let failure = keystone::failure(&self.address, error);
+        match self.client.get(keystone.url.clone()).send().await {
+            Err(error) if matches!(failure, StoreError::Away { .. }) => self.away(chain(error)),
+            Ok(_) | Err(_) => failure,
         }
     }
 

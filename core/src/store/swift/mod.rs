@@ -1,7 +1,7 @@
 //! OpenStack Swift, and what speaks its API (Ceph's radosgw).
 //!
-//! Facts: contract "Results", and Swift's API reference. The user must own the account: others do not see who may read
-//! a container.
+//! Facts: contract "Results", and Swift's API reference. Who writes must own the account: others can make no container, and
+//! do not see who may read one. Who reads needs to be let in by the containers' rules.
 
 mod http;
 mod keystone;
@@ -32,7 +32,7 @@ use super::{
     Access, Body, ByteRange, ContentHeaders, Entry, ListQuery, MAX_PAGE, Object, ObjectInfo, Store,
     StoreError, check_name, check_query, range, shown,
 };
-use crate::layout::Container;
+use crate::{layout::Container, tls::Authorities};
 
 /// How long a container's access rule is believed.
 const ACCESS_AGE: Duration = Duration::from_secs(60);
@@ -52,10 +52,14 @@ pub struct Swift {
 impl Swift {
     /// The store behind an authentication URL, with credentials from variables `OS_…` or `ST_…`. It logs in when first
     /// used.
-    pub fn new(auth_url: Url, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
+    pub fn new(
+        auth_url: Url,
+        variable: &dyn Fn(&str) -> Option<String>,
+        authorities: &Authorities,
+    ) -> Result<Self, StoreError> {
         let address = format!("swift+{auth_url}");
-        let login = Login::new(auth_url, variable)?;
-        let client = http::client(login.cacert())?;
+        let login = Login::new(auth_url, variable, authorities)?;
+        let client = http::client(login.cacert(), authorities)?;
         let identity = Identity::new(login, address.clone(), client.clone());
         Ok(Self { address, client, identity, access: Mutex::default() })
     }
@@ -239,10 +243,12 @@ impl Store for Swift {
             return Ok(public);
         }
         // Only what exists is kept: others could be asked for without end, and may be made at any moment.
-        let Some(acl) = self.read_acl(container).await? else {
-            return Ok(false);
+        let public = match self.read_acl(container).await? {
+            None => return Ok(false),
+            // Only the account's owner is shown the rule.
+            Some(acl) if acl.is_empty() => self.is_open_to_all(container).await?,
+            Some(acl) => parse::is_public(&acl),
         };
-        let public = parse::is_public(&acl);
         let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
         access.insert(container.clone(), (Instant::now(), public));
         Ok(public)
@@ -253,7 +259,7 @@ impl Store for Swift {
         loop {
             let mut ask = Ask::new(Method::GET, None, None);
             ask.query =
-                vec![("format", "json".to_owned()), ("prefix", prefix.to_owned()), ("marker", marker)];
+                vec![("format", "json".to_owned()), ("prefix", prefix.to_owned()), ("marker", marker.clone())];
             let response = self.send(&ask).await?;
             if !response.status().is_success() {
                 return Err(refusal(&self.address, response.status()));
@@ -264,14 +270,19 @@ impl Store for Swift {
             let Some(last) = names.last() else {
                 return Ok(containers);
             };
-            marker = last.clone();
+            marker.clone_from(last);
             containers.extend(names.iter().filter_map(|name| name.parse::<Container>().ok()));
         }
     }
 
     async fn check(&self) -> Result<(), StoreError> {
         let response = self.send(&Ask::new(Method::HEAD, None, None)).await?;
-        if response.status().is_success() { Ok(()) } else { Err(refusal(&self.address, response.status())) }
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            // A user who may read some containers and does not own the account: the store is there.
+            StatusCode::FORBIDDEN => Ok(()),
+            status => Err(refusal(&self.address, status)),
+        }
     }
 
     fn address(&self) -> String {

@@ -85,7 +85,7 @@ fn store(address: &str) -> Swift {
         "ST_KEY" => Some("s3cr3t".to_owned()),
         _ => None,
     };
-    Swift::new(url, &variable).unwrap()
+    Swift::new(url, &variable, &Authorities::default()).unwrap()
 }
 
 fn container(name: &str) -> Container {
