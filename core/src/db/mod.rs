@@ -21,7 +21,7 @@ pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use connection::{Database, DbError, SchemaState};
 pub use hosts::HostRecord;
 pub use index::Reindexed;
-pub use intake::{NewJob, NewRejection, Prepared, Taken};
+pub use intake::{IntakeSession, NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
 pub use leadership::LEADERSHIP_SECONDS;
 pub use outbox::{OutboxKind, OutboxRow};

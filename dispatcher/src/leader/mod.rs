@@ -58,7 +58,7 @@ struct Leader {
 pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationToken) -> Result<(), Error> {
     let Some(state) = over.run_until_cancelled(inherit(context, epoch)).await else { return Ok(()) };
     let state = state?;
-    let sources = Source::Queues(vec![ASKS.to_owned(), RENEWALS.to_owned()]);
+    let sources = Source::Ranked { queues: vec![ASKS.to_owned(), RENEWALS.to_owned()], rank: epoch };
     let Some(asks) = over.run_until_cancelled(context.bus.consume(sources, PREFETCH)).await else {
         return Ok(());
     };
@@ -66,7 +66,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     let (nudge, nudged) = mpsc::channel(1);
     let (stored_to, stored) = mpsc::channel(1000);
     let wake = Arc::new(Notify::new());
-    let taking = spawn(&over, intake::run(context.clone(), nudge, over.clone()));
+    let taking = spawn(&over, intake::run(context.clone(), epoch, nudge, over.clone()));
     let measuring = spawn(&over, gauges::run(context.clone(), over.clone()));
     let listening = spawn(&over, foreign::run(context.clone(), over.clone()));
     let sending = spawn(&over, outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
