@@ -19,6 +19,7 @@ mod run;
 mod servers;
 mod status;
 mod token;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,7 @@ async fn run(command: Command) -> anyhow::Result<Status> {
             Some(RejectedCommand::Show(args)) => rejected::show(args).await,
         },
         Command::Reindex(args) => reindex::main(args).await,
+        Command::Workers(command) => workers::main(command).await,
         Command::Token(command) => token::main(command).await,
         Command::Database(DatabaseCommand::Migrate(servers)) => database::migrate(&servers).await,
         Command::Config(ConfigCommand::Check(args)) => config_check::main(&args),

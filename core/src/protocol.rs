@@ -147,12 +147,59 @@ pub struct Announce {
     pub slots: u32,
     /// The attempts that it holds now.
     pub holds: Vec<AttemptId>,
-    /// True once it was told to stop.
+    /// True once it was told to take nothing new.
     pub draining: bool,
     /// Why it takes no work although it has slots, for operators.
     pub unable: Option<String>,
     /// The program's version.
     pub version: String,
+    /// What it was told by [`Answer::Wanted`], and does; of an older worker nothing.
+    #[serde(default, deserialize_with = "known_or_default")]
+    pub wanted: Wanted,
+    /// The last word of a process that ends: it runs nothing more.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+/// What an operator wants of a worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// Take offers.
+    #[default]
+    Work,
+    /// Take nothing new, and stay.
+    Drain,
+    /// Take nothing new, and end once nothing runs.
+    Retire,
+}
+
+impl Wanted {
+    const ALL: [Self; 3] = [Self::Work, Self::Drain, Self::Retire];
+
+    /// The word in the database and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Drain => "drain",
+            Self::Retire => "retire",
+        }
+    }
+
+    /// From the database. What only a newer release knows of takes no work.
+    pub fn from_stored(text: &str) -> Self {
+        Self::ALL.into_iter().find(|wanted| wanted.as_str() == text).unwrap_or(Self::Drain)
+    }
+}
+
+/// What only a newer release knows of says nothing to this one; the rest of the message does.
+fn known_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + serde::de::DeserializeOwned,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 /// How a run ended, as the worker saw it.
@@ -171,7 +218,7 @@ pub struct Ended {
     /// More for the operator; no secrets.
     pub detail: String,
     /// The rule of the log that matched and is about this exit code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_or_default")]
     pub rule: Option<RuleHit>,
 }
 
@@ -261,6 +308,11 @@ pub enum Answer {
     GivenUp {
         /// Which attempt.
         id: AttemptId,
+    },
+    /// What an operator wants of this worker from now on. Answered with [`Ask::Announce`].
+    Wanted {
+        /// The worker does so until it is told otherwise, or ends.
+        state: Wanted,
     },
 }
 

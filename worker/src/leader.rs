@@ -8,7 +8,7 @@ use std::{
 
 use proofhouse_core::{
     bus::{Bus, Message, Target},
-    protocol::{ASKS, Answer, Answered, Ask, Asked, AttemptId, RENEWALS, WorkerId},
+    protocol::{ASKS, Answer, Answered, Ask, Asked, AttemptId, RENEWALS, Wanted, WorkerId},
 };
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -44,6 +44,8 @@ pub(crate) enum Heard {
     Welcome,
     /// The state of the leases.
     Renewed { given_up: Vec<AttemptId>, lease_seconds: u64 },
+    /// What an operator wants of this worker.
+    Wanted(Wanted),
     /// A grant that nobody waits for any more: it must be given back.
     Unwanted(AttemptId),
     /// It went to its attempt, or it is of no use.
@@ -65,6 +67,7 @@ impl Desk {
         let id = match &answer {
             Answer::Leader => return Heard::Leader,
             Answer::Welcome => return Heard::Welcome,
+            Answer::Wanted { state } => return Heard::Wanted(*state),
             Answer::Renewed { given_up, lease_seconds, .. } => {
                 return Heard::Renewed { given_up: given_up.clone(), lease_seconds: *lease_seconds };
             }

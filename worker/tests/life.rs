@@ -141,6 +141,27 @@ async fn draining_finishes_what_runs_and_takes_nothing_new() {
 }
 
 #[tokio::test]
+async fn an_operator_drains_a_worker_has_it_work_again_and_retires_it() {
+    let lab = Lab::start(Rule::Publish).await;
+    let granted = |id| move |ask: &Ask| matches!(ask, Ask::Grant { id: asked, .. } if *asked == id);
+    let first = lab.offer("gated").await;
+    lab.until_running(first).await;
+    lab.wants(Wanted::Drain).await;
+    let drained = |ask: &Ask| matches!(ask, Ask::Announce(said) if said.draining && said.slots == 0 && said.holds == [first]);
+    assert!(lab.asks().iter().any(drained), "what runs goes on");
+    let second = lab.offer("green").await;
+    lab.open_gate();
+    lab.completed(first).await;
+    assert!(!lab.asks().iter().any(granted(second)), "nothing new is taken");
+    lab.wants(Wanted::Work).await;
+    lab.completed(second).await;
+    lab.wants(Wanted::Retire).await;
+    lab.worker_ended().await;
+    let last = |ask: &Ask| matches!(ask, Ask::Announce(said) if said.leaving && said.slots == 0);
+    lab.until(|| lab.asks().last().is_some_and(last)).await;
+}
+
+#[tokio::test]
 async fn a_hard_stop_gives_back_what_runs() {
     let lab = Lab::start(Rule::Publish).await;
     let id = lab.offer("endless").await;

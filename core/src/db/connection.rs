@@ -230,7 +230,9 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(10)
             .acquire_timeout(Duration::from_secs(10))
-            .after_connect(|connection, _| Box::pin(async move { connection.execute(NO_IDLE_LOCKS).await.map(drop) }))
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(NO_IDLE_LOCKS).await.map(drop) })
+            })
             .connect_lazy_with(options);
         Ok(Self { pool: Pool::Postgres(pool), address })
     }

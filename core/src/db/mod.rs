@@ -29,7 +29,7 @@ pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, Synt
 pub use rejected::RejectedRow;
 pub use results::{LatestRow, RecentFilter, ResultRow};
 pub use tokens::{TokenRow, token_hash};
-pub use workers::WorkerRow;
+pub use workers::{HeldRow, WorkerRow};
 
 #[cfg(any(test, feature = "behaviour"))]
 #[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test that other crates run")]

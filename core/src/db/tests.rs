@@ -1,8 +1,9 @@
 //! Every database must pass [`behaves`].
 
 use super::{
-    Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection, Prepared, PublishOutcome,
-    RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef, token_hash,
+    Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection, Prepared,
+    PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef,
+    token_hash,
 };
 use crate::{
     index::{FoundRun, Said, StoredResult},
@@ -104,7 +105,9 @@ async fn leadership(db: &Database) -> i64 {
 async fn intake(db: &Database, epoch: i64) {
     let session = db.begin_intake_session(epoch).await.unwrap();
     let one = "{\"triggers\": [\"green/2\"], \"requester\": \"joe\"}";
-    let Taken::New { job: first, .. } = taken(db, session, message("green", one, false)).await else { panic!("new") };
+    let Taken::New { job: first, .. } = taken(db, session, message("green", one, false)).await else {
+        panic!("new")
+    };
     // The acknowledgement was lost, and the second one too: no effect.
     assert_eq!(taken(db, session, message("green", one, true)).await, Taken::Again);
     let (again, unsettled) = db.take(Some(session), &[message("green", one, true)]).await.unwrap();
@@ -248,7 +251,9 @@ async fn is_closed(db: &Database, epoch: i64) -> bool {
 
 async fn answers_without_a_run(db: &Database, epoch: i64) {
     let session = db.begin_intake_session(epoch).await.unwrap();
-    let Taken::New { job, uuid } = taken(db, session, message("never", "{}", false)).await else { panic!("new") };
+    let Taken::New { job, uuid } = taken(db, session, message("never", "{}", false)).await else {
+        panic!("new")
+    };
     let synthetic =
         SyntheticResult { job, exit_code: 99, version: "blacklisted".to_owned(), rule: "never-run" };
     let run_id = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();

@@ -4,6 +4,7 @@ mod inherit;
 mod parked;
 mod screen;
 mod weigh;
+mod workers;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -121,6 +122,7 @@ impl Leader {
         let mut link = self.context.bus.link();
         let mut lists = self.context.settings.lists.clone();
         let mut known: Link = *link.borrow_and_update();
+        self.look_at_wanted().await?;
         self.happened(Event::LinkUp).await?;
         loop {
             let event = tokio::select! {
@@ -147,6 +149,7 @@ impl Leader {
                 _ = compare.tick() => {
                     let answered = self.answer_parked().await;
                     self.kept(answered.map(|()| Vec::new()), Vec::new())?;
+                    self.forget_gone_workers().await;
                     let open = read_open(&self.context, self.epoch).await;
                     let open = open.map(|(open, storing)| vec![Event::Open(open, storing)]);
                     match self.kept(open, Vec::new())?.pop() {
@@ -154,7 +157,10 @@ impl Leader {
                         None => continue,
                     }
                 }
-                _ = tick.tick() => Event::Tick,
+                _ = tick.tick() => {
+                    self.look_at_wanted().await?;
+                    Event::Tick
+                }
             };
             self.happened(event).await?;
         }
@@ -236,7 +242,7 @@ impl Leader {
                 self.outgoing.offer(&pool, id);
             }
             Action::SaveWorker(worker, said) => {
-                self.context.database.worker_announced(&worker, &said).await?;
+                self.context.database.worker_announced(self.epoch, &worker, &said).await?;
             }
             Action::FindWork(pool, limit) => return self.find_work(pool, limit).await,
             Action::Grant(id, worker, pool) => return self.grant(id, worker, pool).await,

@@ -11,15 +11,15 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(60);
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules { lease: LEASE, offer: Duration::from_secs(60), attempts: 3, pause: Duration::from_secs(300) }
 }
 
-fn pool() -> Pool {
+pub(super) fn pool() -> Pool {
     "amd64".parse().unwrap()
 }
 
-fn worker(n: u128) -> WorkerId {
+pub(super) fn worker(n: u128) -> WorkerId {
     WorkerId { name: format!("w{n}").parse().unwrap(), incarnation: Uuid::from_u128(n) }
 }
 
@@ -35,7 +35,7 @@ fn subject(package: &str) -> Subject {
     Subject { series: series(package), tried_before: 0, baseline: false }
 }
 
-fn id(job: i64, attempt: i32) -> AttemptId {
+pub(super) fn id(job: i64, attempt: i32) -> AttemptId {
     AttemptId { job, attempt }
 }
 
@@ -44,18 +44,24 @@ fn announce(slots: u32) -> Ask {
 }
 
 fn announce_on(host: &str, slots: u32) -> Ask {
-    Ask::Announce(Announce {
-        host: host.to_owned(),
+    Ask::Announce(Announce { host: host.to_owned(), ..announcement(slots) })
+}
+
+pub(super) fn announcement(slots: u32) -> Announce {
+    Announce {
+        host: "h".to_owned(),
         pools: vec![pool()],
         slots,
         holds: vec![],
         draining: false,
         unable: None,
         version: String::new(),
-    })
+        wanted: Wanted::Work,
+        leaving: false,
+    }
 }
 
-fn candidate(id: i64, attempts: i64) -> Candidate {
+pub(super) fn candidate(id: i64, attempts: i64) -> Candidate {
     Candidate { id, attempts, failed_on: BTreeSet::new() }
 }
 
