@@ -16,5 +16,7 @@ pub mod proxy;
 pub mod rabbit;
 pub mod shared;
 pub mod storm;
+pub mod stream;
+pub mod succession;
 pub mod swift;
 pub mod wait;
