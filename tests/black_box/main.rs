@@ -9,3 +9,5 @@ mod journey;
 mod leaders;
 mod real;
 mod rejected;
+mod rolling;
+mod workers;

@@ -150,7 +150,7 @@ impl Storm {
 }
 
 /// An error while a request has no result, or anything is open.
-pub(crate) async fn all_done(requests: usize, cluster: &Cluster) -> Result<()> {
+pub async fn all_done(requests: usize, cluster: &Cluster) -> Result<()> {
     let mut database = connect(&cluster.database).await?;
     let open: i64 = sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM jobs WHERE state NOT IN ('done', 'parked'))
@@ -164,7 +164,7 @@ pub(crate) async fn all_done(requests: usize, cluster: &Cluster) -> Result<()> {
 }
 
 /// Each request has exactly one result, table and store agree, and no series became visible out of order.
-pub(crate) async fn check(requests: usize, cluster: &Cluster, store: &Path, order: &Order) -> Result<()> {
+pub async fn check(requests: usize, cluster: &Cluster, store: &Path, order: &Order) -> Result<()> {
     let mut database = connect(&cluster.database).await?;
     let rows: Vec<(String, String, bool)> =
         sqlx::query_as("SELECT triggers, package || '/' || run_id, stored FROM results")
@@ -194,7 +194,8 @@ pub(crate) async fn check(requests: usize, cluster: &Cluster, store: &Path, orde
     Ok(())
 }
 
-pub(crate) async fn connect(url: &str) -> Result<PgConnection> {
+/// A connection to a database.
+pub async fn connect(url: &str) -> Result<PgConnection> {
     PgConnection::connect(url).await.context("the database")
 }
 
@@ -220,13 +221,13 @@ fn runs(store: &Path) -> BTreeMap<String, BTreeSet<String>> {
 
 /// Watches runs become visible.
 #[derive(Default)]
-pub(crate) struct Order {
+pub struct Order {
     late: Mutex<Vec<String>>,
 }
 
 impl Order {
     /// Never ends.
-    pub(crate) async fn watch<T>(&self, store: &Path) -> T {
+    pub async fn watch<T>(&self, store: &Path) -> T {
         let mut seen = BTreeMap::<String, BTreeSet<String>>::new();
         loop {
             for (package, now) in runs(store) {
