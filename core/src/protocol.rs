@@ -436,6 +436,52 @@ mod tests {
         assert!(serde_json::from_str::<Answered>("{\"epoch\": 1, \"answer\": \"from-the-future\"}").is_err());
     }
 
+    /// What the first release said, before there were fields more; and what a later one may say.
+    #[test]
+    fn older_and_later_messages_are_understood() {
+        let ended = r#"{"from": {"name": "w", "incarnation": "00000000-0000-0000-0000-000000000000"}, "ask": "ended",
+            "id": {"job": 7, "attempt": 2}, "exit_code": 4, "version": "a 1", "duration_seconds": 3, "fault": FAULT,
+            "detail": ""RULE}"#;
+        let read = |fault: &str, rule: &str| {
+            let text = ended.replace("FAULT", fault).replace("RULE", rule);
+            let Ask::Ended(ended) = serde_json::from_str::<Asked>(&text).unwrap().ask else {
+                panic!("{text}")
+            };
+            (ended.fault, ended.rule.map(|rule| rule.name))
+        };
+        assert_eq!(read("null", ""), (None, None));
+        let rule = |verdict: &str| format!(r#", "rule": {{"name": "r", "verdict": "{verdict}"}}"#);
+        assert_eq!(read("null", &rule("infrastructure")), (None, Some("r".to_owned())));
+        assert_eq!(read("\"from-the-future\"", &rule("from-the-future")), (Some(Fault::Worker), None));
+
+        let publish = r#"{"epoch": 1, "answer": "publish", "id": {"job": 7, "attempt": 2},
+            "run_id": "20261121_053634_abcde@", "container": "autopkgtest-noble"}"#;
+        let Answer::Publish { exit_code, rule, .. } =
+            serde_json::from_str::<Answered>(publish).unwrap().answer
+        else {
+            panic!("{publish}")
+        };
+        assert_eq!((exit_code, rule), (None, None));
+        let refused = r#"{"epoch": 1, "answer": "refused", "id": {"job": 7, "attempt": 2}}"#;
+        let Answer::Refused { pause_seconds, .. } = serde_json::from_str::<Answered>(refused).unwrap().answer
+        else {
+            panic!("{refused}")
+        };
+        assert_eq!(pause_seconds, 0);
+
+        let announce = |more: &str| {
+            let text = format!(
+                r#"{{"host": "h", "pools": [], "slots": 1, "holds": [], "draining": false, "unable": null, "version": "0"{more}}}"#
+            );
+            serde_json::from_str::<Announce>(&text).unwrap()
+        };
+        assert_eq!((announce("").wanted, announce("").leaving), (Wanted::Work, false));
+        assert_eq!(announce(r#", "wanted": "from-the-future""#).wanted, Wanted::Work);
+        assert_eq!(announce(r#", "wanted": "drain""#).wanted, Wanted::Drain);
+        let unknown = r#"{"epoch": 1, "answer": "wanted", "state": "from-the-future"}"#;
+        assert!(serde_json::from_str::<Answered>(unknown).is_err(), "it is dropped");
+    }
+
     #[test]
     fn timeouts_follow_the_lists() {
         let pair = |arch: &str| format!("noble/{arch}").parse::<Pair>().unwrap();

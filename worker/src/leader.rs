@@ -223,6 +223,17 @@ mod tests {
         assert_eq!(desk.sort(Answered { epoch: 3, answer: Answer::Welcome }), Heard::Welcome);
     }
 
+    #[tokio::test]
+    async fn what_only_a_later_release_says_is_dropped() {
+        let me = WorkerId { name: "w".parse().unwrap(), incarnation: uuid::Uuid::nil() };
+        let leader = Leader::new(Arc::new(proofhouse_core::bus::local::Local::new()), me);
+        for body in [r#"{"epoch": 9, "answer": "from-the-future", "id": 1}"#, "", "[]", r#"{"epoch": 9}"#] {
+            assert_eq!(leader.hear(body.as_bytes()), Heard::Nothing);
+        }
+        let known = r#"{"epoch": 1, "answer": "wanted", "state": "drain", "later": {}}"#;
+        assert_eq!(leader.hear(known.as_bytes()), Heard::Wanted(Wanted::Drain));
+    }
+
     #[test]
     fn a_grant_is_wanted_once() {
         let mut desk = Desk::default();

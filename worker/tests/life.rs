@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use lab::{Lab, Rule};
 use proofhouse_core::{
     outcome::{ExitCode, Fault},
-    protocol::{Ask, AttemptId},
+    protocol::{Ask, AttemptId, Wanted},
     seal::SealKeys,
     store::{Access, Store},
 };
