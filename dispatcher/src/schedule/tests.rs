@@ -595,4 +595,24 @@ fn the_last_attempt_is_weighed_with_those_before() {
     let published = state.decide(weigh(Some(ExitCode(4))), now);
     let [Action::OpenPublication(said, _)] = &published[..] else { panic!("{published:?}") };
     assert_eq!(said.exit_code, ExitCode(4));
+
+#[test]
+fn an_attempt_that_is_renewed_for_ever_ends_all_the_same() {
+    let start = Instant::now();
+    let mut state = new(start);
+    state.decide(Event::Asked(worker(1), announce(1)), start);
+    grant(&mut state, 1, id(1, 1), "green", start);
+    let tick = |state: &mut State, now: Instant| {
+        state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1)] }), now);
+        let ended = state.decide(Event::Tick, now);
+        ended.into_iter().find_map(|action| match action {
+            Action::End(end) => Some((end.fault, end.answer)),
+            _ => None,
+        })
+    };
+    // Its worker ends it at its absolute end; the leader leaves it a moment to say so.
+    let end = start + Duration::from_secs(100_000);
+    assert_eq!(tick(&mut state, end), None);
+    let late = tick(&mut state, end + Duration::from_secs(120));
+    assert_eq!(late, Some((Fault::TimedOut, (worker(1), Answer::GivenUp { id: id(1, 1) }))));
 }
