@@ -12,7 +12,8 @@ use proofhouse_core::{
 use uuid::Uuid;
 
 use crate::{
-    reindex::ReindexArgs, request::RequestArgs, servers::Servers, token::TokenCommand, workers::WorkersCommand,
+    reindex::ReindexArgs, request::RequestArgs, servers::Servers, token::TokenCommand,
+    workers::WorkersCommand,
 };
 
 const EXAMPLES: &str = "\

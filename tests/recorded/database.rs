@@ -90,10 +90,10 @@ impl Raw {
         let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/migrations");
         match &mut self.connected {
             Connected::Postgres(c) => {
-                Migrator::new(migrations.join("postgres")).await?.run_to(version, c).await?
+                Migrator::new(migrations.join("postgres")).await?.run_to(version, c).await?;
             }
             Connected::Sqlite(c) => {
-                Migrator::new(migrations.join("sqlite")).await?.run_to(version, c).await?
+                Migrator::new(migrations.join("sqlite")).await?.run_to(version, c).await?;
             }
         }
         Ok(())

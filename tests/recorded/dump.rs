@@ -150,15 +150,15 @@ pub(crate) async fn filled() -> Result<String> {
     fill.rest().await?;
     let mut text = format!("-- schema version {}\nDELETE FROM leadership;\n", fill.database.needed_version());
     fill.database.close().await;
-    let mut file = SqliteConnection::connect(&url).await?;
+    let mut raw = SqliteConnection::connect(&url).await?;
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'
          ORDER BY rowid",
     )
-    .fetch_all(&mut file)
+    .fetch_all(&mut raw)
     .await?;
     for table in tables {
-        for row in rows(&mut file, &table).await? {
+        for row in rows(&mut raw, &table).await? {
             text.push_str(&row);
         }
     }

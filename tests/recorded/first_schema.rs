@@ -53,11 +53,35 @@ type Statement = (&'static str, Vec<Value>);
 
 /// What the first version writes in a day; `first` is the number of its first job.
 fn a_day(first: i64) -> Vec<Statement> {
-    let container = "autopkgtest-noble";
-    let package = |job: i64| format!("pkg{job}");
-    let run_id = |job: i64| format!("20261121_05{job:04}_abcde@");
-    let folder = |job: i64| format!("noble/amd64/p/pkg{job}/{}", run_id(job));
-    let mut all = vec![
+    // The first two wait, one of them after a failure; then one runs, one publishes, one is stored, one is done.
+    let all = first..first + JOBS;
+    let mut day = beside(first);
+    day.extend(all.clone().flat_map(taken));
+    day.extend(all.clone().skip(1).flat_map(granted));
+    day.extend(failed(first + 1));
+    day.extend(all.clone().skip(3).flat_map(published));
+    day.extend(all.skip(4).flat_map(recorded));
+    day.extend(stored(first + 5));
+    day
+}
+
+const CONTAINER: &str = "autopkgtest-noble";
+
+fn package(job: i64) -> String {
+    format!("pkg{job}")
+}
+
+fn run_id(job: i64) -> String {
+    format!("20261121_05{job:04}_abcde@")
+}
+
+fn folder(job: i64) -> String {
+    format!("noble/amd64/p/pkg{job}/{}", run_id(job))
+}
+
+/// What is no job's.
+fn beside(first: i64) -> Vec<Statement> {
+    vec![
         statement!(
             "UPDATE leadership SET holder = $1, ends_us = $2, epoch = epoch + 1 WHERE id = 1",
             "h1:1",
@@ -89,13 +113,17 @@ fn a_day(first: i64) -> Vec<Statement> {
             false
         ),
         statement!("INSERT INTO asked (person, asked_us) VALUES ($1, $2)", "joe", NOW),
-    ];
-    for job in first..first + JOBS {
-        let body = format!("pkg{job}\n{{\"triggers\": [\"pkg{job}/2\"]}}");
-        all.push(statement!(
+    ]
+}
+
+fn taken(job: i64) -> [Statement; 2] {
+    let body = format!("pkg{job}\n{{\"triggers\": [\"pkg{job}/2\"]}}");
+    let identity = format!("identity{job}");
+    [
+        statement!(
             INSERT_JOB,
             uuid(job),
-            format!("identity{job}"),
+            identity,
             "ubuntu",
             "noble",
             "amd64",
@@ -106,40 +134,49 @@ fn a_day(first: i64) -> Vec<Statement> {
             false,
             "joe",
             NOW
-        ));
-        all.push(statement!(
+        ),
+        statement!(
             "INSERT INTO job_uuids (uuid, job_id) VALUES ($1, $2) ON CONFLICT (uuid) DO NOTHING",
             uuid(job),
             job
-        ));
-    }
-    // The first two wait, one of them after a failure; then one runs, one publishes, one is stored, one is done.
-    for job in first + 1..first + JOBS {
-        all.push(statement!(GRANT, 1, NOW, job));
-        all.push(statement!(INSERT_ATTEMPT, job, 1, "w1", uuid(1), "h1", 1, NOW, NOW + 1));
-    }
-    let failed = first + 1;
-    all.push(statement!(END, "testbed", "no testbed", NOW, failed, 1));
-    all.push(statement!(
-        "UPDATE jobs SET state = $1, reason = $2, not_before_us = $3, changed_us = $4 WHERE id = $5",
-        "waiting",
-        "the testbed failed",
-        NOW,
-        NOW,
-        failed
-    ));
-    all.push(statement!(INSERT_SWEEP, failed, container, folder(failed), NOW));
-    for job in first + 3..first + JOBS {
-        all.push(statement!(INSERT_SERIES, container, "noble", "amd64", package(job), run_id(job)));
-        all.push(statement!(OPEN, container, run_id(job), 4, format!("pkg{job} 2"), 90, "", job, 1));
-        all.push(statement!("UPDATE jobs SET state = 'publishing', changed_us = $1 WHERE id = $2", NOW, job));
-    }
-    for job in first + 4..first + JOBS {
-        all.push(statement!(COMPLETE, NOW, job, 1, run_id(job)));
-        all.push(statement!(
+        ),
+    ]
+}
+
+fn granted(job: i64) -> [Statement; 2] {
+    [statement!(GRANT, 1, NOW, job), statement!(INSERT_ATTEMPT, job, 1, "w1", uuid(1), "h1", 1, NOW, NOW + 1)]
+}
+
+fn failed(job: i64) -> [Statement; 3] {
+    [
+        statement!(END, "testbed", "no testbed", NOW, job, 1),
+        statement!(
+            "UPDATE jobs SET state = $1, reason = $2, not_before_us = $3, changed_us = $4 WHERE id = $5",
+            "waiting",
+            "the testbed failed",
+            NOW,
+            NOW,
+            job
+        ),
+        statement!(INSERT_SWEEP, job, CONTAINER, folder(job), NOW),
+    ]
+}
+
+fn published(job: i64) -> [Statement; 3] {
+    [
+        statement!(INSERT_SERIES, CONTAINER, "noble", "amd64", package(job), run_id(job)),
+        statement!(OPEN, CONTAINER, run_id(job), 4, format!("pkg{job} 2"), 90, "", job, 1),
+        statement!("UPDATE jobs SET state = 'publishing', changed_us = $1 WHERE id = $2", NOW, job),
+    ]
+}
+
+fn recorded(job: i64) -> [Statement; 4] {
+    [
+        statement!(COMPLETE, NOW, job, 1, run_id(job)),
+        statement!(
             INSERT_RESULT,
             job,
-            container,
+            CONTAINER,
             "noble",
             "amd64",
             package(job),
@@ -155,22 +192,25 @@ fn a_day(first: i64) -> Vec<Statement> {
             "",
             false,
             NOW
-        ));
-        all.push(statement!(INSERT_PUBLISH, job, container, folder(job), &b"tar"[..], "{}", NOW));
-        all.push(statement!(
+        ),
+        statement!(INSERT_PUBLISH, job, CONTAINER, folder(job), &b"tar"[..], "{}", NOW),
+        statement!(
             "UPDATE jobs SET state = 'storing', reason = NULL, changed_us = $1 WHERE id = $2",
             NOW,
             job
-        ));
-    }
-    let done = first + 5;
-    all.push(statement!("UPDATE results SET stored = $1 WHERE job_id = $2", true, done));
-    all.push(statement!(
-        "UPDATE jobs SET state = 'done', changed_us = $1 WHERE id = $2 AND state = 'storing'",
-        NOW,
-        done
-    ));
-    all
+        ),
+    ]
+}
+
+fn stored(job: i64) -> [Statement; 2] {
+    [
+        statement!("UPDATE results SET stored = $1 WHERE job_id = $2", true, job),
+        statement!(
+            "UPDATE jobs SET state = 'done', changed_us = $1 WHERE id = $2 AND state = 'storing'",
+            NOW,
+            job
+        ),
+    ]
 }
 
 fn uuid(n: i64) -> String {

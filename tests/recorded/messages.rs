@@ -205,10 +205,11 @@ async fn this_versions_messages_are_recorded() -> Result<()> {
     let written = written().await?;
     let count = |kind: &str| written.iter().filter(|(name, _)| name.starts_with(kind)).count();
     assert_eq!((count("asked/"), count("answered/")), (ASKS, ANSWERS), "one of each");
-    let text: String = written
-        .iter()
-        .map(|(name, message)| format!("{}\n", json!({"name": name, "message": message})))
-        .collect();
+    let mut text = String::new();
+    for (name, message) in &written {
+        text.push_str(&json!({"name": name, "message": message}).to_string());
+        text.push('\n');
+    }
     if updates() {
         record(FILE, &text)?;
     }

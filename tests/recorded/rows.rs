@@ -19,7 +19,8 @@ pub(crate) async fn reads_everything(db: &Database) -> Result<()> {
     let running = db.running(100).await?;
     for job in waiting.iter().chain(&running) {
         job.request().with_context(|| format!("job {}", job.id))?;
-        (job.pair()?, job.context()?);
+        job.pair()?;
+        job.context()?;
         db.job_by_uuid(job.uuid.parse()?).await?.context("by its uuid")?;
         db.attempts_of(job.id).await?;
     }

@@ -303,9 +303,10 @@ fn in_store(run_id: &str, uuid: Option<&str>) -> StoredResult {
 async fn index(db: &Database, epoch: i64) {
     let ids =
         ["20130101_000000@", "20261121_053634_abcde@", "20991231_235959_ffffe@", "20991231_235959_fffff@"];
+    let session = db.begin_intake_session(epoch).await.unwrap();
     let (uuid, container) = ("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c12", series("amber").container);
     let Taken::New { job, .. } =
-        taken(db, message("amber", &format!("{{\"uuid\": \"{uuid}\"}}"), false)).await
+        taken(db, session, message("amber", &format!("{{\"uuid\": \"{uuid}\"}}"), false)).await
     else {
         panic!("new")
     };

@@ -595,6 +595,7 @@ fn the_last_attempt_is_weighed_with_those_before() {
     let published = state.decide(weigh(Some(ExitCode(4))), now);
     let [Action::OpenPublication(said, _)] = &published[..] else { panic!("{published:?}") };
     assert_eq!(said.exit_code, ExitCode(4));
+}
 
 #[test]
 fn an_attempt_that_is_renewed_for_ever_ends_all_the_same() {
