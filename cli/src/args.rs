@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     parked::ParkedCommand, reindex::ReindexArgs, request::RequestArgs, servers::Servers, token::TokenCommand,
+    workers::WorkersCommand,
 };
 
 const EXAMPLES: &str = "\
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     /// Rebuild the index of results from the store
     #[command(after_help = crate::reindex::EXAMPLES)]
     Reindex(ReindexArgs),
+    /// Who runs tests, and who is to stop
+    #[command(subcommand)]
+    Workers(WorkersCommand),
     /// API tokens of the site
     #[command(subcommand)]
     Token(TokenCommand),
@@ -389,6 +393,11 @@ mod tests {
             "proofhouse rules test log.gz --package apt --exit-code -15 --json",
             "proofhouse doctor --json --provider lxd",
             "proofhouse completions zsh",
+            "proofhouse workers ls --json",
+            "proofhouse workers drain w1 arm-* --wait --data d",
+            "proofhouse workers resume w1",
+            "proofhouse workers retire w1 --wait",
+            "proofhouse workers forget w1",
             "proofhouse demo --package gzip --once --data d",
         ] {
             assert!(parses(line), "{line}: {}", Cli::try_parse_from(line.split(' ')).unwrap_err());
@@ -412,6 +421,8 @@ mod tests {
             "proofhouse reindex --container autopkgtest-noble --release noble",
             "proofhouse token add x --person p --scope everything",
             "proofhouse config check --role operator",
+            "proofhouse workers drain",
+            "proofhouse workers drain [",
             "proofhouse up --no-such-option",
             "proofhouse parked retry",
             "proofhouse parked retry 17 --all",

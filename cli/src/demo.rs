@@ -126,7 +126,7 @@ async fn ask(up: &Up, args: &DemoArgs, pair: &Pair) -> Result<Uuid> {
     let job = intake.job(&queue, &Request::plain(args.package.clone()), None)?;
     let what = Ok(Box::new(job));
     let prepared = Prepared { queue: queue.to_string(), digest: None, redelivered: false, what };
-    let (taken, _) = intake.take(&up.database, 0, &[prepared]).await?;
+    let (taken, _) = intake.take(&up.database, None, &[prepared]).await?;
     match taken.first() {
         Some(Taken::New { uuid, .. } | Taken::Merged { uuid, .. }) => Ok(*uuid),
         _ => Err(anyhow!("the job table did not take the request")),

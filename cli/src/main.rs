@@ -21,6 +21,7 @@ mod run;
 mod servers;
 mod status;
 mod token;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,7 @@ async fn run(command: Command) -> anyhow::Result<Status> {
         },
         Command::Parked(command) => parked::main(command).await,
         Command::Reindex(args) => reindex::main(args).await,
+        Command::Workers(command) => workers::main(command).await,
         Command::Token(command) => token::main(command).await,
         Command::Database(DatabaseCommand::Migrate(servers)) => database::migrate(&servers).await,
         Command::Config(ConfigCommand::Check(args)) => config_check::main(&args),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    db::{Database, DbError, NewJob, NewRejection, Prepared, Taken},
+    db::{Database, DbError, IntakeSession, NewJob, NewRejection, Prepared, Taken},
     names::{Package, Pair, Pool, RequestQueue},
     params::{Ppa, Trigger},
     request::{BadRequest, Request, redact},
@@ -121,7 +121,7 @@ impl Intake {
     pub async fn take(
         &self,
         database: &Database,
-        session: i64,
+        session: Option<IntakeSession>,
         batch: &[Prepared],
     ) -> Result<(Vec<Taken>, Vec<i64>), DbError> {
         match database.take(session, batch).await {

@@ -147,12 +147,59 @@ pub struct Announce {
     pub slots: u32,
     /// The attempts that it holds now.
     pub holds: Vec<AttemptId>,
-    /// True once it was told to stop.
+    /// True once it was told to take nothing new.
     pub draining: bool,
     /// Why it takes no work although it has slots, for operators.
     pub unable: Option<String>,
     /// The program's version.
     pub version: String,
+    /// What it was told by [`Answer::Wanted`], and does; of an older worker nothing.
+    #[serde(default, deserialize_with = "known_or_default")]
+    pub wanted: Wanted,
+    /// The last word of a process that ends: it runs nothing more.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+/// What an operator wants of a worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// Take offers.
+    #[default]
+    Work,
+    /// Take nothing new, and stay.
+    Drain,
+    /// Take nothing new, and end once nothing runs.
+    Retire,
+}
+
+impl Wanted {
+    const ALL: [Self; 3] = [Self::Work, Self::Drain, Self::Retire];
+
+    /// The word in the database and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Drain => "drain",
+            Self::Retire => "retire",
+        }
+    }
+
+    /// From the database. What only a newer release knows of takes no work.
+    pub fn from_stored(text: &str) -> Self {
+        Self::ALL.into_iter().find(|wanted| wanted.as_str() == text).unwrap_or(Self::Drain)
+    }
+}
+
+/// What only a newer release knows of says nothing to this one; the rest of the message does.
+fn known_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + serde::de::DeserializeOwned,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 /// How a run ended, as the worker saw it.
@@ -171,7 +218,7 @@ pub struct Ended {
     /// More for the operator; no secrets.
     pub detail: String,
     /// The rule of the log that matched and is about this exit code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_or_default")]
     pub rule: Option<RuleHit>,
 }
 
@@ -261,6 +308,11 @@ pub enum Answer {
     GivenUp {
         /// Which attempt.
         id: AttemptId,
+    },
+    /// What an operator wants of this worker from now on. Answered with [`Ask::Announce`].
+    Wanted {
+        /// The worker does so until it is told otherwise, or ends.
+        state: Wanted,
     },
 }
 
@@ -382,6 +434,52 @@ mod tests {
         let newer = json.replacen('{', "{\"later\": 1,", 1);
         assert_eq!(serde_json::from_str::<Answered>(&newer).unwrap(), answered);
         assert!(serde_json::from_str::<Answered>("{\"epoch\": 1, \"answer\": \"from-the-future\"}").is_err());
+    }
+
+    /// What the first release said, before there were fields more; and what a later one may say.
+    #[test]
+    fn older_and_later_messages_are_understood() {
+        let ended = r#"{"from": {"name": "w", "incarnation": "00000000-0000-0000-0000-000000000000"}, "ask": "ended",
+            "id": {"job": 7, "attempt": 2}, "exit_code": 4, "version": "a 1", "duration_seconds": 3, "fault": FAULT,
+            "detail": ""RULE}"#;
+        let read = |fault: &str, rule: &str| {
+            let text = ended.replace("FAULT", fault).replace("RULE", rule);
+            let Ask::Ended(ended) = serde_json::from_str::<Asked>(&text).unwrap().ask else {
+                panic!("{text}")
+            };
+            (ended.fault, ended.rule.map(|rule| rule.name))
+        };
+        assert_eq!(read("null", ""), (None, None));
+        let rule = |verdict: &str| format!(r#", "rule": {{"name": "r", "verdict": "{verdict}"}}"#);
+        assert_eq!(read("null", &rule("infrastructure")), (None, Some("r".to_owned())));
+        assert_eq!(read("\"from-the-future\"", &rule("from-the-future")), (Some(Fault::Worker), None));
+
+        let publish = r#"{"epoch": 1, "answer": "publish", "id": {"job": 7, "attempt": 2},
+            "run_id": "20261121_053634_abcde@", "container": "autopkgtest-noble"}"#;
+        let Answer::Publish { exit_code, rule, .. } =
+            serde_json::from_str::<Answered>(publish).unwrap().answer
+        else {
+            panic!("{publish}")
+        };
+        assert_eq!((exit_code, rule), (None, None));
+        let refused = r#"{"epoch": 1, "answer": "refused", "id": {"job": 7, "attempt": 2}}"#;
+        let Answer::Refused { pause_seconds, .. } = serde_json::from_str::<Answered>(refused).unwrap().answer
+        else {
+            panic!("{refused}")
+        };
+        assert_eq!(pause_seconds, 0);
+
+        let announce = |more: &str| {
+            let text = format!(
+                r#"{{"host": "h", "pools": [], "slots": 1, "holds": [], "draining": false, "unable": null, "version": "0"{more}}}"#
+            );
+            serde_json::from_str::<Announce>(&text).unwrap()
+        };
+        assert_eq!((announce("").wanted, announce("").leaving), (Wanted::Work, false));
+        assert_eq!(announce(r#", "wanted": "from-the-future""#).wanted, Wanted::Work);
+        assert_eq!(announce(r#", "wanted": "drain""#).wanted, Wanted::Drain);
+        let unknown = r#"{"epoch": 1, "answer": "wanted", "state": "from-the-future"}"#;
+        assert!(serde_json::from_str::<Answered>(unknown).is_err(), "it is dropped");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use proofhouse_core::{
     bus::{Consumer, Delivery, Source},
-    db::{DbError, Prepared, Taken},
+    db::{DbError, IntakeSession, Prepared, Taken},
     intake::Incoming,
     names::RequestQueue,
 };
@@ -24,12 +24,14 @@ const PREFETCH: u16 = 1000;
 /// Takes requests in until `over`. `nudge` hears of every batch with new jobs.
 pub(crate) async fn run(
     context: Arc<Context>,
+    epoch: i64,
     nudge: mpsc::Sender<()>,
     over: CancellationToken,
 ) -> Result<(), Error> {
     let served = &context.settings.intake.served;
     let queues = served.iter().flat_map(RequestQueue::of).map(|queue| queue.to_string()).collect();
-    let mut consumer = context.bus.consume(Source::Queues(queues), PREFETCH).await.map_err(Error::Declare)?;
+    let source = Source::Ranked { queues, rank: epoch };
+    let mut consumer = context.bus.consume(source, PREFETCH).await.map_err(Error::Declare)?;
     let link = context.bus.link();
     let mut session = None;
     loop {
@@ -47,7 +49,7 @@ pub(crate) async fn run(
         let generation = link.borrow().generation;
         let number = match session {
             Some((known, number)) if known == generation => number,
-            _ => match until_done(&over, |_| context.database.begin_intake_session()).await? {
+            _ => match until_done(&over, |_| context.database.begin_intake_session(epoch)).await? {
                 Some(number) => number,
                 None => return Ok(()),
             },
@@ -60,7 +62,7 @@ pub(crate) async fn run(
 
 async fn commit(
     context: &Context,
-    session: i64,
+    session: IntakeSession,
     batch: &[Delivery],
     nudge: &mpsc::Sender<()>,
     over: &CancellationToken,
@@ -73,7 +75,7 @@ async fn commit(
     });
     let take = |tries| {
         let batch = if tries == 0 { &prepared } else { &*again };
-        context.settings.intake.take(&context.database, session, batch)
+        context.settings.intake.take(&context.database, Some(session), batch)
     };
     let Some((taken, unsettled)) = until_done(over, take).await? else { return Ok(None) };
     for (prepared, taken) in prepared.iter().zip(&taken) {

@@ -96,6 +96,34 @@ pub(crate) async fn connections_are_named_and_end(broker: &dyn Broker) {
     until(|| !connections().contains(&name)).await;
 }
 
+/// A leader that hangs takes nothing from the next; one that ends leaves everything to the other.
+pub(crate) async fn the_greater_rank_goes_first(broker: &dyn Broker) {
+    let (former, next_one) = (connect(broker), connect(broker));
+    let (one, two) = (fresh("one"), fresh("two"));
+    for bus in [&former, &next_one] {
+        declare_queue(&**bus, &one).await;
+        declare_queue(&**bus, &two).await;
+    }
+    let ranked = |rank| Source::Ranked { queues: vec![one.clone(), two.clone()], rank };
+    let mut behind = former.consume(ranked(7), 100).await.unwrap();
+    send(&*former, &one, "before".into()).await.unwrap();
+    assert_eq!(next(&mut behind).await.body, "before");
+    let mut ahead = next_one.consume(ranked(i64::from(i32::MAX) + 1), 100).await.unwrap();
+    for n in 0..20 {
+        for name in [&one, &two] {
+            send(&*former, name, n.to_string()).await.unwrap();
+        }
+    }
+    for _ in 0..40 {
+        next(&mut ahead).await.settle.ack().await.unwrap();
+    }
+    assert!(behind.try_next().is_none());
+    next_one.close().await;
+    send(&*former, &two, "after".into()).await.unwrap();
+    assert_eq!(next(&mut behind).await.body, "after");
+    former.close().await;
+}
+
 /// Asks again until it is so: `rabbitmqctl` has nothing to wait on.
 async fn until(so: impl Fn() -> bool) {
     let start = Instant::now();

@@ -56,6 +56,7 @@ async fn the_bus_behaves() -> Result<()> {
     bus::connections_are_named_and_end(&broker).await;
     bus::what_was_deleted_comes_back(&broker).await;
     bus::declares_beside_others(&broker).await;
+    bus::the_greater_rank_goes_first(&broker).await;
     bus::waits_for_its_password(&broker).await;
     bus::many_queues_and_a_burst(&broker).await;
     bus::a_silent_broker_is_left(&broker).await;

@@ -1,17 +1,19 @@
 #!/bin/sh
 # A stand-in for autopkgtest where a test is about what stands around it. The request's `env` says what it does:
+#   LAST=SECONDS  takes so long
 #   EXIT=N  ends with that code     HOLD=FILE  goes on until the file exists     NOVERSION=1  writes no testpkg-version
 # It is the version that its own trigger names, else 1.0.
 # While the file $STAND_IN_BROKEN exists, its testbeds fail: it ends with 16, whatever the request says.
 # Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
 set -eu
 now=$(date +%s%N)
-out='' package='' exit=0 hold='' version=1.0 triggers='' previous=''
+out='' package='' exit=0 hold='' last='' version=1.0 triggers='' previous=''
 for arg in "$@"; do
     case $previous in --output-dir) out=$arg ;; esac
     case $arg in
         --env=EXIT=*) exit=${arg#--env=EXIT=} ;;
         --env=HOLD=*) hold=${arg#--env=HOLD=} ;;
+        --env=LAST=*) last=${arg#--env=LAST=} ;;
         --env=NOVERSION=*) version='' ;;
         --env=ADT_TEST_TRIGGERS=*) triggers=${arg#--env=} ;;
         --timeout-short=*) package=$previous ;;
@@ -38,6 +40,7 @@ fi
 echo 'smoke PASS' >"$out/summary"
 mkdir -p "$out/artifacts"
 echo "made by $package" >"$out/artifacts/thing"
+[ -z "$last" ] || sleep "$last"
 [ -z "$hold" ] || while [ ! -e "$hold" ]; do sleep 0.05; done
 {
     echo "autopkgtest [00:00:01]: test smoke: -----------------------]"

@@ -19,5 +19,7 @@ pub mod rabbit;
 pub mod roles;
 pub mod shared;
 pub mod storm;
+pub mod stream;
+pub mod succession;
 pub mod swift;
 pub mod wait;

@@ -151,6 +151,14 @@ impl Proofhouse {
         self.process.wait_until_ok(&what, timeout, attempt).await
     }
 
+    /// Waits until `/healthz` and `/readyz` answer 200.
+    pub async fn becomes_ready(&self) -> Result<()> {
+        self.ready(Duration::from_secs(60)).await?;
+        let url = format!("{}/readyz", self.admin_url());
+        let attempt = async || reqwest::get(&url).await?.error_for_status().map(drop);
+        self.process.wait_until_ok("/readyz", Duration::from_secs(60), attempt).await
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.process.log()

@@ -90,13 +90,14 @@ impl Storm {
             self.publish(&as_role(&direct, "gate")?).await?;
             self.kill(&mut parts).await?;
             let limit = self.lasts * 4 + Duration::from_secs(120);
-            wait_for("every request's end", limit, async || self.all_done(&cluster).await.ok()).await
+            wait_for("every request's end", limit, async || all_done(self.requests, &cluster).await.ok())
+                .await
         };
         tokio::select! {
             done = work => done?,
             never = order.watch(store) => never,
         }
-        self.check(&cluster, store, &order).await
+        check(self.requests, &cluster, store, &order).await
     }
 
     /// All requests, each confirmed by the broker.
@@ -148,61 +149,55 @@ impl Storm {
         }
         Ok(())
     }
-
-    async fn all_done(self, cluster: &Cluster) -> Result<()> {
-        let mut database = connect(&cluster.database).await?;
-        let open: i64 = sqlx::query_scalar(
-            "SELECT (SELECT count(*) FROM jobs WHERE state NOT IN ('done', 'parked'))
-                + (SELECT count(*) FROM outbox WHERE kind = 'publish')",
-        )
-        .fetch_one(&mut database)
-        .await?;
-        let results: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM results").fetch_one(&mut database).await?;
-        anyhow::ensure!(
-            open == 0 && usize::try_from(results)? >= self.requests,
-            "{open} open, {results} results"
-        );
-        Ok(())
-    }
-
-    async fn check(self, cluster: &Cluster, store: &Path, order: &Order) -> Result<()> {
-        let mut database = connect(&cluster.database).await?;
-        let rows: Vec<(String, String, bool)> =
-            sqlx::query_as("SELECT triggers, package || '/' || run_id, stored FROM results")
-                .fetch_all(&mut database)
-                .await?;
-        let mut of_request: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (triggers, run, stored) in &rows {
-            anyhow::ensure!(stored, "{run} is not stored");
-            of_request.entry(triggers).or_default().push(run);
-        }
-        let twice: Vec<_> = of_request.iter().filter(|(_, runs)| runs.len() > 1).collect();
-        anyhow::ensure!(twice.is_empty(), "requests with two results: {twice:?}");
-        anyhow::ensure!(
-            of_request.len() == self.requests,
-            "{} of {} requests",
-            of_request.len(),
-            self.requests
-        );
-        let in_table: BTreeSet<String> = rows.iter().map(|(_, run, _)| run.clone()).collect();
-        let in_store: BTreeSet<String> = runs(store)
-            .into_iter()
-            .flat_map(|(package, ids)| ids.into_iter().map(move |id| format!("{package}/{id}")))
-            .collect();
-        anyhow::ensure!(
-            in_table == in_store,
-            "table and store differ: {:?}",
-            in_table.symmetric_difference(&in_store)
-        );
-        let late = order.late.lock().map_err(|_| anyhow::anyhow!("the watcher died"))?;
-        anyhow::ensure!(late.is_empty(), "visible after a greater one of their series: {late:?}");
-        println!("{} requests, {} starts of a test", self.requests, cluster.starts().len());
-        Ok(())
-    }
 }
 
-async fn connect(url: &str) -> Result<PgConnection> {
+/// An error while a request has no result, or anything is open.
+pub async fn all_done(requests: usize, cluster: &Cluster) -> Result<()> {
+    let mut database = connect(&cluster.database).await?;
+    let open: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM jobs WHERE state NOT IN ('done', 'parked'))
+            + (SELECT count(*) FROM outbox WHERE kind = 'publish')",
+    )
+    .fetch_one(&mut database)
+    .await?;
+    let results: i64 = sqlx::query_scalar("SELECT count(*) FROM results").fetch_one(&mut database).await?;
+    anyhow::ensure!(open == 0 && usize::try_from(results)? >= requests, "{open} open, {results} results");
+    Ok(())
+}
+
+/// Each request has exactly one result, table and store agree, and no series became visible out of order.
+pub async fn check(requests: usize, cluster: &Cluster, store: &Path, order: &Order) -> Result<()> {
+    let mut database = connect(&cluster.database).await?;
+    let rows: Vec<(String, String, bool)> =
+        sqlx::query_as("SELECT triggers, package || '/' || run_id, stored FROM results")
+            .fetch_all(&mut database)
+            .await?;
+    let mut of_request: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (triggers, run, stored) in &rows {
+        anyhow::ensure!(stored, "{run} is not stored");
+        of_request.entry(triggers).or_default().push(run);
+    }
+    let twice: Vec<_> = of_request.iter().filter(|(_, runs)| runs.len() > 1).collect();
+    anyhow::ensure!(twice.is_empty(), "requests with two results: {twice:?}");
+    anyhow::ensure!(of_request.len() == requests, "{} of {} requests", of_request.len(), requests);
+    let in_table: BTreeSet<String> = rows.iter().map(|(_, run, _)| run.clone()).collect();
+    let in_store: BTreeSet<String> = runs(store)
+        .into_iter()
+        .flat_map(|(package, ids)| ids.into_iter().map(move |id| format!("{package}/{id}")))
+        .collect();
+    anyhow::ensure!(
+        in_table == in_store,
+        "table and store differ: {:?}",
+        in_table.symmetric_difference(&in_store)
+    );
+    let late = order.late.lock().map_err(|_| anyhow::anyhow!("the watcher died"))?;
+    anyhow::ensure!(late.is_empty(), "visible after a greater one of their series: {late:?}");
+    println!("{} requests, {} starts of a test", requests, cluster.starts().len());
+    Ok(())
+}
+
+/// A connection to a database.
+pub async fn connect(url: &str) -> Result<PgConnection> {
     PgConnection::connect(url).await.context("the database")
 }
 
@@ -228,13 +223,13 @@ fn runs(store: &Path) -> BTreeMap<String, BTreeSet<String>> {
 
 /// Watches runs become visible.
 #[derive(Default)]
-struct Order {
+pub struct Order {
     late: Mutex<Vec<String>>,
 }
 
 impl Order {
     /// Never ends.
-    async fn watch<T>(&self, store: &Path) -> T {
+    pub async fn watch<T>(&self, store: &Path) -> T {
         let mut seen = BTreeMap::<String, BTreeSet<String>>::new();
         loop {
             for (package, now) in runs(store) {

@@ -3,5 +3,6 @@
 mod bench;
 mod browser;
 mod containers;
+mod leaders;
 mod lxd;
 mod storm;

@@ -5,15 +5,18 @@ use std::{sync::Arc, time::Duration};
 
 use proofhouse_core::{
     bus::Link,
-    protocol::{Announce, Ask},
+    protocol::{Announce, Ask, Wanted},
 };
 use tokio::sync::{Notify, watch};
 
-use crate::{leader::Leader, leases::Leases, settings::Settings, state::Stop};
+use crate::{attempt::Shared, leader::Leader, leases::Leases, settings::Settings, state::Stop};
 
 /// A worker that says nothing for longer than a few of these is taken for gone.
 const AGAIN: Duration = Duration::from_secs(30);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
+/// How long the last word may wait for the broker.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What the mailbox tells the announcer.
 #[derive(Default)]
@@ -33,6 +36,7 @@ pub(crate) struct Announcer {
     pub(crate) bell: Arc<Bell>,
     /// Whether new work can be taken.
     pub(crate) able: watch::Receiver<Result<(), String>>,
+    pub(crate) wanted: watch::Receiver<Wanted>,
     pub(crate) link: watch::Receiver<Link>,
 }
 
@@ -67,6 +71,7 @@ impl Announcer {
             () = self.bell.leader.notified() => {}
             () = async { self.stop.asked().await }, if !draining => {}
             Ok(()) = self.able.changed() => {}
+            Ok(()) = self.wanted.changed() => {}
             Ok(()) = self.link.changed() => {}
             () = tokio::time::sleep(AGAIN) => {}
         }
@@ -74,17 +79,40 @@ impl Announcer {
 
     fn announce(&mut self) -> Announce {
         let able = self.able.borrow_and_update().clone();
+        let wanted = *self.wanted.borrow_and_update();
         self.link.mark_unchanged();
-        let draining = self.stop.is_asked();
+        let draining = self.stop.is_asked() || wanted != Wanted::Work;
         let slots = if draining || able.is_err() { 0 } else { self.settings.slots };
         Announce {
-            host: self.settings.host.clone(),
-            pools: self.settings.pools(),
             slots: u32::try_from(slots).unwrap_or(u32::MAX),
             holds: self.leases.ids(),
             draining,
             unable: able.err(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            wanted,
+            ..introduction(&self.settings)
         }
     }
+}
+
+/// Who this worker is; without slots.
+fn introduction(settings: &Settings) -> Announce {
+    Announce {
+        host: settings.host.clone(),
+        pools: settings.pools(),
+        slots: 0,
+        holds: Vec::new(),
+        draining: true,
+        unable: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        wanted: Wanted::Work,
+        leaving: false,
+    }
+}
+
+/// The last word; where it cannot be said soon, the worker is taken for gone a little later.
+pub(crate) async fn farewell(shared: &Shared) {
+    let leaving =
+        Announce { leaving: true, wanted: *shared.wanted.borrow(), ..introduction(&shared.settings) };
+    // Nobody answers.
+    let _ = tokio::time::timeout(FAREWELL, shared.leader.send(Ask::Announce(leaving))).await;
 }

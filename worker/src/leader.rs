@@ -8,7 +8,7 @@ use std::{
 
 use proofhouse_core::{
     bus::{Bus, Message, Target},
-    protocol::{ASKS, Answer, Answered, Ask, Asked, AttemptId, RENEWALS, WorkerId},
+    protocol::{ASKS, Answer, Answered, Ask, Asked, AttemptId, RENEWALS, Wanted, WorkerId},
 };
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -44,6 +44,8 @@ pub(crate) enum Heard {
     Welcome,
     /// The state of the leases.
     Renewed { given_up: Vec<AttemptId>, lease_seconds: u64 },
+    /// What an operator wants of this worker.
+    Wanted(Wanted),
     /// A grant that nobody waits for any more: it must be given back.
     Unwanted(AttemptId),
     /// It went to its attempt, or it is of no use.
@@ -65,6 +67,7 @@ impl Desk {
         let id = match &answer {
             Answer::Leader => return Heard::Leader,
             Answer::Welcome => return Heard::Welcome,
+            Answer::Wanted { state } => return Heard::Wanted(*state),
             Answer::Renewed { given_up, lease_seconds, .. } => {
                 return Heard::Renewed { given_up: given_up.clone(), lease_seconds: *lease_seconds };
             }
@@ -218,6 +221,17 @@ mod tests {
         assert_eq!(desk.sort(Answered { epoch: 2, answer: Answer::Leader }), Heard::Nothing);
         assert_eq!(desk.sort(grant(2)), Heard::Nothing);
         assert_eq!(desk.sort(Answered { epoch: 3, answer: Answer::Welcome }), Heard::Welcome);
+    }
+
+    #[tokio::test]
+    async fn what_only_a_later_release_says_is_dropped() {
+        let me = WorkerId { name: "w".parse().unwrap(), incarnation: uuid::Uuid::nil() };
+        let leader = Leader::new(Arc::new(proofhouse_core::bus::local::Local::new()), me);
+        for body in [r#"{"epoch": 9, "answer": "from-the-future", "id": 1}"#, "", "[]", r#"{"epoch": 9}"#] {
+            assert_eq!(leader.hear(body.as_bytes()), Heard::Nothing);
+        }
+        let known = r#"{"epoch": 1, "answer": "wanted", "state": "drain", "later": {}}"#;
+        assert_eq!(leader.hear(known.as_bytes()), Heard::Wanted(Wanted::Drain));
     }
 
     #[test]

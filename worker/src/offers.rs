@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proofhouse_core::{
     bus::{Bus, BusError, Consumer, Source},
-    protocol::{Offer, pool_queue},
+    protocol::{Offer, Wanted, pool_queue},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -26,6 +26,7 @@ pub(crate) struct Offers {
     queues: Vec<String>,
     slots: Arc<Semaphore>,
     able: watch::Receiver<Result<(), String>>,
+    wanted: watch::Receiver<Wanted>,
     from: watch::Receiver<Instant>,
     stop: Stop,
     /// There only while there is a free slot: what was delivered ahead goes back to other workers when it is dropped.
@@ -37,12 +38,13 @@ impl Offers {
         bus: Arc<dyn Bus>,
         settings: &Settings,
         able: watch::Receiver<Result<(), String>>,
+        wanted: watch::Receiver<Wanted>,
         from: watch::Receiver<Instant>,
         stop: Stop,
     ) -> Self {
         let queues = settings.pools().iter().map(pool_queue).collect();
         let slots = Arc::new(Semaphore::new(settings.slots));
-        Self { bus, queues, slots, able, from, stop, consumer: None }
+        Self { bus, queues, slots, able, wanted, from, stop, consumer: None }
     }
 
     /// The next offer, once there is a slot for it. None when the worker is to stop.
@@ -71,6 +73,13 @@ impl Offers {
                 }
                 continue;
             }
+            if *self.wanted.borrow_and_update() != Wanted::Work {
+                self.consumer = None;
+                if self.wanted.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            }
             let from = *self.from.borrow_and_update();
             if from > Instant::now() {
                 self.consumer = None;
@@ -95,6 +104,7 @@ impl Offers {
         let delivery = tokio::select! {
             delivery = consumer.next() => delivery,
             Ok(()) = self.able.changed() => return Ok(None),
+            Ok(()) = self.wanted.changed() => return Ok(None),
             Ok(()) = self.from.changed() => return Ok(None),
         };
         let Some(delivery) = delivery else {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use proofhouse_core::{
     bus::{Bus, BusError, Consumer, Declaration, Source},
     outcome::Fault,
-    protocol::{ASKS, Ask, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, WorkerId, pool_queue},
+    protocol::{ASKS, Ask, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, Wanted, WorkerId, pool_queue},
     store::Store,
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -15,11 +15,10 @@ use uuid::Uuid;
 
 use crate::{
     Error,
-    announce::{Announcer, Bell},
+    announce::{self, Announcer, Bell},
     attempt::{self, Shared},
     disk,
     leader::{Heard, Leader},
-    leases::Leases,
     name::claim_name,
     offers::{Offers, Taken},
     settings::Settings,
@@ -63,6 +62,7 @@ pub async fn run(
         leases: Arc::default(),
         tasks: TaskTracker::new(),
         offers_from: watch::Sender::new(Instant::now()),
+        wanted: watch::Sender::default(),
         settings,
         name,
         bus,
@@ -129,6 +129,14 @@ struct Worker {
 impl Worker {
     async fn serve(self, mailbox: Consumer) -> Result<(), Error> {
         let mut parts = self.start_parts(mailbox);
+        let served = self.serve_beside(&mut parts).await;
+        // Nothing is announced after the last word.
+        parts.shutdown().await;
+        announce::farewell(&self.shared).await;
+        served
+    }
+
+    async fn serve_beside(&self, parts: &mut JoinSet<&'static str>) -> Result<(), Error> {
         let served = tokio::select! {
             served = self.take_offers() => served,
             Some(part) = parts.join_next() => Err(Error::Task(part.unwrap_or("task"))),
@@ -160,6 +168,7 @@ impl Worker {
             stop: shared.stop.clone(),
             bell: bell.clone(),
             able: self.able.subscribe(),
+            wanted: shared.wanted.subscribe(),
             link: shared.bus.link(),
         };
         let mut parts = JoinSet::new();
@@ -167,9 +176,9 @@ impl Worker {
             announcer.run().await;
             "announcer"
         });
-        let (leader, leases) = (shared.leader.clone(), shared.leases.clone());
+        let all = shared.clone();
         parts.spawn(async move {
-            listen(mailbox, &leader, &leases, &bell).await;
+            listen(mailbox, &all, &bell).await;
             "mailbox"
         });
         let leader = shared.leader.clone();
@@ -196,6 +205,7 @@ impl Worker {
             shared.bus.clone(),
             &shared.settings,
             self.able.subscribe(),
+            shared.wanted.subscribe(),
             shared.offers_from.subscribe(),
             shared.stop.clone(),
         );
@@ -213,7 +223,8 @@ impl Worker {
 }
 
 /// Hands on what comes by the mailbox, until the bus is closed.
-async fn listen(mut mailbox: Consumer, leader: &Leader, leases: &Leases, bell: &Bell) {
+async fn listen(mut mailbox: Consumer, shared: &Shared, bell: &Bell) {
+    let Shared { leader, leases, .. } = shared;
     while let Some(delivery) = mailbox.next().await {
         if let Err(error) = delivery.settle.ack().await {
             warn!(%error, "an answer was not acknowledged");
@@ -226,8 +237,22 @@ async fn listen(mut mailbox: Consumer, leader: &Leader, leases: &Leases, bell: &
                 let detail = "it was granted when the worker had ceased to wait".to_owned();
                 leader.send(Ask::GiveUp { id, fault: Fault::Worker, detail }).await;
             }
+            Heard::Wanted(wanted) => obey(shared, wanted),
             Heard::Nothing => {}
         }
+    }
+}
+
+/// Does what an operator wants. To retire is to be told to stop, as by a signal: nothing calls that back.
+fn obey(shared: &Shared, wanted: Wanted) {
+    if shared.stop.is_asked() {
+        return;
+    }
+    if shared.wanted.send_replace(wanted) != wanted {
+        info!(wanted = wanted.as_str(), "worker {} is told to {}", shared.name, wanted.as_str());
+    }
+    if wanted == Wanted::Retire {
+        shared.stop.drain.cancel();
     }
 }
 

@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use lab::{Lab, Rule};
 use proofhouse_core::{
     outcome::{ExitCode, Fault, RuleHit, RuleVerdict},
-    protocol::{Ask, AttemptId},
+    protocol::{Ask, AttemptId, Wanted},
     seal::SealKeys,
     store::{Access, Store},
 };
@@ -163,6 +163,27 @@ async fn draining_finishes_what_runs_and_takes_nothing_new() {
     lab.completed(id).await;
     lab.worker_ended().await;
     assert!(!lab.asks().iter().any(|ask| matches!(ask, Ask::Grant { id, .. } if *id == second)));
+}
+
+#[tokio::test]
+async fn an_operator_drains_a_worker_has_it_work_again_and_retires_it() {
+    let lab = Lab::start(Rule::Publish).await;
+    let granted = |id| move |ask: &Ask| matches!(ask, Ask::Grant { id: asked, .. } if *asked == id);
+    let first = lab.offer("gated").await;
+    lab.until_running(first).await;
+    lab.wants(Wanted::Drain).await;
+    let drained = |ask: &Ask| matches!(ask, Ask::Announce(said) if said.draining && said.slots == 0 && said.holds == [first]);
+    assert!(lab.asks().iter().any(drained), "what runs goes on");
+    let second = lab.offer("green").await;
+    lab.open_gate();
+    lab.completed(first).await;
+    assert!(!lab.asks().iter().any(granted(second)), "nothing new is taken");
+    lab.wants(Wanted::Work).await;
+    lab.completed(second).await;
+    lab.wants(Wanted::Retire).await;
+    lab.worker_ended().await;
+    let last = |ask: &Ask| matches!(ask, Ask::Announce(said) if said.leaving && said.slots == 0);
+    lab.until(|| lab.asks().last().is_some_and(last)).await;
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn take(database: &Database, intake: &Intake, wanted: &[Wanted]) -> Result
     }
     let (places, prepared): (Vec<usize>, Vec<Prepared>) = batch.into_iter().unzip();
     // Without digests nothing is remembered for redeliveries, so no session is needed.
-    let (taken, _) = intake.take(database, 0, &prepared).await?;
+    let (taken, _) = intake.take(database, None, &prepared).await?;
     for (place, taken) in places.into_iter().zip(taken) {
         match taken {
             Taken::New { uuid, .. } => outcomes[place] = Ok(Sent { uuid, merged: false }),

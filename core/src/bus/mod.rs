@@ -51,6 +51,14 @@ impl Declaration {
 pub enum Source {
     /// Queues that were declared with [`Bus::declare`], all on one channel.
     Queues(Vec<String>),
+    /// The same for one of several that are to relieve each other: while a consumer of a greater rank takes messages, those of
+    /// smaller ones get none. A leader that hangs cannot eat what is meant for the next. In process there is only one.
+    Ranked {
+        /// The queues.
+        queues: Vec<String>,
+        /// The leader's epoch.
+        rank: i64,
+    },
     /// A queue of this process alone (auto-deleted, not durable), bound to fanout exchanges. It is made anew on every new link.
     Mailbox {
         /// Its name, with our prefix `proofhouse.`.
@@ -58,6 +66,16 @@ pub enum Source {
         /// Exchanges that it listens to. They must have been declared.
         exchanges: Vec<String>,
     },
+}
+
+impl Source {
+    /// The rank among those that consume the same.
+    const fn rank(&self) -> Option<i64> {
+        match self {
+            Self::Ranked { rank, .. } => Some(*rank),
+            Self::Queues(_) | Self::Mailbox { .. } => None,
+        }
+    }
 }
 
 /// Where a message goes.

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    Arguments, ConnectOptions, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    Arguments, ConnectOptions, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{
@@ -79,6 +79,10 @@ impl DbError {
         matches!(self, Self::Away { .. } | Self::Unsafe { .. })
     }
 }
+
+/// The server ends a transaction whose client hangs or vanished as soon as a leadership ends: it holds locks that the next
+/// leader needs, that of the leadership itself before all.
+const NO_IDLE_LOCKS: &str = "SET idle_in_transaction_session_timeout = '5s'";
 
 /// What is known of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,9 +203,9 @@ fn sort_error(address: &str, error: sqlx::Error) -> DbError {
         | sqlx::Error::WorkerCrashed => true,
         // 57xxx: the server stops or starts, or somebody ended the statement; 53xxx: out of connections, memory or disk;
         // 58xxx: its disk fails; 55xxx: a lock of an operator's; 08xxx: connection.
-        // 25006: read only (a fail-over under way); 28xxx/3Dxxx at connect: an operator is at work on it.
+        // 25P03: the server ended a transaction of ours that was idle for too long; 25006: read only (a fail-over under way); 28xxx/3Dxxx at connect: an operator is at work on it.
         sqlx::Error::Database(e) => e.code().is_some_and(|c| {
-            let prefixes = ["57", "53", "58", "55", "08", "25006", "28", "3D", "40"];
+            let prefixes = ["57", "53", "58", "55", "08", "25P03", "25006", "28", "3D", "40"];
             if address.starts_with("sqlite:") {
                 sqlite_away(&c)
             } else {
@@ -298,6 +302,9 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(10)
             .acquire_timeout(Duration::from_secs(10))
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(NO_IDLE_LOCKS).await.map(drop) })
+            })
             .connect_lazy_with(options);
         Ok(Self { pool: Pool::Postgres(pool), address })
     }

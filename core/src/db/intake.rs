@@ -98,6 +98,14 @@ pub enum Taken {
     Rejected,
 }
 
+/// One leader's consuming by one link. What it takes is refused once another leads: the broker has given out anew what a
+/// leader that hung still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntakeSession {
+    pub(super) number: i64,
+    pub(super) epoch: i64,
+}
+
 /// The outcome of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -106,11 +114,20 @@ pub(crate) struct Batch {
 }
 
 impl Database {
-    /// Commits a batch. `session` is this consumer's, from [`Database::begin_intake_session`].
+    /// Commits a batch. `session` is this consumer's, from [`Database::begin_intake_session`]; a way in without
+    /// acknowledgements has none.
     ///
     /// Returns what became of each, and the numbers to hand to [`Database::settle`] once the acknowledgements have arrived.
-    pub async fn take(&self, session: i64, batch: &[Prepared]) -> Result<(Vec<Taken>, Vec<i64>), DbError> {
-        let mut tx = self.begin().await?;
+    pub async fn take(
+        &self,
+        session: Option<IntakeSession>,
+        batch: &[Prepared],
+    ) -> Result<(Vec<Taken>, Vec<i64>), DbError> {
+        let mut tx = match session {
+            Some(session) => self.begin_leading(session.epoch).await?,
+            None => self.begin().await?,
+        };
+        let session = session.map_or(0, |session| session.number);
         if !tx.is_sqlite() {
             // Two ways in at once must see each other's jobs, or a request would run twice.
             tx.execute("SELECT pg_advisory_xact_lock(7263541)", vec![]).await?;
@@ -127,14 +144,14 @@ impl Database {
 
     /// Begins to consume anew: what an earlier session committed but perhaps did not acknowledge is still known, what the
     /// one before it left is forgotten.
-    pub async fn begin_intake_session(&self) -> Result<i64, DbError> {
-        let mut tx = self.begin().await?;
+    pub async fn begin_intake_session(&self, epoch: i64) -> Result<IntakeSession, DbError> {
+        let mut tx = self.begin_leading(epoch).await?;
         let row: Option<(i64,)> =
             tx.optional("SELECT coalesce(max(session), 0) FROM unsettled", vec![]).await?;
         let last = row.map_or(0, |(n,)| n);
         tx.execute("DELETE FROM unsettled WHERE session < $1", args![last]).await?;
         tx.commit().await?;
-        Ok(last + 1)
+        Ok(IntakeSession { number: last + 1, epoch })
     }
 
     /// Forgets messages whose acknowledgement is known to have arrived.

@@ -23,7 +23,7 @@ pub use connection::{Database, DbError, SchemaState};
 pub use editions::PublishedRow;
 pub use hosts::HostRecord;
 pub use index::Reindexed;
-pub use intake::{NewJob, NewRejection, Prepared, Taken};
+pub use intake::{IntakeSession, NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
 pub use leadership::LEADERSHIP_SECONDS;
 pub use outbox::{OutboxKind, OutboxRow};
@@ -32,7 +32,7 @@ pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, Synt
 pub use rejected::RejectedRow;
 pub use results::{LatestRow, RecentFilter, ResultRow};
 pub use tokens::{TokenRow, token_hash};
-pub use workers::WorkerRow;
+pub use workers::{HeldRow, WorkerRow};
 
 #[cfg(any(test, feature = "behaviour"))]
 #[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test that other crates run")]

@@ -1,8 +1,9 @@
 //! Every database must pass [`behaves`].
 
 use super::{
-    Completed, Database, DbError, GrantOutcome, JobState, NewJob, NewRejection, Prepared, PublishOutcome,
-    RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef, token_hash,
+    Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection, Prepared,
+    PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef,
+    token_hash,
 };
 use crate::{
     index::{FoundRun, Said, StoredResult},
@@ -68,8 +69,8 @@ fn ended(id: AttemptId, code: i32) -> Ended {
     }
 }
 
-async fn taken(db: &Database, prepared: Prepared) -> Taken {
-    db.take(1, &[prepared]).await.unwrap().0.remove(0)
+async fn taken(db: &Database, session: IntakeSession, prepared: Prepared) -> Taken {
+    db.take(Some(session), &[prepared]).await.unwrap().0.remove(0)
 }
 
 /// The whole life of jobs, on an empty database.
@@ -79,7 +80,7 @@ pub async fn behaves(db: &Database) {
     db.prepare().await.unwrap();
     assert_eq!(db.schema().await.unwrap(), SchemaState::Version(db.needed_version()));
     let epoch = leadership(db).await;
-    intake(db).await;
+    intake(db, epoch).await;
     life(db, epoch).await;
     editions(db, epoch).await;
     answers_without_a_run(db, epoch).await;
@@ -102,42 +103,49 @@ async fn leadership(db: &Database) -> i64 {
     third
 }
 
-async fn intake(db: &Database) {
+async fn intake(db: &Database, epoch: i64) {
+    let session = db.begin_intake_session(epoch).await.unwrap();
     let one = "{\"triggers\": [\"green/2\"], \"requester\": \"joe\"}";
-    let Taken::New { job: first, .. } = taken(db, message("green", one, false)).await else { panic!("new") };
+    let Taken::New { job: first, .. } = taken(db, session, message("green", one, false)).await else {
+        panic!("new")
+    };
     // The acknowledgement was lost, and the second one too: no effect.
-    assert_eq!(taken(db, message("green", one, true)).await, Taken::Again);
-    let (again, unsettled) = db.take(1, &[message("green", one, true)]).await.unwrap();
+    assert_eq!(taken(db, session, message("green", one, true)).await, Taken::Again);
+    let (again, unsettled) = db.take(Some(session), &[message("green", one, true)]).await.unwrap();
     assert_eq!(again, [Taken::Again]);
     db.settle(&unsettled).await.unwrap();
     // In doubt it is taken; it is the same request.
     assert!(
-        matches!(taken(db, message("green", one, true)).await, Taken::Merged { job, .. } if job == first)
+        matches!(taken(db, session, message("green", one, true)).await, Taken::Merged { job, .. } if job == first)
     );
     let alias = "{\"triggers\": [\"green/2\"], \"requester\": \"ann\", \"uuid\": \"6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11\"}";
     assert!(
-        matches!(taken(db, message("green", alias, false)).await, Taken::Merged { job, .. } if job == first)
+        matches!(taken(db, session, message("green", alias, false)).await, Taken::Merged { job, .. } if job == first)
     );
     let row = db.job_by_uuid("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((row.id, row.requesters.as_str()), (first, "joe\nann"));
+    // One that led before takes nothing: what it holds was given out anew.
+    let deposed = IntakeSession { epoch: epoch - 1, ..session };
+    let late = db.take(Some(deposed), &[message("green", one, false)]).await;
+    assert!(matches!(late, Err(DbError::LeadershipLost(_))), "{late:?}");
     let forced = "{\"triggers\": [\"green/2\"], \"force\": \"1\"}";
-    assert!(matches!(taken(db, message("green", forced, false)).await, Taken::New { .. }));
+    assert!(matches!(taken(db, session, message("green", forced, false)).await, Taken::New { .. }));
     // Two equal messages that were given out before and never committed are two.
     let twice = [message("twice", forced, true), message("twice", forced, true)];
-    let (both, unsettled) = db.take(1, &twice).await.unwrap();
+    let (both, unsettled) = db.take(Some(session), &twice).await.unwrap();
     assert!(matches!(both[..], [Taken::New { .. }, Taken::New { .. }]), "{both:?}");
     db.settle(&unsettled).await.unwrap();
     let rejection =
         NewRejection { body: b"x".to_vec(), kind: "bad-json", reason: "r".to_owned(), answer: None };
     let bad = Prepared { what: Err(rejection), ..message("x", "", false) };
-    assert_eq!(taken(db, bad).await, Taken::Rejected);
+    assert_eq!(taken(db, session, bad).await, Taken::Rejected);
     assert_eq!(db.rejected(0, 10).await.unwrap().len(), 1);
     assert_eq!(db.queue_counts().await.unwrap()[0].waiting, 4);
-    let session = db.begin_intake_session().await.unwrap();
-    assert_eq!(session, 2);
-    let (_, unsettled) = db.take(session, &[message("blue", "{}", false)]).await.unwrap();
+    let next = db.begin_intake_session(epoch).await.unwrap();
+    assert_ne!(next, session);
+    let (_, unsettled) = db.take(Some(next), &[message("blue", "{}", false)]).await.unwrap();
     db.settle(&unsettled).await.unwrap();
-    assert!(matches!(taken(db, message("blue", "{}", true)).await, Taken::Merged { .. }));
+    assert!(matches!(taken(db, session, message("blue", "{}", true)).await, Taken::Merged { .. }));
 }
 
 async fn life(db: &Database, epoch: i64) {
@@ -247,7 +255,10 @@ async fn is_closed(db: &Database, epoch: i64) -> bool {
 }
 
 async fn answers_without_a_run(db: &Database, epoch: i64) {
-    let Taken::New { job, uuid } = taken(db, message("never", "{}", false)).await else { panic!("new") };
+    let session = db.begin_intake_session(epoch).await.unwrap();
+    let Taken::New { job, uuid } = taken(db, session, message("never", "{}", false)).await else {
+        panic!("new")
+    };
     let synthetic = never_run(job);
     let run_id = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
     assert!(matches!(run_id, SyntheticOutcome::Recorded(_)));
@@ -315,9 +326,10 @@ fn in_store(run_id: &str, uuid: Option<&str>) -> StoredResult {
 async fn index(db: &Database, epoch: i64) {
     let ids =
         ["20130101_000000@", "20261121_053634_abcde@", "20991231_235959_ffffe@", "20991231_235959_fffff@"];
+    let session = db.begin_intake_session(epoch).await.unwrap();
     let (uuid, container) = ("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c12", series("amber").container);
     let Taken::New { job, .. } =
-        taken(db, message("amber", &format!("{{\"uuid\": \"{uuid}\"}}"), false)).await
+        taken(db, session, message("amber", &format!("{{\"uuid\": \"{uuid}\"}}"), false)).await
     else {
         panic!("new")
     };

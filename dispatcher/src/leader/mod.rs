@@ -4,6 +4,7 @@ mod inherit;
 mod parked;
 mod screen;
 mod weigh;
+mod workers;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -61,7 +62,7 @@ struct Leader {
 pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationToken) -> Result<(), Error> {
     let Some(state) = over.run_until_cancelled(inherit(context, epoch)).await else { return Ok(()) };
     let state = state?;
-    let sources = Source::Queues(vec![ASKS.to_owned(), RENEWALS.to_owned()]);
+    let sources = Source::Ranked { queues: vec![ASKS.to_owned(), RENEWALS.to_owned()], rank: epoch };
     let Some(asks) = over.run_until_cancelled(context.bus.consume(sources, PREFETCH)).await else {
         return Ok(());
     };
@@ -69,7 +70,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     let (nudge, nudged) = mpsc::channel(1);
     let (stored_to, stored) = mpsc::channel(1000);
     let wake = Arc::new(Notify::new());
-    let taking = spawn(&over, intake::run(context.clone(), nudge, over.clone()));
+    let taking = spawn(&over, intake::run(context.clone(), epoch, nudge, over.clone()));
     let measuring = spawn(&over, gauges::run(context.clone(), over.clone()));
     let listening = spawn(&over, foreign::run(context.clone(), over.clone()));
     let publishing = spawn(&over, published::run(context.clone(), epoch, over.clone()));
@@ -125,6 +126,7 @@ impl Leader {
         let mut link = self.context.bus.link();
         let mut lists = self.context.settings.lists.clone();
         let mut known: Link = *link.borrow_and_update();
+        self.look_at_wanted().await?;
         self.happened(Event::LinkUp).await?;
         loop {
             let event = tokio::select! {
@@ -151,6 +153,7 @@ impl Leader {
                 _ = compare.tick() => {
                     let answered = self.answer_parked().await;
                     self.kept(answered.map(|()| Vec::new()), Vec::new())?;
+                    self.forget_gone_workers().await;
                     let open = read_open(&self.context, self.epoch).await;
                     let open = open.map(|(open, storing)| vec![Event::Open(open, storing)]);
                     match self.kept(open, Vec::new())?.pop() {
@@ -158,7 +161,10 @@ impl Leader {
                         None => continue,
                     }
                 }
-                _ = tick.tick() => Event::Tick,
+                _ = tick.tick() => {
+                    self.look_at_wanted().await?;
+                    Event::Tick
+                }
             };
             self.happened(event).await?;
         }
@@ -240,7 +246,7 @@ impl Leader {
                 self.outgoing.offer(&pool, id);
             }
             Action::SaveWorker(worker, said) => {
-                self.context.database.worker_announced(&worker, &said).await?;
+                self.context.database.worker_announced(self.epoch, &worker, &said).await?;
             }
             Action::FindWork(pool, limit) => return self.find_work(pool, limit).await,
             Action::Grant(id, worker, pool) => return self.grant(id, worker, pool).await,

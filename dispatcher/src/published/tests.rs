@@ -59,13 +59,19 @@ impl Place {
     async fn result(&self, pair: &str, body: &str) -> (i64, String) {
         let queue = format!("debci-{}", pair.replace('/', "-"));
         let incoming = Incoming { queue, body: body.to_owned().into(), redelivered: false };
-        let (taken, _) = self.context.database.take(0, &[intake().prepare(&incoming)]).await.unwrap();
+        let (taken, _) = self.context.database.take(None, &[intake().prepare(&incoming)]).await.unwrap();
         let Taken::New { job, .. } = taken[0] else { panic!("{taken:?}") };
         let row = self.context.database.job(job).await.unwrap().unwrap();
         let pair = row.pair().unwrap();
         let request = row.request().unwrap();
         let series = Series { container: request.container(&pair), pair, package: request.package };
-        let synthetic = SyntheticResult { job, exit_code: 99, version: "1".to_owned(), rule: "never-run" };
+        let synthetic = SyntheticResult {
+            job,
+            exit_code: 99,
+            version: "1".to_owned(),
+            rule: "never-run",
+            from: proofhouse_core::db::JobState::Waiting,
+        };
         let recorded =
             self.context.database.record_synthetic(self.epoch, &synthetic, &series, vec![], vec![]).await;
         let SyntheticOutcome::Recorded(run_id) = recorded.unwrap() else { panic!("recorded") };

@@ -2,7 +2,7 @@
 
 use proofhouse_core::{
     outcome::{ExitCode, Fault, judge},
-    protocol::{Announce, Answer, Ask, AttemptId, Ended, WorkerId},
+    protocol::{Announce, Answer, Ask, AttemptId, Ended, Wanted, WorkerId},
 };
 use tokio::time::Instant;
 
@@ -36,6 +36,7 @@ impl State {
                 self.adopt(open, storing, now);
                 vec![]
             }
+            Event::Wanted(wanted) => self.want(wanted),
             Event::Failed(id) => self.failed(id),
         };
         actions.extend(self.fill(now));
@@ -81,15 +82,24 @@ impl State {
         self.workers.retain(|id, _| id.name != worker.name || id == worker);
         let holds = self.leases.iter().filter(|(_, l)| l.worker.id == *worker).map(|(id, _)| *id).collect();
         self.stirred.extend(said.pools.iter().cloned());
+        if said.leaving {
+            self.workers.remove(worker);
+            return vec![Action::SaveWorker(worker.clone(), said)];
+        }
         let view = WorkerView {
             host: said.host.clone(),
             pools: said.pools.clone(),
             slots: if said.draining || said.unable.is_some() { 0 } else { said.slots as usize },
             holds,
             seen: now,
+            obeys: said.wanted,
+            told: None,
         };
         self.workers.insert(worker.clone(), view);
-        vec![Self::reply(worker, Answer::Welcome), Action::SaveWorker(worker.clone(), said)]
+        let mut actions =
+            vec![Self::reply(worker, Answer::Welcome), Action::SaveWorker(worker.clone(), said)];
+        actions.extend(self.tell(worker));
+        actions
     }
 
     fn asked_for_grant(&mut self, worker: &WorkerId, id: AttemptId, epoch: i64, now: Instant) -> Vec<Action> {
@@ -101,6 +111,7 @@ impl State {
             };
         }
         match (self.offers.get(&id), self.worker_ref(worker)) {
+            (Some(_), Some(_)) if self.wanted_of(worker) != Wanted::Work => self.refuse_drained(worker, id),
             (Some(offer), Some(holder)) if epoch == self.epoch => {
                 let pool = offer.pool.clone();
                 match self.must_pause(offer, &holder.host, now) {

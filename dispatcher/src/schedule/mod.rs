@@ -6,6 +6,7 @@ mod leases;
 mod offers;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +17,13 @@ use proofhouse_core::{
     db::{Candidate, Publication, WorkerRef},
     host_health::Health,
     layout::Series,
-    names::Pool,
+    names::{Pool, WorkerName},
     outcome::{ExitCode, Fault},
-    protocol::{Announce, Answer, Ask, AttemptId, Ended, WorkerId},
+    protocol::{Announce, Answer, Ask, AttemptId, Ended, Wanted, WorkerId},
     run_id::RunId,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// The rules of the life of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub enum Event {
     Answered(i64, Series),
     /// Attempts that the job table holds open, and jobs whose `result.tar` is on its way, for comparison.
     Open(Vec<Inherited>, Vec<(i64, Series)>),
+    /// What operators want of workers: of those that are not named, work. The life is the one that was heard last.
+    Wanted(BTreeMap<WorkerName, (Option<Uuid>, Wanted)>),
     /// An action failed for want of the database: whoever asked will ask again.
     Failed(AttemptId),
 }
@@ -168,6 +172,10 @@ struct WorkerView {
     slots: usize,
     holds: BTreeSet<AttemptId>,
     seen: Instant,
+    /// What it does.
+    obeys: Wanted,
+    /// What it was told since it announced itself.
+    told: Option<Wanted>,
 }
 
 impl WorkerView {
@@ -241,6 +249,7 @@ pub struct State {
     hosts: BTreeMap<String, HostView>,
     /// Pools in which something may have changed since they were last filled.
     stirred: BTreeSet<Pool>,
+    wanted: BTreeMap<WorkerName, (Option<Uuid>, Wanted)>,
 }
 
 impl State {
@@ -267,6 +276,7 @@ impl State {
                 .map(|(host, health, last_fault)| (host, HostView { health, last_fault }))
                 .collect(),
             stirred: BTreeSet::new(),
+            wanted: BTreeMap::new(),
         };
         state.adopt(open, storing, now);
         state

@@ -11,15 +11,15 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(60);
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules { lease: LEASE, offer: Duration::from_secs(60), attempts: 3, pause: Duration::from_secs(300) }
 }
 
-fn pool() -> Pool {
+pub(super) fn pool() -> Pool {
     "amd64".parse().unwrap()
 }
 
-fn worker(n: u128) -> WorkerId {
+pub(super) fn worker(n: u128) -> WorkerId {
     WorkerId { name: format!("w{n}").parse().unwrap(), incarnation: Uuid::from_u128(n) }
 }
 
@@ -35,7 +35,7 @@ fn subject(package: &str) -> Subject {
     Subject { series: series(package), tried_before: 0, baseline: false }
 }
 
-fn id(job: i64, attempt: i32) -> AttemptId {
+pub(super) fn id(job: i64, attempt: i32) -> AttemptId {
     AttemptId { job, attempt }
 }
 
@@ -44,18 +44,24 @@ fn announce(slots: u32) -> Ask {
 }
 
 fn announce_on(host: &str, slots: u32) -> Ask {
-    Ask::Announce(Announce {
-        host: host.to_owned(),
+    Ask::Announce(Announce { host: host.to_owned(), ..announcement(slots) })
+}
+
+pub(super) fn announcement(slots: u32) -> Announce {
+    Announce {
+        host: "h".to_owned(),
         pools: vec![pool()],
         slots,
         holds: vec![],
         draining: false,
         unable: None,
         version: String::new(),
-    })
+        wanted: Wanted::Work,
+        leaving: false,
+    }
 }
 
-fn candidate(id: i64, attempts: i64) -> Candidate {
+pub(super) fn candidate(id: i64, attempts: i64) -> Candidate {
     Candidate { id, attempts, failed_on: BTreeSet::new() }
 }
 
@@ -615,4 +621,25 @@ fn the_last_attempt_is_weighed_with_those_before() {
     let published = state.decide(weigh(Some(ExitCode(4))), now);
     let [Action::OpenPublication(said, _)] = &published[..] else { panic!("{published:?}") };
     assert_eq!(said.exit_code, ExitCode(4));
+}
+
+#[test]
+fn an_attempt_that_is_renewed_for_ever_ends_all_the_same() {
+    let start = Instant::now();
+    let mut state = new(start);
+    state.decide(Event::Asked(worker(1), announce(1)), start);
+    grant(&mut state, 1, id(1, 1), "green", start);
+    let tick = |state: &mut State, now: Instant| {
+        state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1)] }), now);
+        let ended = state.decide(Event::Tick, now);
+        ended.into_iter().find_map(|action| match action {
+            Action::End(end) => Some((end.fault, end.answer)),
+            _ => None,
+        })
+    };
+    // Its worker ends it at its absolute end; the leader leaves it a moment to say so.
+    let end = start + Duration::from_secs(100_000);
+    assert_eq!(tick(&mut state, end), None);
+    let late = tick(&mut state, end + Duration::from_secs(120));
+    assert_eq!(late, Some((Fault::TimedOut, (worker(1), Answer::GivenUp { id: id(1, 1) }))));
 }

@@ -42,7 +42,7 @@ pub(super) async fn take(app: &App, person: &Person, all: Vec<Checked>) -> Resul
     }
     let batch: Vec<Prepared> = jobs.into_iter().zip(&all).map(|(job, c)| prepared(job, c)).collect();
     // No session: there is no acknowledgement that could be lost.
-    let (taken, _) = app.settings().intake.take(app.db(), 0, &batch).await?;
+    let (taken, _) = app.settings().intake.take(app.db(), None, &batch).await?;
     nudge(app);
     taken.iter().zip(all).map(|(taken, checked)| accepted(taken, checked)).collect()
 }

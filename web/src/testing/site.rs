@@ -138,7 +138,7 @@ impl Site {
         let incoming = Incoming { queue: queue.to_owned(), body: body.to_owned().into(), redelivered: false };
         let mut prepared = self.web.settings.intake.prepare(&incoming);
         prepared.digest = None;
-        let (taken, _) = self.db.take(0, &[prepared]).await.unwrap();
+        let (taken, _) = self.db.take(None, &[prepared]).await.unwrap();
         match taken[0] {
             Taken::New { job, uuid } | Taken::Merged { job, uuid } => (job, uuid),
             ref other => panic!("{other:?}: {body}"),

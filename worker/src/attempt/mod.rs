@@ -11,7 +11,7 @@ use proofhouse_core::{
     layout::Container,
     names::WorkerName,
     outcome::{ExitCode, Fault},
-    protocol::{Answer, Ask, AttemptId, Ended, Grant, OFFER_SECONDS, Offer},
+    protocol::{Answer, Ask, AttemptId, Ended, Grant, OFFER_SECONDS, Offer, Wanted},
     run_id::RunId,
     store::Store,
 };
@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// No offer is taken before: others are to have them.
     pub(crate) offers_from: watch::Sender<Instant>,
+    /// What an operator wants of this worker.
+    pub(crate) wanted: watch::Sender<Wanted>,
 }
 
 /// Why an attempt ends without a word of the test.

@@ -18,7 +18,7 @@ use proofhouse_core::{
     outcome::Fault,
     protocol::{
         ASKS, Answer, Answered, Ask, Asked, AttemptId, Ended, Grant, Listed, Offer, RENEWALS,
-        STATUS_EXCHANGE, Status, WorkerId,
+        STATUS_EXCHANGE, Status, Wanted, WorkerId,
     },
     request::Request,
     store::folder::Folder,
@@ -81,6 +81,7 @@ struct Dispatcher {
     asks: Mutex<Vec<Ask>>,
     offered: Mutex<Vec<Grant>>,
     statuses: Mutex<Vec<Status>>,
+    worker: Mutex<Option<WorkerId>>,
 }
 
 impl Lab {
@@ -144,6 +145,15 @@ impl Lab {
 
     pub(crate) fn state(&self) -> WorkerState {
         self.state.borrow().clone()
+    }
+
+    /// Tells the worker what an operator wants.
+    pub(crate) async fn wants(&self, state: Wanted) {
+        self.until(|| self.dispatcher.worker.lock().unwrap().is_some()).await;
+        let worker = self.dispatcher.worker.lock().unwrap().clone().unwrap();
+        self.dispatcher.send(&worker, Answer::Wanted { state }).await;
+        let obeys = |ask: &Ask| matches!(ask, Ask::Announce(said) if said.wanted == state);
+        self.until(|| self.asks().iter().any(obeys)).await;
     }
 
     /// Waits for a condition.
@@ -285,6 +295,7 @@ impl Dispatcher {
             asks: Mutex::default(),
             offered: Mutex::default(),
             statuses: Mutex::default(),
+            worker: Mutex::default(),
         });
         let queues = Source::Queues(vec![ASKS.to_owned(), RENEWALS.to_owned()]);
         let mut consumer = bus.consume(queues, 10).await.unwrap();
@@ -311,6 +322,7 @@ impl Dispatcher {
     }
 
     async fn answer(&self, Asked { from, ask }: Asked) {
+        self.worker.lock().unwrap().clone_from(&from);
         let before = self.asks.lock().unwrap().clone();
         self.asks.lock().unwrap().push(ask.clone());
         let rule = *self.rule.lock().unwrap();

@@ -9,7 +9,7 @@ use futures::{
 use lapin::{
     Channel,
     options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -174,7 +174,7 @@ impl Order {
     /// Declares anew what somebody deleted.
     async fn restore(&self, live: &Live) -> Result<(), Failure> {
         let names = match &self.source {
-            Source::Queues(names) => names,
+            Source::Queues(names) | Source::Ranked { queues: names, .. } => names,
             Source::Mailbox { exchanges, .. } => exchanges,
         };
         live.run(declare_all(&live.connection, &self.shared.declared_as(names))).await
@@ -183,7 +183,7 @@ impl Order {
     async fn subscribe(&self, live: &Live) -> Result<Subscription, Failure> {
         let channel = live.connection.create_channel().await?;
         let queues = match &self.source {
-            Source::Queues(names) => names.clone(),
+            Source::Queues(names) | Source::Ranked { queues: names, .. } => names.clone(),
             Source::Mailbox { name, exchanges } => {
                 make_mailbox(&channel, name, exchanges).await?;
                 vec![name.clone()]
@@ -194,7 +194,7 @@ impl Order {
         channel.basic_qos(self.prefetch, qos).await?;
         let mut arrivals = SelectAll::new();
         for queue in queues {
-            arrivals.push(arrivals_of(&channel, &queue).await?);
+            arrivals.push(arrivals_of(&channel, &queue, self.source.rank()).await?);
         }
         let lost = live.lost.clone();
         let number = self.ledger.entered(Place { channel: channel.clone(), qos: (self.prefetch, qos), lost });
@@ -222,9 +222,17 @@ async fn make_mailbox(channel: &Channel, name: &str, exchanges: &[String]) -> la
     Ok(())
 }
 
-async fn arrivals_of(channel: &Channel, queue: &str) -> lapin::Result<BoxStream<'static, Arrival>> {
+async fn arrivals_of(
+    channel: &Channel,
+    queue: &str,
+    rank: Option<i64>,
+) -> lapin::Result<BoxStream<'static, Arrival>> {
     let options = BasicConsumeOptions::default();
-    let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+    let mut arguments = FieldTable::default();
+    if let Some(rank) = rank {
+        arguments.insert("x-priority".into(), AMQPValue::LongLongInt(rank));
+    }
+    let consumer = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
     let name: Arc<str> = queue.into();
     let last = name.clone();
     let arrivals = consumer.map(move |arrival| (name.clone(), Some(arrival)));

@@ -114,10 +114,12 @@ fn refused(reason: String) -> BusError {
 /// The queues of a source; a mailbox is made.
 fn prepare(broker: &mut Broker, source: Source) -> Result<Vec<String>, BusError> {
     match source {
-        Source::Queues(names) => match names.iter().find(|name| !broker.has_queue(name)) {
-            Some(missing) => Err(refused(format!("there is no queue {missing}"))),
-            None => Ok(names),
-        },
+        Source::Queues(names) | Source::Ranked { queues: names, .. } => {
+            match names.iter().find(|name| !broker.has_queue(name)) {
+                Some(missing) => Err(refused(format!("there is no queue {missing}"))),
+                None => Ok(names),
+            }
+        }
         Source::Mailbox { name, exchanges } => {
             if let Some(missing) = exchanges.iter().find(|exchange| !broker.has_exchange(exchange)) {
                 return Err(refused(format!("there is no exchange {missing}")));
