@@ -37,12 +37,13 @@ GRANT UPDATE ON leadership, jobs TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, UPDATE ON attempts, series, results, workers TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, DELETE ON unsettled TO proofhouse_dispatcher;
+GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;
 
 -- The site shows what there is, knows tokens by their hashes, and counts what each person asks for.
 GRANT SELECT ON attempts, results, workers, tokens TO proofhouse_web;
 GRANT SELECT, INSERT, DELETE ON asked TO proofhouse_web;
 
--- The command line: `queue`, `run`, `rejected`, `token`, and what an operator wants of jobs and workers; `reindex` writes
+-- The command line: `queue`, `run`, `rejected`, `parked`, `token`, and what an operator wants of jobs and workers; `reindex` writes
 -- results that the store has.
 GRANT SELECT ON attempts, results, workers, rejected, tokens, series, reindexed TO proofhouse_operator;
 GRANT INSERT ON tokens TO proofhouse_operator;
