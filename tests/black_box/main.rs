@@ -7,6 +7,7 @@ mod faults;
 mod harness;
 mod journey;
 mod privilege;
+mod published;
 mod real;
 mod rebuild;
 mod rejected;

@@ -11,11 +11,11 @@ use proofhouse_tests::{
 };
 
 /// Pocket, component, and the sources there.
-const INDEXES: [(&str, &str, &[(&str, &str)]); 4] = [
-    ("noble", "main", &[("green", "1"), ("blue", "1:2.0-1ubuntu1~24.04")]),
-    ("noble-updates", "main", &[("green", "2")]),
-    ("noble", "universe", &[("red", "7+dfsg-1")]),
-    ("noble-updates", "universe", &[]),
+const INDEXES: [(&str, &str, &str); 4] = [
+    ("noble", "main", "green/1 blue/1:2.0-1ubuntu1~24.04"),
+    ("noble-updates", "main", "green/2"),
+    ("noble", "universe", "red/7+dfsg-1"),
+    ("noble-updates", "universe", ""),
 ];
 
 pub(crate) struct Archive {
@@ -31,7 +31,7 @@ impl Archive {
             let folder = keeper.dir().join(format!("dists/{pocket}/{component}/source"));
             fs::create_dir_all(&folder)?;
             let mut index = GzEncoder::new(fs::File::create(folder.join("Sources.gz"))?, Compression::fast());
-            for (name, version) in sources {
+            for (name, version) in sources.split(' ').filter_map(|source| source.split_once('/')) {
                 writeln!(
                     index,
                     "Package: {name}\nBinary: {name}\nVersion: {version}\nPackage-List:\n {name} deb\n"
