@@ -8,6 +8,7 @@ mod harness;
 mod journey;
 mod leaders;
 mod privilege;
+mod published;
 mod real;
 mod rebuild;
 mod rejected;

@@ -20,6 +20,9 @@ use tokio::sync::Mutex;
 
 use crate::{app::App, failure::Failure, results::object};
 
+/// A clock that takes longer to be read is not known well.
+const CLOCK_WITHIN: Duration = Duration::from_secs(1);
+
 /// What this process knows of the published database. One reads the pointer while the others wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Published(Mutex<Known>);
@@ -96,7 +99,8 @@ async fn known(app: &App) -> Result<(Option<Arc<Pointer>>, i64), Failure> {
         known.pointer = pointer(app).await?.map(Arc::new);
         // Without the job table the difference is as it was.
         let asked = Timestamp::now().as_microsecond();
-        if let Ok(theirs) = app.db().now_us().await {
+        let clock = tokio::time::timeout(CLOCK_WITHIN, app.db().now_us()).await;
+        if let Ok(Ok(theirs)) = clock {
             let answered = Timestamp::now().as_microsecond();
             known.ahead_us = theirs - (asked + (answered - asked) / 2);
         }

@@ -206,7 +206,8 @@ async fn a_lost_job_table_loses_no_published_result() {
     let newest = place.pointer().await.pairs[0].file();
     let damaged = proofhouse_core::store::Body::Bytes("x".into());
     let container = Container::published();
-    place.store.put(&container, &newest, &damaged, &Default::default()).await.unwrap();
+    let headers = proofhouse_core::store::ContentHeaders::default();
+    place.store.put(&container, &newest, &damaged, &headers).await.unwrap();
     let mut publisher = other.take_over().await;
     time_passes(&place, &mut publisher).await;
     publisher.round().await.unwrap();
