@@ -21,6 +21,9 @@ use crate::{Context, chain};
 /// How many entries are worked on at once.
 const AT_ONCE: usize = 16;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// So often a store that refuses is asked before a result is given up, over some minutes: perhaps an operator is at work
+/// on its access rules.
+const REFUSALS: i64 = 10;
 
 #[derive(Debug, thiserror::Error)]
 enum OutboxError {
@@ -32,6 +35,17 @@ enum OutboxError {
     Database(#[from] DbError),
     #[error("the completion message was not sent")]
     Bus(#[from] BusError),
+}
+
+impl OutboxError {
+    /// False where the store, or the entry itself, will say the same the next time.
+    fn may_retry(&self) -> bool {
+        match self {
+            Self::Name(_) => false,
+            Self::Store(error) => error.may_retry(),
+            Self::Database(_) | Self::Bus(_) => true,
+        }
+    }
 }
 
 /// Works the outbox off until `over`. `stored` hears of each job whose result is in the store.
@@ -82,6 +96,9 @@ async fn work_off(context: Arc<Context>, entry: OutboxRow, stored: mpsc::Sender<
     };
     let done = match outcome {
         Ok(()) => context.database.outbox_done(entry.id).await,
+        Err(error) if !error.may_retry() && entry.tries >= REFUSALS => {
+            give_up(&context, &entry, &chain(&error)).await
+        }
         Err(error) => {
             let doublings = u32::try_from(entry.tries).unwrap_or(u32::MAX).min(6);
             let pause = Duration::from_secs(1 << doublings).min(LONGEST_PAUSE);
@@ -95,6 +112,34 @@ async fn work_off(context: Arc<Context>, entry: OutboxRow, stored: mpsc::Sender<
         tracing::warn!(error = %chain(&error), "an entry of the outbox will be done once more");
     }
     entry.id
+}
+
+/// What is refused for good must not keep its series closed for ever.
+async fn give_up(context: &Context, entry: &OutboxRow, error: &str) -> Result<(), DbError> {
+    let (job, database) = (entry.job_id, &context.database);
+    match entry.kind() {
+        OutboxKind::Publish if database.outbox_refused(entry, error).await? => {
+            tracing::error!(
+                job.id = job,
+                error,
+                "the store refuses the result of job {job}: the job is parked"
+            );
+            Ok(())
+        }
+        // It is in the store: what is left is to say so.
+        OutboxKind::Publish => {
+            let pause_us = i64::try_from(LONGEST_PAUSE.as_micros()).unwrap_or(i64::MAX);
+            database.outbox_failed(entry.id, error, pause_us).await
+        }
+        OutboxKind::Sweep => {
+            tracing::warn!(
+                job.id = job,
+                error,
+                "what job {job} left in the store cannot be deleted: it stays"
+            );
+            database.outbox_done(entry.id).await
+        }
+    }
 }
 
 async fn publish(

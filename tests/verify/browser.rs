@@ -4,10 +4,10 @@ use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 use proofhouse_tests::{
-    cluster::{Cluster, body, params},
+    cluster::{Cluster, PATIENCE, body, params},
     keeper::Keeper,
     ports::free_port,
-    wait::wait_until_ok,
+    wait::{wait_for, wait_until_ok},
 };
 use serde_json::{Value, json};
 
@@ -90,11 +90,18 @@ async fn every_page_fits_wide_and_narrow_and_leads_nowhere_dead() -> Result<()> 
     cluster.done(&long, 1).await?;
     client.publish("debci-noble-amd64", &body("green", &params("green/3", &[&hold]))).await?;
     cluster.started("green", 2).await?;
+    // A parked one, with attempts and their logs.
+    client.publish("debci-noble-amd64", &body(&long, &params(&format!("{long}/2"), &["EXIT=16"]))).await?;
+    let parked = wait_for("the parked one", PATIENCE, async || {
+        let list = cluster.json(&["parked", "ls"]).await.ok()?;
+        Some(format!("run/{}", list[0]["uuid"].as_str()?))
+    })
+    .await?;
     let history = format!("packages/{long}/noble/amd64");
     look(
         &browser,
         &site,
-        &["", "running", "recent", "packages/green", "packages/green/noble/amd64", &history],
+        &["", "running", "recent", "packages/green", "packages/green/noble/amd64", &history, &parked],
     )
     .await?;
     Ok(())

@@ -115,7 +115,7 @@ async fn print_log(store: &dyn Store, uuid: &str, attempts: &[AttemptRow], which
 fn text(shown: &Shown, paint: Paint) -> String {
     let mut text = show::text(&shown.run, paint);
     for log in shown.logs.iter().flatten() {
-        let _ = writeln!(text, "  log {:5} {}/{}", log.attempt, log.container, log.object);
+        let _ = writeln!(text, "  {:9} {}/{}", format!("log {}", log.attempt), log.container, log.object);
     }
     match shown.parked.as_deref() {
         Some(reason) => {

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::{Database, DbError, JobRow, connection::args, jobs::job_columns};
+use crate::outcome::Fault;
 
 /// Longer than any pause before a result is stored.
 const LONGEST_PAUSE_US: i64 = 300_000_000;
@@ -95,6 +96,38 @@ impl Database {
         )
         .await
         .map(|_| ())
+    }
+
+    /// The store refuses a result for good: it is taken back, for nobody has seen it, and its job is parked. The series is
+    /// open to others then, and what lies in the run's folder is swept. False where it is in the store after all.
+    pub async fn outbox_refused(&self, entry: &OutboxRow, error: &str) -> Result<bool, DbError> {
+        let mut tx = self.begin().await?;
+        let now = tx.now_us().await?;
+        let parked = tx
+            .execute(
+                "UPDATE jobs SET state = 'parked', reason = $1, not_before_us = 0, changed_us = $2
+                 WHERE id = $3 AND state = 'storing'",
+                args![Fault::Store.sentence(), now, entry.job_id],
+            )
+            .await?;
+        if parked == 0 {
+            return Ok(false);
+        }
+        tx.execute("DELETE FROM results WHERE job_id = $1 AND NOT stored", args![entry.job_id]).await?;
+        tx.execute(
+            "UPDATE attempts SET state = 'ended', fault = $1, detail = $2
+             WHERE job_id = $3 AND state = 'recorded'",
+            args![Fault::Store.as_str(), error, entry.job_id],
+        )
+        .await?;
+        tx.execute(
+            "UPDATE outbox SET kind = 'sweep', result_tar = NULL, log_gz = NULL, message = NULL, tries = 0
+             WHERE id = $1",
+            args![entry.id],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// How many entries there are, and how many of them failed before.

@@ -1,8 +1,8 @@
 //! Every database must pass [`behaves`].
 
 use super::{
-    Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection, Prepared,
-    PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef,
+    Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection, OutboxKind,
+    Prepared, PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef,
     token_hash,
 };
 use crate::{
@@ -273,6 +273,22 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert!(db.outbox_due(10).await.unwrap().is_empty());
     db.outbox_failed(due[0].id, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
+    // The store never takes it: the job is parked, its series is open, and an operator has it retried.
+    let entry = db.outbox_due(10).await.unwrap().remove(0);
+    assert!(db.outbox_refused(&entry, "forbidden").await.unwrap());
+    assert!(!db.outbox_refused(&entry, "forbidden").await.unwrap());
+    let swept = db.outbox_due(10).await.unwrap().remove(0);
+    assert_eq!((swept.id, swept.kind(), swept.result_tar.is_none()), (entry.id, OutboxKind::Sweep, true));
+    db.outbox_done(entry.id).await.unwrap();
+    let parked = db.parked(job - 1, 1).await.unwrap().remove(0);
+    assert_eq!((parked.job.id, parked.reason(), parked.is_readable()), (job, "not-answered", true));
+    assert_eq!(db.retry_parked(&[job, job + 1000]).await.unwrap(), [job]);
+    assert!(db.retry_parked(&[job]).await.unwrap().is_empty());
+    let stale = SyntheticResult { from: JobState::Parked, ..never_run(job) };
+    let refused = db.record_synthetic(epoch, &stale, &series("never"), vec![1], vec![2]).await.unwrap();
+    assert_eq!(refused, SyntheticOutcome::Over, "it was retried meanwhile");
+    let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
+    assert!(matches!(again, SyntheticOutcome::Recorded(_)), "{again:?}");
 }
 
 async fn editions(db: &Database, epoch: i64) {
@@ -353,10 +369,10 @@ async fn index(db: &Database, epoch: i64) {
     // A damaged one counts too: its folder can be seen.
     let made = SyntheticResult {
         job,
-        from: JobState::Waiting,
         exit_code: 99,
         version: "unknown".to_owned(),
         rule: "never-run",
+        from: JobState::Waiting,
     };
     let recorded = db.record_synthetic(epoch, &made, &series("amber"), vec![], vec![]).await.unwrap();
     let SyntheticOutcome::Recorded(run_id) = recorded else { panic!("{recorded:?}") };

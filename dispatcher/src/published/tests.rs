@@ -65,13 +65,8 @@ impl Place {
         let pair = row.pair().unwrap();
         let request = row.request().unwrap();
         let series = Series { container: request.container(&pair), pair, package: request.package };
-        let synthetic = SyntheticResult {
-            job,
-            exit_code: 99,
-            version: "1".to_owned(),
-            rule: "never-run",
-            from: proofhouse_core::db::JobState::Waiting,
-        };
+        let (version, from) = ("1".to_owned(), row.state());
+        let synthetic = SyntheticResult { job, exit_code: 99, version, rule: "never-run", from };
         let recorded =
             self.context.database.record_synthetic(self.epoch, &synthetic, &series, vec![], vec![]).await;
         let SyntheticOutcome::Recorded(run_id) = recorded.unwrap() else { panic!("recorded") };

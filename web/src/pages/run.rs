@@ -188,6 +188,7 @@ mod tests {
             draining: false,
             unable: None,
             version: "1".into(),
+            wanted: "work".into(),
             seen_us: 0,
         }
     }

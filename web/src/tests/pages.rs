@@ -262,7 +262,7 @@ async fn failed_attempts_and_their_logs() {
         html.select(&selector).map(|a| a.attr("href").unwrap().to_owned()).collect::<Vec<_>>()
     };
     let own = format!("/run/{uuid}/attempts/2/log");
-    assert_eq!(links(format!("/run/{uuid}")).await, [own.clone()], "only of what is stored");
+    assert_eq!(links(format!("/run/{uuid}")).await, [own.as_str()], "only of what is stored");
     for name in [uuid.to_string(), alias.to_owned()] {
         let page = site.browse(&format!("/run/{name}/attempts/2/log")).await;
         assert_eq!(page.status, 200);
@@ -284,7 +284,7 @@ async fn failed_attempts_and_their_logs() {
     let id = site.start(job).await;
     let run = site.finish(id, 0, LOG).await;
     for path in [format!("/run/{uuid}"), format!("/packages/green/noble/amd64/{}", run.run_id)] {
-        assert_eq!(links(path.clone()).await, [own.clone()], "{path}");
+        assert_eq!(links(path.clone()).await, [own.as_str()], "{path}");
         let page = site.browse(&path).await;
         let decided = texts(&page.html(), "table.facts tr");
         assert!(decided.contains(&"Decided by its exit code".to_owned()), "{decided:?}");
