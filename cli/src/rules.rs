@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use flate2::read::MultiGzDecoder;
 use proofhouse_core::{
-    config::{Config, Options, Role},
+    config::{BadConfig, Config, Options, Role},
     names::Package,
     outcome::{ExitCode, Fault, RuleVerdict, Seen, judge},
     rules::{Findings, Rule, Rules, Scanner},
@@ -50,7 +50,8 @@ pub(crate) fn ls(args: &RulesLsArgs) -> Result<Status> {
 
 fn rules(file: Option<&Path>) -> Result<Rules> {
     match file {
-        Some(file) => Ok(Rules::load(file)?),
+        // A mistake in it ends as one in the configuration does.
+        Some(file) => Ok(Rules::load(file).map_err(|bad| BadConfig(bad.0))?),
         None => Ok(Config::load_here(Role::Operator, &Options::default())?.worker.rules),
     }
 }
@@ -181,6 +182,8 @@ mod tests {
             insta::allow_duplicates! { insta::assert_snapshot!(text(&findings, &decisions)) }
             assert_eq!(decisions[1].json()["verdict"], "broke-testbed");
         }
+        let bad = rules(Some(&dir.path().join("none"))).unwrap_err();
+        assert!(bad.downcast_ref::<BadConfig>().is_some(), "{bad}");
         let nothing = Scanner::new(Rules::default()).finish();
         let decision = Decision::of(ExitCode(4), &nothing, &"hello".parse().unwrap());
         assert_eq!(text(&nothing, &[decision]), "no rule matches\nexit code 4: a result: fail\n");
