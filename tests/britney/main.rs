@@ -15,8 +15,10 @@ use proofhouse_tests::{
     postgres::Postgres,
     proofhouse::{self, Proofhouse, Role},
     shared,
+    wait::wait_for,
 };
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
     archive::{ARCH, RELEASE},
@@ -33,14 +35,31 @@ const BASELINE: &str = "migration-reference/0";
 /// Every role in its process, results in Swift, and britney reads them there.
 #[tokio::test]
 async fn britney_reads_swift() -> Result<()> {
-    let broker = Broker::start("127.0.0.82").await?;
-    let postgres = Postgres::start().await?;
     let account = shared::swift().await?.account()?;
+    let swift = |_: &str| account.public_url();
+    roles("127.0.0.82", &account.store_url(), account.env(), swift).await
+}
+
+/// The same with S3, and britney reads them from the site.
+#[tokio::test]
+async fn britney_reads_s3_by_the_site() -> Result<()> {
+    let account = shared::swift().await?.account()?;
+    roles("127.0.0.85", &account.s3_url(""), account.s3_env(), |site| format!("{site}/results")).await
+}
+
+async fn roles(
+    host: &'static str,
+    store: &str,
+    env: Vec<(String, String)>,
+    swift: impl Fn(&str) -> String,
+) -> Result<()> {
+    let broker = Broker::start(host).await?;
+    let postgres = Postgres::start().await?;
     let runner = Runner::new()?;
     let database = postgres.database("proofhouse").await?;
     let role = |name: &str| {
-        let role = Proofhouse::role(name).arg("--bus", broker.url()).envs(account.env());
-        role.arg("--store", account.store_url()).arg("--arches", ARCH)
+        let role = Proofhouse::role(name).arg("--bus", broker.url()).envs(env.clone());
+        role.arg("--store", store).arg("--arches", ARCH)
     };
     let served = |role: Role| role.arg("--database", &database).arg("--releases", RELEASE);
     let _dispatcher = served(role("dispatcher")).start().await?;
@@ -48,30 +67,40 @@ async fn britney_reads_swift() -> Result<()> {
     let _worker = runner.options(role("worker")).start().await?;
     let site = web.site_url()?;
     let token = token(&["--database", &database]).await?;
-    Story { broker, runner, site, token, swift: account.public_url(), huge: 20, ppas: "" }.tell().await
+    Story { broker, runner, token, swift: swift(&site), site, huge: 20, ppas: "", published: false }
+        .tell()
+        .await
 }
 
 /// One process with everything but the broker embedded, results in a folder, and britney reads them from the site. To
 /// this britney all packages are huge.
 #[tokio::test]
 async fn britney_reads_a_folder_by_the_site() -> Result<()> {
-    embedded("127.0.0.83", 1, "").await
+    embedded("127.0.0.83", 1, "", false).await
 }
 
 /// The same, of packages that come from PPAs: their results lie in the container of the last.
 #[tokio::test]
 async fn britney_tests_ppas() -> Result<()> {
-    embedded("127.0.0.84", 20, "joe/foo awesome-developers/staging").await
+    embedded("127.0.0.84", 20, "joe/foo awesome-developers/staging", false).await
 }
 
-async fn embedded(host: &'static str, huge: u32, ppas: &'static str) -> Result<()> {
+/// The same, and britney asks the published database alone.
+#[tokio::test]
+async fn britney_reads_the_published_database() -> Result<()> {
+    embedded("127.0.0.86", 20, "", true).await
+}
+
+async fn embedded(host: &'static str, huge: u32, ppas: &'static str, published: bool) -> Result<()> {
     let broker = Broker::start(host).await?;
     let runner = Runner::new()?;
     let up = Proofhouse::role("up").arg("--bus", broker.url());
     let up = runner.options(up.arg("--releases", RELEASE).arg("--arches", ARCH)).start().await?;
     let site = up.site_url()?;
     let token = token(&["--data", &up.data().display().to_string()]).await?;
-    Story { broker, runner, token, swift: format!("{site}/results"), site, huge, ppas }.tell().await
+    Story { broker, runner, token, swift: format!("{site}/results"), site, huge, ppas, published }
+        .tell()
+        .await
 }
 
 /// A person's token, made by an operator on these servers.
@@ -96,17 +125,21 @@ struct Story {
     swift: String,
     huge: u32,
     ppas: &'static str,
+    /// It asks the published database, not the containers.
+    published: bool,
 }
 
 impl Story {
     async fn tell(&self) -> Result<()> {
+        let database = format!("{}/static/autopkgtest.db", self.site);
+        self.are_published(0).await?;
         let gate = Gate::new(&Settings {
             amqp: &self.broker.britneys_url(),
             swift: &self.swift,
             site: &self.site,
             huge: self.huge,
             ppas: self.ppas,
-            database: None,
+            database: self.published.then_some(&*database),
         })?;
         let mut results = self.broker.results().await?;
         self.it_asks_once(&gate).await?;
@@ -115,14 +148,35 @@ impl Story {
         let (green, lightgreen) = (("green", "green/2", 0), ("lightgreen", "green/2", 4));
         let (black, grey) = (("black", "black/2", 0), ("grey", "black/2", 4));
         results.until([green, lightgreen, black, grey]).await?;
+        self.are_published(4).await?;
         self.it_asks_for_baselines(&gate).await?;
         results.until([("lightgreen", BASELINE, 4), ("grey", BASELINE, 0)]).await?;
+        self.are_published(6).await?;
         let retry = self.it_decides(&gate).await?;
         self.runner.repair()?;
         self.open_with_token(&retry).await?;
         results.until([("grey", "black/2", 0)]).await?;
+        self.are_published(7).await?;
         self.it_lets_the_other_in(&gate).await?;
         self.results_are_there().await
+    }
+
+    /// Waits until the published database has so many results, where britney reads it.
+    async fn are_published(&self, n: i64) -> Result<()> {
+        if !self.published {
+            return Ok(());
+        }
+        let url = format!("{}/static/autopkgtest.db", self.site);
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("autopkgtest.db");
+        wait_for(&format!("{n} published results"), PATIENCE, async || {
+            std::fs::write(&file, fetch(&url).await.ok()?).ok()?;
+            let options = SqliteConnectOptions::new().filename(&file).read_only(true);
+            let mut database = SqliteConnection::connect_with(&options).await.ok()?;
+            let count = sqlx::query_scalar("SELECT count(*) FROM result").fetch_one(&mut database).await;
+            count.is_ok_and(|count: i64| count == n).then_some(())
+        })
+        .await
     }
 
     /// It asks for four tests and waits; while they wait or run it asks for nothing more.
