@@ -35,6 +35,7 @@ GRANT INSERT ON rejected TO proofhouse_dispatcher, proofhouse_web, proofhouse_op
 -- The dispatcher schedules, grants and publishes. No job, attempt or result is ever deleted.
 GRANT UPDATE ON leadership, jobs TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, UPDATE ON attempts, series, results, workers TO proofhouse_dispatcher;
+GRANT DELETE ON workers TO proofhouse_dispatcher, proofhouse_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, DELETE ON unsettled TO proofhouse_dispatcher;
 GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;
@@ -43,7 +44,7 @@ GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;
 GRANT SELECT ON attempts, results, workers, tokens TO proofhouse_web;
 GRANT SELECT, INSERT, DELETE ON asked TO proofhouse_web;
 
--- The command line: `queue`, `run`, `rejected`, `parked`, `token`, and what an operator wants of jobs and workers; `reindex` writes
+-- The command line: `queue`, `run`, `rejected`, `parked`, `workers`, `token`, and what an operator wants of jobs and workers; `reindex` writes
 -- results that the store has.
 GRANT SELECT ON attempts, results, workers, rejected, tokens, series, reindexed TO proofhouse_operator;
 GRANT INSERT ON tokens TO proofhouse_operator;
