@@ -174,7 +174,7 @@ async fn what_is_parked_for_too_long_is_reported_but_never_a_baseline() -> Resul
     sqlx::query("UPDATE jobs SET changed_us = changed_us - 7200000000").execute(&mut database).await?;
     let completion = completions.next_json(PATIENCE, |_| true).await?;
     assert_eq!((&completion["exitcode"], &completion["triggers"]), (&json!(16), &json!("green/2")));
-    assert_eq!(completion["testpkg_version"], "green unknown");
+    assert_eq!(completion["testpkg_version"], "unknown");
     let uuid = completion["uuid"].as_str().context("uuid")?;
     wait_for("the answer in the store", PATIENCE, async || {
         let run = cluster.json(&["run", "show", uuid]).await.ok()?;
@@ -210,5 +210,58 @@ async fn what_came_to_be_never_run_while_it_was_parked_is_not_run() -> Result<()
     let run = cluster.json(&["run", "show", list[0]["uuid"].as_str().context("uuid")?]).await?;
     assert_eq!((&run["result"]["exit_code"], &run["result"]["rule"]), (&json!(99), &json!("never-run")));
     assert_eq!(cluster.starts().len(), 1);
+    Ok(())
+}
+
+/// A member of a `result.tar`.
+fn member(path: &Path, name: &str) -> Result<String> {
+    let mut archive = tar::Archive::new(std::fs::File::open(path)?);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.path()?.to_str() == Some(name) {
+            return Ok(std::io::read_to_string(&mut entry)?);
+        }
+    }
+    anyhow::bail!("result.tar has no {name}")
+}
+
+#[tokio::test]
+async fn what_breaks_every_testbed_is_the_packages_fault() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let _dispatcher = cluster.dispatcher().arg("--retry-attempts", "2").start().await?;
+    let _worker = cluster.worker("one").start().await?;
+    let web = cluster.web().start().await?;
+    let panic = "SAYS=Kernel panic - not syncing: Attempted to kill init";
+    request(&cluster, "green/2", &["EXIT=16", panic]).await?;
+    cluster.done("green", 1).await?;
+    assert_eq!(cluster.starts().len(), 2, "it happened on every attempt");
+    let stored = files(&cluster, "autopkgtest-noble", "result.tar");
+    let [tar] = stored.as_slice() else { anyhow::bail!("{stored:?}") };
+    assert_eq!(member(tar, "exitcode")?.trim(), "4");
+    let info: Value = serde_json::from_str(&member(tar, "testinfo.json")?)?;
+    assert_eq!(info["rule"], "kernel-panic", "{info}");
+    let mut database = PgConnection::connect(&cluster.database).await?;
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as("SELECT exit_code, rule FROM results").fetch_all(&mut database).await?;
+    assert_eq!(rows, [(4, "kernel-panic".to_owned())]);
+    let run_id = tar.parent().and_then(|folder| folder.file_name()?.to_str()).context("the run id")?;
+    let page = format!("{}/packages/green/noble/amd64/{run_id}", web.site_url()?);
+    let page = reqwest::get(page).await?.error_for_status()?.text().await?;
+    let decided = "<th>Decided by</th> <td>a rule of the log: <span class=\"code\">kernel-panic</span></td>";
+    assert!(page.contains(decided), "{page}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_version_older_than_its_own_trigger_is_no_result() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let _dispatcher = cluster.dispatcher().arg("--retry-attempts", "2").start().await?;
+    let _worker = cluster.worker("one").start().await?;
+    request(&cluster, "green/2", &["VERSION=1"]).await?;
+    let list = are_parked(&cluster, "old-version", 1).await?;
+    assert_eq!(list[0]["attempts"], 2);
+    let shown = cluster.json(&["parked", "show", &list[0]["job"].to_string()]).await?;
+    assert_eq!(shown["attempts"][1]["detail"], "green 1 was tested, not green/2");
+    assert!(files(&cluster, "autopkgtest-noble", "result.tar").is_empty());
     Ok(())
 }

@@ -2,12 +2,13 @@
 # A stand-in for autopkgtest where a test is about what stands around it. The request's `env` says what it does:
 #   LAST=SECONDS  takes so long
 #   EXIT=N  ends with that code     HOLD=FILE  goes on until the file exists     NOVERSION=1  writes no testpkg-version
+#   SAYS=TEXT  has a line with that text in the log, as the testbed's console       VERSION=V  is that version
 # It is the version that its own trigger names, else 1.0.
 # While the file $STAND_IN_BROKEN exists, its testbeds fail: it ends with 16, whatever the request says.
 # Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
 set -eu
 now=$(date +%s%N)
-out='' package='' exit=0 hold='' last='' version=1.0 triggers='' previous=''
+out='' package='' exit=0 hold='' last='' version=1.0 triggers='' previous='' says='' is=''
 for arg in "$@"; do
     case $previous in --output-dir) out=$arg ;; esac
     case $arg in
@@ -15,6 +16,8 @@ for arg in "$@"; do
         --env=HOLD=*) hold=${arg#--env=HOLD=} ;;
         --env=LAST=*) last=${arg#--env=LAST=} ;;
         --env=NOVERSION=*) version='' ;;
+        --env=SAYS=*) says=${arg#--env=SAYS=} ;;
+        --env=VERSION=*) is=${arg#--env=VERSION=} ;;
         --env=ADT_TEST_TRIGGERS=*) triggers=${arg#--env=} ;;
         --timeout-short=*) package=$previous ;;
     esac
@@ -23,6 +26,7 @@ done
 case " ${triggers#*=} " in *" $package/"*)
     [ -z "$version" ] || { version=${triggers#*[ =]"$package"/} version=${version%% *}; } ;;
 esac
+version=${is:-$version}
 echo "$now $$ $package" >>"$STAND_IN_STARTS"
 mkdir -p "$out"
 if [ -n "${STAND_IN_BROKEN:-}" ] && [ -e "$STAND_IN_BROKEN" ]; then
@@ -32,6 +36,7 @@ fi
 {
     echo "autopkgtest [00:00:00]: starting date and time: now"
     echo "autopkgtest [00:00:00]: @@@@@@@@@@@@@@@@@@@@ test bed setup"
+    [ -z "$says" ] || echo "[   12.345678] $says"
     echo "autopkgtest [00:00:00]: test smoke: [-----------------------"
     echo "this is $package"
 } >>"$out/log"

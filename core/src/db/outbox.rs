@@ -113,7 +113,9 @@ impl Database {
         if parked == 0 {
             return Ok(false);
         }
-        tx.execute("DELETE FROM results WHERE job_id = $1 AND NOT stored", args![entry.job_id]).await?;
+        // Its row was never shown, and never will be.
+        tx.execute("UPDATE results SET job_id = NULL WHERE job_id = $1 AND NOT stored", args![entry.job_id])
+            .await?;
         tx.execute(
             "UPDATE attempts SET state = 'ended', fault = $1, detail = $2
              WHERE job_id = $3 AND state = 'recorded'",

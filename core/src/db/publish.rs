@@ -326,7 +326,7 @@ impl Tx<'_> {
         let row: Option<(i64,)> = self
             .optional(
                 "SELECT id FROM results WHERE container = $1 AND release = $2 AND arch = $3 AND package = $4 AND run_id = $5
-                    AND NOT stored
+                    AND NOT stored AND job_id IS NOT NULL
                  UNION ALL
                  SELECT a.job_id FROM attempts a JOIN jobs j ON j.id = a.job_id
                  WHERE a.state = 'publishing' AND a.container = $1 AND j.release = $2 AND j.arch = $3 AND j.package = $4

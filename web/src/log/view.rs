@@ -2,7 +2,7 @@
 
 use super::{Cut, MOST_SCANNED, Section, read_log, sections};
 use crate::{app::App, failure::Failure, view::size};
-use proofhouse_core::layout::Container;
+use proofhouse_core::{layout::Container, store::StoreError};
 
 /// A log in sections, with what must be said of it. Its template is `parts/log.html`.
 pub(crate) struct LogView {
@@ -28,11 +28,11 @@ impl LogView {
     ) -> Result<Self, Failure> {
         // Few at once: whoever comes next waits for a place.
         let _place = app.logs().acquire().await.map_err(|_| Failure::internal())?;
-        let object = app
-            .store()
-            .get(container, object, None)
-            .await
-            .map_err(|error| if error.is_missing() { missing() } else { error.into() })?;
+        let object = app.store().get(container, object, None).await.map_err(|error| {
+            // The site's account may be one that does not read what is not public.
+            let hidden = container.is_private() && matches!(error, StoreError::Forbidden { .. });
+            if error.is_missing() || hidden { missing() } else { error.into() }
+        })?;
         let log = read_log(object.stream).await.map_err(|error| {
             tracing::warn!(error = %error, "a log could not be read from the store");
             Failure::away("store")

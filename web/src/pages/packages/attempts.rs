@@ -7,7 +7,7 @@ use proofhouse_core::{
     db::AttemptRow,
     layout::{Container, attempt_log},
     outcome::Fault,
-    store::ListQuery,
+    store::{ListQuery, StoreError},
 };
 
 use crate::{
@@ -34,8 +34,8 @@ impl Attempts {
     }
 }
 
-/// The names of the failed attempts' logs that the store holds. None where it does not answer: the rest of the page can
-/// be shown all the same.
+/// The names of the failed attempts' logs that the store gives out. None where it does not answer, or not to the site's
+/// account: the rest of the page can be shown all the same.
 async fn logs(app: &App, uuid: &str, rows: &[AttemptRow]) -> BTreeSet<String> {
     if rows.iter().all(|row| row.fault.is_none()) {
         return BTreeSet::new();
@@ -44,7 +44,7 @@ async fn logs(app: &App, uuid: &str, rows: &[AttemptRow]) -> BTreeSet<String> {
     match app.store().list(&Container::attempts(), &query).await {
         Ok(entries) => entries.iter().map(|entry| entry.name().to_owned()).collect(),
         Err(error) => {
-            if !error.is_missing() {
+            if !error.is_missing() && !matches!(error, StoreError::Forbidden { .. }) {
                 tracing::warn!(error = %error, "the logs of failed attempts could not be listed");
             }
             BTreeSet::new()
