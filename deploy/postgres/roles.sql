@@ -37,6 +37,7 @@ GRANT UPDATE ON leadership, jobs TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, UPDATE ON attempts, series, results, workers TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, DELETE ON unsettled TO proofhouse_dispatcher;
+GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;
 
 -- The site shows what there is, knows tokens by their hashes, and counts what each person asks for.
 GRANT SELECT ON attempts, results, workers, tokens TO proofhouse_web;

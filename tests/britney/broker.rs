@@ -56,8 +56,12 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Waits until each of these came once, in any order: package, triggers, exit code.
-    pub(crate) async fn until<const N: usize>(&mut self, wanted: [(&str, &str, i64); N]) -> Result<()> {
+    /// Waits until each of these came once, in any order: package, triggers, exit code. Returns their run ids.
+    pub(crate) async fn until<const N: usize>(
+        &mut self,
+        wanted: [(&str, &str, i64); N],
+    ) -> Result<Vec<String>> {
+        let mut run_ids = Vec::new();
         let mut missing = BTreeSet::from(wanted.map(|(p, t, code)| (p.to_owned(), t.to_owned(), code)));
         while !missing.is_empty() {
             let came = self.listener.next(PATIENCE).await.with_context(|| format!("missing: {missing:?}"))?;
@@ -66,7 +70,8 @@ impl Results {
             let code = result["exitcode"].as_i64().unwrap_or(-1);
             let known = missing.remove(&(text("package"), text("triggers"), code));
             anyhow::ensure!(known, "nobody expected {result}; missing: {missing:?}");
+            run_ids.extend(text("swift_dir").rsplit('/').next().map(str::to_owned));
         }
-        Ok(())
+        Ok(run_ids)
     }
 }

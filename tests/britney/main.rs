@@ -15,8 +15,10 @@ use proofhouse_tests::{
     postgres::Postgres,
     proofhouse::{self, Proofhouse, Role},
     shared,
+    wait::wait_for,
 };
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
     archive::{ARCH, RELEASE},
@@ -48,30 +50,40 @@ async fn britney_reads_swift() -> Result<()> {
     let _worker = runner.options(role("worker")).start().await?;
     let site = web.site_url()?;
     let token = token(&["--database", &database]).await?;
-    Story { broker, runner, site, token, swift: account.public_url(), huge: 20, ppas: "" }.tell().await
+    Story { broker, runner, site, token, swift: account.public_url(), huge: 20, ppas: "", by_database: false }
+        .tell()
+        .await
 }
 
 /// One process with everything but the broker embedded, results in a folder, and britney reads them from the site. To
 /// this britney all packages are huge.
 #[tokio::test]
 async fn britney_reads_a_folder_by_the_site() -> Result<()> {
-    embedded("127.0.0.83", 1, "").await
+    embedded("127.0.0.83", 1, "", false).await
 }
 
 /// The same, of packages that come from PPAs: their results lie in the container of the last.
 #[tokio::test]
 async fn britney_tests_ppas() -> Result<()> {
-    embedded("127.0.0.84", 20, "joe/foo awesome-developers/staging").await
+    embedded("127.0.0.84", 20, "joe/foo awesome-developers/staging", false).await
 }
 
-async fn embedded(host: &'static str, huge: u32, ppas: &'static str) -> Result<()> {
+/// The same, and britney reads results from the published database.
+#[tokio::test]
+async fn britney_reads_the_published_database() -> Result<()> {
+    embedded("127.0.0.85", 20, "", true).await
+}
+
+async fn embedded(host: &'static str, huge: u32, ppas: &'static str, by_database: bool) -> Result<()> {
     let broker = Broker::start(host).await?;
     let runner = Runner::new()?;
     let up = Proofhouse::role("up").arg("--bus", broker.url());
     let up = runner.options(up.arg("--releases", RELEASE).arg("--arches", ARCH)).start().await?;
     let site = up.site_url()?;
     let token = token(&["--data", &up.data().display().to_string()]).await?;
-    Story { broker, runner, token, swift: format!("{site}/results"), site, huge, ppas }.tell().await
+    Story { broker, runner, token, swift: format!("{site}/results"), site, huge, ppas, by_database }
+        .tell()
+        .await
 }
 
 /// A person's token, made by an operator on these servers.
@@ -96,33 +108,54 @@ struct Story {
     swift: String,
     huge: u32,
     ppas: &'static str,
+    by_database: bool,
 }
 
 impl Story {
     async fn tell(&self) -> Result<()> {
+        let database = format!("{}/static/autopkgtest.db", self.site);
         let gate = Gate::new(&Settings {
             amqp: &self.broker.britneys_url(),
             swift: &self.swift,
             site: &self.site,
             huge: self.huge,
             ppas: self.ppas,
-            database: None,
+            database: self.by_database.then_some(&database),
         })?;
         let mut results = self.broker.results().await?;
+        self.published(vec![]).await?;
         self.it_asks_once(&gate).await?;
         self.it_asks_once(&gate).await?;
         self.runner.go()?;
         let (green, lightgreen) = (("green", "green/2", 0), ("lightgreen", "green/2", 4));
         let (black, grey) = (("black", "black/2", 0), ("grey", "black/2", 4));
-        results.until([green, lightgreen, black, grey]).await?;
+        self.published(results.until([green, lightgreen, black, grey]).await?).await?;
         self.it_asks_for_baselines(&gate).await?;
-        results.until([("lightgreen", BASELINE, 4), ("grey", BASELINE, 0)]).await?;
+        self.published(results.until([("lightgreen", BASELINE, 4), ("grey", BASELINE, 0)]).await?).await?;
         let retry = self.it_decides(&gate).await?;
         self.runner.repair()?;
         self.open_with_token(&retry).await?;
-        results.until([("grey", "black/2", 0)]).await?;
+        self.published(results.until([("grey", "black/2", 0)]).await?).await?;
         self.it_lets_the_other_in(&gate).await?;
         self.results_are_there().await
+    }
+
+    /// Waits until the published database has these, where britney reads it.
+    async fn published(&self, run_ids: Vec<String>) -> Result<()> {
+        if !self.by_database {
+            return Ok(());
+        }
+        let file = tempfile::NamedTempFile::new()?;
+        wait_for("the published database", PATIENCE, async || {
+            let bytes = fetch(&format!("{}/static/autopkgtest.db", self.site)).await.ok()?;
+            std::fs::write(file.path(), bytes).ok()?;
+            let options = SqliteConnectOptions::new().filename(file.path()).read_only(true);
+            let mut database = SqliteConnection::connect_with(&options).await.ok()?;
+            let all = sqlx::query_scalar("SELECT run_id FROM result").fetch_all(&mut database);
+            let all: Vec<String> = all.await.ok()?;
+            run_ids.iter().all(|run_id| all.contains(run_id)).then_some(())
+        })
+        .await
     }
 
     /// It asks for four tests and waits; while they wait or run it asks for nothing more.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proofhouse_core::{
     bus::local::Local,
     config::Role,
-    db::{Database, SyntheticOutcome, SyntheticResult, Taken},
+    db::{Database, JobState, SyntheticOutcome, SyntheticResult, Taken},
     intake::{Incoming, Intake},
     layout::{Container, Series},
     store::{Store, folder::Folder},
@@ -65,7 +65,13 @@ impl Place {
         let pair = row.pair().unwrap();
         let request = row.request().unwrap();
         let series = Series { container: request.container(&pair), pair, package: request.package };
-        let synthetic = SyntheticResult { job, exit_code: 99, version: "1".to_owned(), rule: "never-run" };
+        let synthetic = SyntheticResult {
+            job,
+            exit_code: 99,
+            version: "1".to_owned(),
+            rule: "never-run",
+            from: JobState::Waiting,
+        };
         let recorded =
             self.context.database.record_synthetic(self.epoch, &synthetic, &series, vec![], vec![]).await;
         let SyntheticOutcome::Recorded(run_id) = recorded.unwrap() else { panic!("recorded") };

@@ -258,8 +258,11 @@ impl Store for Swift {
         let (mut containers, mut marker) = (Vec::new(), String::new());
         loop {
             let mut ask = Ask::new(Method::GET, None, None);
-            ask.query =
-                vec![("format", "json".to_owned()), ("prefix", prefix.to_owned()), ("marker", marker.clone())];
+            ask.query = vec![
+                ("format", "json".to_owned()),
+                ("prefix", prefix.to_owned()),
+                ("marker", marker.clone()),
+            ];
             let response = self.send(&ask).await?;
             if !response.status().is_success() {
                 return Err(refusal(&self.address, response.status()));
