@@ -93,7 +93,11 @@ fn published(config: &Config) -> published::Settings {
     published::Settings {
         folder: config.data.join("published"),
         scope: Scope { releases, days: config.published.days },
-        archive: archive.map(|url| Archive { url: url.as_str().to_owned(), components }),
+        archive: archive.map(|url| Archive {
+            url: url.as_str().to_owned(),
+            components,
+            authorities: config.authorities.clone(),
+        }),
     }
 }
 

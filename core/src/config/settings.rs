@@ -35,7 +35,7 @@ settings! {
         bus_password_file: PathBuf, Anywhere "FILE";
         /// The object store: swift+https://auth-url (credentials from OS_* or clouds.yaml), s3://bucket?endpoint=URL&region=NAME (credentials from AWS_* or a profile; s3://?endpoint=URL has a bucket per container) or file:///dir. `up` takes a folder under --data.
         store: StoreUrl, Anywhere "URL";
-        /// A PEM file with certificate authorities that are trusted beside the system's: for broker, database and store alike.
+        /// A PEM file with certificate authorities that are trusted beside the system's: for broker, database, store and archive alike.
         ca_file: PathBuf, Anywhere "FILE";
     }
     "What is served" {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use flate2::write::MultiGzDecoder;
-use proofhouse_core::names::Component;
-use reqwest::{StatusCode, header};
+use proofhouse_core::{names::Component, tls::Authorities};
+use reqwest::{Certificate, StatusCode, header};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::sources::Sources;
@@ -28,6 +28,8 @@ pub struct Archive {
     pub url: String,
     /// Its components.
     pub components: Vec<Component>,
+    /// Whom to trust beside the system's authorities.
+    pub authorities: Authorities,
 }
 
 /// Where an index lies.
@@ -113,13 +115,13 @@ enum FetchError {
 }
 
 /// Asks for the indexes again and again and sends what has changed, until nobody listens.
-pub(super) async fn watch(places: Vec<Place>, known: Known, changed: mpsc::Sender<Index>) {
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("proofhouse/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
-        .build();
-    let client = match client {
+pub(super) async fn watch(
+    places: Vec<Place>,
+    authorities: Authorities,
+    known: Known,
+    changed: mpsc::Sender<Index>,
+) {
+    let client = match client(&authorities) {
         Ok(client) => client,
         Err(error) => return tracing::error!(error = %chain(&error), "the archive cannot be asked"),
     };
@@ -144,6 +146,17 @@ pub(super) async fn watch(places: Vec<Place>, known: Known, changed: mpsc::Sende
             tracing::warn!("{} of the archive's indexes could not be read; the first: {first}", failed.len());
         }
     }
+}
+
+fn client(authorities: &Authorities) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("proofhouse/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE);
+    for certificate in Certificate::from_pem_bundle(authorities.pem().unwrap_or_default().as_bytes())? {
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build()
 }
 
 /// None where it has not changed since `since`, or is not there: not every release has updates.
@@ -181,7 +194,8 @@ mod tests {
     #[test]
     fn places_as_the_old_system_names_them() {
         let components = ["main", "universe"].map(|c| c.parse().unwrap()).into();
-        let archive = Archive { url: "http://a/ubuntu".to_owned(), components };
+        let archive =
+            Archive { url: "http://a/ubuntu".to_owned(), components, authorities: Authorities::default() };
         let places = archive.places(&["noble".to_owned()]);
         let urls: Vec<&str> = places.iter().map(|place| place.url.as_str()).collect();
         assert_eq!(

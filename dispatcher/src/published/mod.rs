@@ -274,10 +274,12 @@ impl<'a> Publisher<'a> {
             checked.clear();
             self.changed = true;
         }
-        if !places.is_empty() {
+        if let Some(archive) = &settings.archive {
             let (sender, changed) = mpsc::channel(1);
             let known = Known::new(checked);
-            let task = tokio::spawn(archive::watch(places, known.clone(), sender)).abort_handle();
+            let task =
+                tokio::spawn(archive::watch(places, archive.authorities.clone(), known.clone(), sender))
+                    .abort_handle();
             self.archive = Some(Followed { known, changed, task });
         }
         Ok(())

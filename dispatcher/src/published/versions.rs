@@ -69,11 +69,14 @@ impl File {
 
 #[cfg(test)]
 mod tests {
+    use proofhouse_core::tls::Authorities;
+
     use super::*;
     use crate::published::archive::Archive;
 
     fn index(updates: bool, versions: &[(&str, &str)]) -> Index {
-        let archive = Archive { url: "http://a".to_owned(), components: vec!["main".parse().unwrap()] };
+        let components = vec!["main".parse().unwrap()];
+        let archive = Archive { url: "http://a".to_owned(), components, authorities: Authorities::default() };
         let place = archive.places(&["noble".to_owned()]).remove(usize::from(updates));
         let versions = versions.iter().map(|(p, v)| ((*p).to_owned(), (*v).to_owned())).collect();
         Index { place, timestamp: Some("Tue, 01 Sep 2026 10:00:00 GMT".to_owned()), versions }
