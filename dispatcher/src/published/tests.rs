@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proofhouse_core::{
     bus::local::Local,
     config::Role,
-    db::{Database, JobState, SyntheticOutcome, SyntheticResult, Taken},
+    db::{Database, SyntheticOutcome, SyntheticResult, Taken},
     intake::{Incoming, Intake},
     layout::{Container, Series},
     store::{Store, folder::Folder},
