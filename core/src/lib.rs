@@ -16,6 +16,7 @@ pub mod names;
 pub mod outcome;
 pub mod params;
 pub mod protocol;
+pub mod redact;
 pub mod request;
 pub mod run_id;
 pub mod seal;

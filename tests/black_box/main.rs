@@ -6,5 +6,6 @@ mod ends;
 mod faults;
 mod harness;
 mod journey;
+mod private;
 mod real;
 mod rejected;
