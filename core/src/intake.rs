@@ -12,7 +12,8 @@ use crate::{
     db::{Database, DbError, IntakeSession, NewJob, NewRejection, Prepared, Taken},
     names::{Package, Pair, Pool, RequestQueue},
     params::{Ppa, Trigger},
-    request::{BadRequest, Request, redact},
+    redact,
+    request::{BadRequest, Request},
     run_id::RunHash,
     seal::SealKeys,
 };
@@ -48,7 +49,7 @@ impl Intake {
     /// Decides what a message is. It is remembered by its digest, so that a redelivery has no effect.
     pub fn prepare(&self, incoming: &Incoming) -> Prepared {
         let what = self.decide(&incoming.queue, &incoming.body).map_err(|error| NewRejection {
-            body: redact(&incoming.body),
+            body: redact::body(&incoming.body),
             kind: error.kind(),
             reason: error.to_string(),
             answer: self.answer(&incoming.queue, &incoming.body, &error).map(Box::new),
@@ -106,6 +107,10 @@ impl Intake {
         if !self.answered.contains(&queue) || !self.served.contains(&queue.pair) {
             return None;
         }
+        // Wherever they stand: what is published must not repeat them.
+        if redact::body(body) != body {
+            return None;
+        }
         let readable = Readable::of(body)?;
         let mut request = Request::plain(readable.package);
         request.triggers = readable.triggers;
@@ -146,7 +151,7 @@ impl Intake {
 /// A request that the database itself refuses.
 fn refused(prepared: &Prepared, error: &str) -> Prepared {
     let body = match &prepared.what {
-        Ok(job) => redact(job.body.as_bytes()),
+        Ok(job) => redact::body(job.body.as_bytes()),
         Err(rejection) => rejection.body.clone(),
     };
     let reason = format!("the database refuses it: {error}");
@@ -217,12 +222,42 @@ mod tests {
         let body = "green\n{\"ppas\": [\"joe:s3cret@own/foo\"], \"swiftuser\": \"sec\"}";
         let job = prepare(&intake(&[]), "debci-ppa-noble-amd64", body).unwrap();
         assert!(job.private && job.volatile && !job.body.contains("s3cret"));
-        let body = "green\n{\"ppas\": [\"joe:s3cret@own/foo\"]}";
-        let rejection = prepare(&intake(&[]), "debci-ppa-noble-amd64", body).unwrap_err();
-        assert!(
-            !String::from_utf8_lossy(&rejection.body).contains("s3cret")
-                && !rejection.reason.contains("s3cret")
-        );
+        for body in [
+            "green\n{\"ppas\": [\"joe:s3cret@own/foo\"]}",
+            "green\n{\"ppas\": [\"joe\\u003as3cret\\u0040own/foo\"], \"swiftuser\": 1}",
+            "green\n{\"test-git\": \"https://joe:s3cret@own/foo\"}",
+            "green\n{\"triggers\": [\"joe:s3cret@own/foo\"]}",
+            "joe:s3cret@own/foo",
+        ] {
+            let rejection = prepare(&intake(&[]), "debci-ppa-noble-amd64", body).unwrap_err();
+            let kept = String::from_utf8(rejection.body).unwrap();
+            assert!(!kept.contains("s3cret") && !rejection.reason.contains("s3cret"), "{body}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_there_are_no_credentials() {
+        let intake = Intake { keys: None, ..intake(&[]) };
+        let body = "green\n{\"ppas\": [\"joe:s3cret@own/foo\"], \"swiftuser\": \"sec\"}";
+        let rejection = prepare(&intake, "debci-ppa-noble-amd64", body).unwrap_err();
+        assert_eq!(rejection.kind, "no-seal-key");
+        assert!(!String::from_utf8(rejection.body).unwrap().contains("s3cret"));
+        assert!(prepare(&intake, "debci-noble-amd64", "green\n{\"swiftuser\": \"sec\"}").unwrap().private);
+    }
+
+    #[test]
+    fn what_an_old_key_sealed_is_read_with_a_new_one_in_front() {
+        let (old, new) = (SealKeys::generate(), SealKeys::generate());
+        let with = |keys: &str| Intake { keys: Some(SealKeys::parse(keys).unwrap()), ..intake(&[]) };
+        let body = "green\n{\"ppas\": [\"joe:s3cret@own/foo\"], \"swiftuser\": \"sec\"}";
+        let queue = "debci-ppa-noble-amd64";
+        let [kept, again] = [(); 2].map(|()| prepare(&with(&old), queue, body).unwrap());
+        assert_eq!(kept.identity, again.identity, "the same request");
+        assert_ne!(kept.body, again.body, "sealed each time anew");
+        let both = SealKeys::parse(&format!("{new}\n{old}")).unwrap();
+        let sealed = Request::parse(kept.body.as_bytes()).unwrap();
+        assert_eq!(both.open_ppa(&sealed.ppas[0]).unwrap().reveal(), "joe:s3cret@own/foo");
+        assert!(SealKeys::parse(&new).unwrap().open_ppa(&sealed.ppas[0]).is_err());
     }
 
     #[test]
@@ -247,6 +282,7 @@ mod tests {
             "green {\"triggers\": [\"green/2\"], \"ppas\": [\"joe\"]}",
             "green {\"triggers\": [\"green/2\"], \"ppas\": [\"u:t@joe/foo\"]}",
             "green {\"triggers\": [\"migration-reference/0\"], \"env\": 1}",
+            "green {\"triggers\": [\"green/2\"], \"test-git\": \"https://u:t@host/x\"}",
             "green {\"triggers\": \"green/2\"}",
             "green {\"env\": 1}",
             "gr_een {\"triggers\": [\"green/2\"]}",

@@ -6,22 +6,24 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::redact;
+
 /// A text that is not the name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {value:?} is not valid: {rule}")]
 pub struct BadName {
     /// What kind of name was expected.
     pub what: &'static str,
-    /// The text as it came, cut to 80 characters.
+    /// The text as it came, without what may be credentials, cut to 80 characters.
     pub value: String,
     /// What is allowed.
     pub rule: &'static str,
 }
 
 impl BadName {
-    /// An error for `value`, cut so that a hostile text cannot fill a log.
+    /// An error for `value`, without what may be credentials, cut so that a hostile text cannot fill a log.
     pub fn new(what: &'static str, value: &str, rule: &'static str) -> Self {
-        Self { what, value: value.chars().take(80).collect(), rule }
+        Self { what, value: redact::value(value).chars().take(80).collect(), rule }
     }
 }
 

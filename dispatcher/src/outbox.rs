@@ -153,8 +153,11 @@ async fn publish(
         None => Access::Public,
     };
     context.store.ensure_container(&container, &access).await?;
-    // The log first: result.tar is the commit mark.
-    for (name, content) in [(file::LOG, &entry.log_gz), (file::RESULT, &entry.result_tar)] {
+    // result.tar last: it is the commit mark.
+    let readers = readers(context, entry).await?;
+    let files =
+        [(file::LOG, &entry.log_gz), (file::READABLE_BY, &readers), (file::RESULT, &entry.result_tar)];
+    for (name, content) in files {
         if let Some(bytes) = content {
             let object = format!("{}/{name}", entry.folder);
             let body = Body::Bytes(bytes.clone().into());
@@ -169,6 +172,17 @@ async fn publish(
         context.bus.publish(&target, Message::persistent(message.clone())).await?;
     }
     Ok(())
+}
+
+/// Who may read a private result, where no worker has said it in the store.
+async fn readers(context: &Context, entry: &OutboxRow) -> Result<Option<Vec<u8>>, OutboxError> {
+    if entry.log_gz.is_none() || entry.reader.is_none() {
+        return Ok(None);
+    }
+    let job = context.database.job(entry.job_id).await?;
+    let named = job.and_then(|job| job.request().ok()).map(|request| request.readable_by).unwrap_or_default();
+    let lines: String = named.iter().map(|name| format!("{name}\n")).collect();
+    Ok((!lines.is_empty()).then(|| lines.into_bytes()))
 }
 
 async fn sweep(context: &Context, entry: &OutboxRow) -> Result<(), OutboxError> {

@@ -2,13 +2,22 @@
 # A stand-in for autopkgtest where a test is about what stands around it. The request's `env` says what it does:
 #   LAST=SECONDS  takes so long
 #   EXIT=N  ends with that code     HOLD=FILE  goes on until the file exists     NOVERSION=1  writes no testpkg-version
+#   TELL=1  puts into its log what it was told, and PPAs' credentials as apt would use them
 #   SAYS=TEXT  has a line with that text in the log, as the testbed's console       VERSION=V  is that version
 # It is the version that its own trigger names, else 1.0.
 # While the file $STAND_IN_BROKEN exists, its testbeds fail: it ends with 16, whatever the request says.
 # Every start is noted in $STAND_IN_STARTS: nanoseconds since 1970, process id, package.
 set -eu
 now=$(date +%s%N)
-out='' package='' exit=0 hold='' last='' version=1.0 triggers='' previous='' says='' is=''
+# As autopkgtest does: @FILE stands for the file's lines.
+for arg in "$@"; do
+    shift
+    case $arg in
+        @*) while IFS= read -r line || [ -n "$line" ]; do set -- "$@" "$line"; done <"${arg#@}" ;;
+        *) set -- "$@" "$arg" ;;
+    esac
+done
+out='' package='' exit=0 hold='' last='' tell='' version=1.0 triggers='' previous='' says='' is=''
 for arg in "$@"; do
     case $previous in --output-dir) out=$arg ;; esac
     case $arg in
@@ -18,6 +27,7 @@ for arg in "$@"; do
         --env=NOVERSION=*) version='' ;;
         --env=SAYS=*) says=${arg#--env=SAYS=} ;;
         --env=VERSION=*) is=${arg#--env=VERSION=} ;;
+        --env=TELL=*) tell=1 ;;
         --env=ADT_TEST_TRIGGERS=*) triggers=${arg#--env=} ;;
         --timeout-short=*) package=$previous ;;
     esac
@@ -39,6 +49,17 @@ fi
     [ -z "$says" ] || echo "[   12.345678] $says"
     echo "autopkgtest [00:00:00]: test smoke: [-----------------------"
     echo "this is $package"
+    [ -z "$tell" ] || for arg in "$@"; do
+        echo "told $arg"
+        case $arg in
+            --add-apt-source=ppa:*@*)
+                login=${arg#--add-apt-source=ppa:} login=${login%%@*}
+                echo "deb https://$login@archive/ noble main"
+                printf 'Authorization: Basic '
+                printf %s "$login" | base64 -w 0
+                ;;
+        esac
+    done
 } >>"$out/log"
 [ -z "$version" ] || printf '%s %s' "$package" "$version" >"$out/testpkg-version"
 [ -z "$triggers" ] || printf '{"custom_environment": ["%s"]}\n' "$triggers" >"$out/testinfo.json"

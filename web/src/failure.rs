@@ -72,10 +72,14 @@ impl Failure {
     }
 
     /// 409: what was asked for is queued or runs.
-    pub(crate) fn duplicate(state: &str, path: String) -> Self {
+    pub(crate) fn duplicate(state: &str, run: Option<String>) -> Self {
         let text = format!("The same request is {state} already.");
-        let advice = "Look at that run; ask again once it is done.";
-        Self { run: Some(path), ..Self::new(StatusCode::CONFLICT, "Asked for already", text, advice) }
+        let advice = if run.is_some() {
+            "Look at that run; ask again once it is done."
+        } else {
+            "Ask again once it is done."
+        };
+        Self { run, ..Self::new(StatusCode::CONFLICT, "Asked for already", text, advice) }
     }
 
     /// 413 and 415, as the server says them.

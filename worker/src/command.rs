@@ -43,8 +43,8 @@ pub(crate) struct Run<'a> {
 pub(crate) struct CommandLine {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
-    /// Arguments that no process list may show: they stand in [`CommandLine::secret_file`], one a line.
-    pub(crate) secret: Option<Vec<String>>,
+    /// Arguments that no process list may show: they stand in the [`secret_file`], one a line.
+    pub(crate) secret: Option<Vec<OsString>>,
 }
 
 /// Where secret arguments stand. autopkgtest reads them in place of the argument `@file`.
@@ -66,18 +66,36 @@ pub(crate) fn command_line(run: &Run) -> CommandLine {
     let mut args: Vec<OsString> = vec!["--output-dir".into(), run.work.join("out").into()];
     args.extend(machine(&run.grant.pair).map(Into::into));
     args.extend(run.settings.autopkgtest_args.iter().map(Into::into));
-    for command in run.settings.setup_commands.iter().cloned().chain(kernel::setup_commands(run.request)) {
-        args.extend(["--setup-commands".into(), command.into()]);
-    }
-    let (ppas, secret) = ppas(run);
-    args.extend(ppas);
+    args.extend(setup_commands(run.settings.setup_commands.iter().cloned()));
+    let of_request = of_request(run);
+    // A process list shows what a private run tests to everybody on this machine.
+    let secret = if run.request.is_private() {
+        let mut file = OsString::from("@");
+        file.push(secret_file(run.work));
+        args.push(file);
+        Some(of_request)
+    } else {
+        args.extend(of_request);
+        None
+    };
+    args.push("--".into());
+    args.extend(provider(run));
+    CommandLine { program: run.settings.autopkgtest.clone(), args, secret }
+}
+
+fn setup_commands(commands: impl IntoIterator<Item = String>) -> impl Iterator<Item = OsString> {
+    commands.into_iter().flat_map(|command| ["--setup-commands".into(), command.into()])
+}
+
+/// What depends on the request: its kernels (6), and 7 to 11.
+fn of_request(run: &Run) -> Vec<OsString> {
+    let mut args: Vec<OsString> = setup_commands(kernel::setup_commands(run.request)).collect();
+    args.extend(run.request.ppas.iter().map(|ppa| format!("--add-apt-source=ppa:{}", ppa.reveal()).into()));
     args.extend(archive(run).into_iter().map(Into::into));
     args.extend(source(run));
     args.extend(timeouts(Timeouts::of(run.grant.lists, &run.grant.pair)).map(Into::into));
     args.extend(environment(run.request).map(Into::into));
-    args.push("--".into());
-    args.extend(provider(run));
-    CommandLine { program: run.settings.autopkgtest.clone(), args, secret }
+    args
 }
 
 /// 3 and 4: what the architecture needs.
@@ -85,19 +103,6 @@ fn machine(pair: &Pair) -> impl Iterator<Item = &'static str> {
     let internet = (pair.arch.as_str() == "riscv64").then_some("--needs-internet=skip");
     let partial = if is_partial(pair) { &["-a", "i386"][..] } else { &[] };
     internet.into_iter().chain(partial.iter().copied())
-}
-
-/// 7: the PPAs; all of them by file when one has credentials, for their order counts.
-fn ppas(run: &Run) -> (Vec<OsString>, Option<Vec<String>>) {
-    let lines: Vec<String> =
-        run.request.ppas.iter().map(|ppa| format!("--add-apt-source=ppa:{}", ppa.reveal())).collect();
-    if run.request.has_credentials() {
-        let mut file = OsString::from("@");
-        file.push(secret_file(run.work));
-        (vec![file], Some(lines))
-    } else {
-        (lines.into_iter().map(Into::into).collect(), None)
-    }
 }
 
 /// 8: what of -proposed is used, and the upgrade.

@@ -298,15 +298,28 @@ fn what_the_architecture_needs() {
 }
 
 #[test]
-fn credentials_stand_in_a_file() {
-    let params = json!({"ppas": ["j/a", "joe:s3cret@j/b:AB", "j/c"], "swiftuser": "x"});
-    let case = Case::new(params);
-    assert_eq!(case.middle().join(" "), "@/w/arguments --apt-upgrade green");
-    assert_eq!(
-        case.line().secret.unwrap(),
-        ["--add-apt-source=ppa:j/a", "--add-apt-source=ppa:joe:s3cret@j/b:AB", "--add-apt-source=ppa:j/c"]
+fn what_a_private_run_tests_stands_in_a_file() {
+    let params = json!({"ppas": ["j/a", "joe:s3cret@j/b:AB"], "triggers": ["linux-meta-x/1"], "env": ["AB=1"], "testname": "t",
+        "all-proposed": "1"});
+    let public = Case::new(
+        json!({"ppas": ["j/a", "j/b:AB"], "triggers": ["linux-meta-x/1"], "env": ["AB=1"], "testname": "t",
+        "all-proposed": "1"}),
     );
-    assert!(!case.words().concat().contains("s3cret"));
+    let mut private = Case::new(params);
+    private.params["swiftuser"] = json!("x");
+    for case in [&public, &private] {
+        assert_eq!(case.provider(), "unshare --tarball /t.tar");
+    }
+    assert_eq!(private.words()[..4], ["--output-dir", "/w/out", "@/w/arguments", "--"]);
+    let lines = private.line().secret.unwrap();
+    let public = public.words();
+    let public: Vec<String> = public[2..public.len() - 4]
+        .iter()
+        .map(|word| word.replace("ppa:j/b:AB", "ppa:joe:s3cret@j/b:AB"))
+        .collect();
+    assert_eq!(lines, public, "the same in the same order");
+    // Each is one line of the file.
+    assert!(lines.iter().all(|line| !line.to_str().unwrap().contains('\n')));
 }
 
 #[test]

@@ -1,8 +1,40 @@
 //! Takes secrets out of a text that streams by, also where one lies across two pieces.
 
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD},
+};
+use proofhouse_core::params::PpaCredentials;
 use regex::bytes::{NoExpand, Regex};
 
 const MARK: &[u8] = b"***";
+
+/// What credentials look like where they are used: as they are, within a URL, in HTTP's `Authorization`, in a text's quotes.
+pub(crate) fn spellings(credentials: &PpaCredentials) -> Vec<String> {
+    let (whole, token) = (credentials.reveal(), credentials.token());
+    let mut all: Vec<String> =
+        [BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD]
+            .iter()
+            .map(|base64| base64.encode(&whole))
+            .collect();
+    all.extend([
+        percent_encoded(token, |byte| format!("%{byte:02X}")),
+        percent_encoded(token, |byte| format!("%{byte:02x}")),
+    ]);
+    let quoted = serde_json::Value::from(token).to_string();
+    all.push(quoted.trim_matches('"').to_owned());
+    all.extend([token.to_owned(), whole]);
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn percent_encoded(text: &str, escape: impl Fn(u8) -> String) -> String {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { escape(byte) })
+        .collect()
+}
 
 /// Takes secrets out of a stream of bytes.
 pub(crate) struct Redactor {
@@ -80,6 +112,19 @@ mod tests {
         let expected = "deb https://***@ppa/ x\n*** t*** t0k.en t0kxen+ ünd t0k.";
         for size in 1..text.len() {
             assert_eq!(in_pieces(&["t0k.en+", "joe:t0k.en+"], text, size), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_every_spelling() {
+        let ppa: proofhouse_core::params::Ppa = "joe:t0k?e\"n+x@own/ppa".parse().unwrap();
+        let secrets = spellings(&ppa.credentials.unwrap());
+        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        let text = "deb https://joe:t0k?e\"n+x@ppa t0k%3Fe%22n%2Bx t0k%3fe%22n%2bx\n\
+            Authorization: Basic am9lOnQwaz9lIm4reA==\npassword t0k?e\"n+x \"t0k?e\\\"n+x\" am9lOnQwaz9lIm4reA";
+        let expected = "deb https://***@ppa *** ***\nAuthorization: Basic ***\npassword *** \"***\" ***";
+        for size in [1, 3, 7, text.len()] {
+            assert_eq!(in_pieces(&secrets, text, size), expected, "pieces of {size}");
         }
     }
 

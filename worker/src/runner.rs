@@ -34,7 +34,7 @@ impl Runner {
         let (program, args) =
             guard.split_first().ok_or_else(|| io::Error::other("no guard is configured"))?;
         order.env.push((processes::MARK.to_owned(), mark.into()));
-        let mut guard = Command::new(program)
+        let mut guard = without_secrets(Command::new(program))
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -68,6 +68,19 @@ impl Runner {
             let _ = self.pipe.write_all(&line).await;
         }
     }
+}
+
+/// What this process knows is not for the tests that it runs: on this machine itself they see the runner's environment.
+fn without_secrets(mut command: Command) -> Command {
+    const NAMES: [&str; 4] =
+        ["PROOFHOUSE_SEAL_KEY", "PROOFHOUSE_BUS", "PROOFHOUSE_DATABASE", "PROOFHOUSE_STORE"];
+    let is_secret = |name: &str| NAMES.contains(&name) || name.starts_with("OS_") || name.starts_with("AWS_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_secret) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn json_line<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {

@@ -1,6 +1,9 @@
 //! What every role stands on: configuration, metrics, health, signals, the admin port, connections.
 
 use std::{
+    fs::OpenOptions,
+    io::ErrorKind,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{
         Arc,
@@ -60,6 +63,7 @@ impl Process {
             && let Some(folder) = path.parent()
         {
             make_folder(folder)?;
+            make_private(path).with_context(|| format!("{} cannot be made", path.display()))?;
         }
         let database = connect::database(&self.config)?;
         tracing::info!("the job table is at {}", database.address());
@@ -145,6 +149,14 @@ impl Ready {
             self.health.started();
             tracing::info!("started");
         }
+    }
+}
+
+/// Makes an empty file that nobody else may read, where there is none: private requests stand in the job table.
+fn make_private(file: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
     }
 }
 

@@ -422,7 +422,8 @@ async fn heard(delivery: Delivery) -> Option<Event> {
         Ok(Asked { from: Some(worker), ask }) => Some(Event::Asked(worker, ask)),
         Ok(Asked { from: None, .. }) => Some(Event::Nudge),
         Err(error) => {
-            tracing::warn!(error = %error, queue = delivery.queue, "a message cannot be read; it is dropped");
+            // Its kind alone: the whole error can quote what a worker said of a private run.
+            tracing::warn!(error = ?error.classify(), queue = delivery.queue, "a message cannot be read; it is dropped");
             None
         }
     }

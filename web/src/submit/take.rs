@@ -69,13 +69,16 @@ async fn refuse_duplicate(app: &App, person: &Person, job: &NewJob) -> Result<()
         DuplicateKind::Running if job.volatile => return Ok(()),
         DuplicateKind::Running => "running",
     };
-    if may_see(person, &row) { Err(Failure::duplicate(state, path(&["run", &row.uuid]))) } else { Ok(()) }
+    let link = may_see(person, &row).then(|| path(&["run", &row.uuid]));
+    // Who asked too knows of an own request, and of nobody else's: its first name may be another's.
+    let asked = || row.requesters.lines().any(|name| name == person.name);
+    if link.is_some() || asked() { Err(Failure::duplicate(state, link)) } else { Ok(()) }
 }
 
-/// True where the person may know that the run is there.
+/// True where the person may see the run.
 fn may_see(person: &Person, job: &JobRow) -> bool {
     let named = || job.request().is_ok_and(|r| r.readable_by.iter().any(|p| p.as_str() == person.name));
-    !job.private || job.requesters.lines().any(|name| name == person.name) || named()
+    !job.private || named()
 }
 
 /// Wakes the dispatcher, beside the answer.

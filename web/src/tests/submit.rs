@@ -148,6 +148,10 @@ async fn private_runs_are_nobodys_duplicate() {
     assert!(!other.text().contains(&first.to_string()) && !other.text().contains("joe"));
     let alias = site.db.job_by_uuid(uuid_of(&other)).await.unwrap().unwrap();
     assert_eq!(alias.uuid, first.to_string(), "one job all the same");
+    // As after an own request: nothing tells that another's is older.
+    let again = with(&site, &eve, &uri).await;
+    assert_eq!(again.status, 409);
+    assert!(!again.text().contains("/run/") && !again.text().contains(&first.to_string()));
 }
 
 #[tokio::test]

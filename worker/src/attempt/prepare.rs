@@ -1,6 +1,6 @@
 //! Everything before the runner starts: the request with its credentials, the work folder, the testbed.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
 use proofhouse_core::{
     outcome::Fault,
@@ -14,7 +14,7 @@ use crate::{
     command::{self, CommandLine, Run},
     disk, files,
     guard::{Order, Report},
-    redact::Redactor,
+    redact::{self, Redactor},
     runner::Runner,
     settings::Provider,
     testbed,
@@ -104,14 +104,14 @@ fn open_one(ppa: &Ppa, keys: &SealKeys) -> Result<Ppa, String> {
 /// What must not be seen in a log.
 fn secrets(opened: &Request) -> Vec<String> {
     let credentials = opened.ppas.iter().filter_map(|ppa| ppa.credentials.as_ref());
-    credentials.flat_map(|c| [c.reveal(), c.token().to_owned()]).collect()
+    credentials.flat_map(redact::spellings).collect()
 }
 
 fn write_secret(line: &CommandLine, work: &WorkDir) -> Result<(), Over> {
     let Some(lines) = &line.secret else {
         return Ok(());
     };
-    let text = files::lines(lines);
+    let text = lines.join(OsStr::new("\n"));
     files::write_new(&command::secret_file(work.path()), text.as_bytes(), 0o600)
         .map_err(|error| fault_of(&error))
 }
@@ -156,7 +156,7 @@ mod tests {
         let plain = Request::parse(body).unwrap();
         let sealed = plain.sealed(Some(&keys)).unwrap();
         assert_eq!(open(&sealed, Some(&keys)).unwrap(), plain);
-        assert_eq!(secrets(&plain), ["joe:s3cret", "s3cret"]);
+        assert!(["joe:s3cret", "s3cret"].iter().all(|secret| secrets(&plain).iter().any(|s| s == secret)));
         assert!(open(&sealed, None).is_err());
         let other = SealKeys::parse(&SealKeys::generate()).unwrap();
         assert!(open(&sealed, Some(&other)).is_err());

@@ -41,7 +41,7 @@ trap 'rm -f "RUNS/$$"' EXIT
 trap 'exit 143' TERM
 case " $* " in *" bad "*) echo 'unknown option' >&2; exit 20;; esac
 mkdir -p "$out"
-for word in "$@"; do case $word in green|red|away|gated|endless|leaky) package=$word;; @*) secret=${word#@};; esac; done
+for word in "$@"; do case $word in green|red|away|gated|endless|leaky) package=$word;; @*) secret=${word#@}; package=$(grep -xE 'green|red|away|gated|endless|leaky' "$secret");; esac; done
 echo "testing $package" > "$out/log"
 [ -z "$secret" ] || echo "PPA $(cat "$secret")" >> "$out/log"
 echo "$package 2" > "$out/testpkg-version"

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -41,7 +41,9 @@ impl Inner {
     /// A new file that goes away by itself unless it gets a name.
     pub(super) fn temporary(&self) -> io::Result<NamedTempFile> {
         let uploads = self.dir.join(UPLOADS);
-        fs::create_dir_all(&uploads)?;
+        fs::create_dir_all(&self.dir)?;
+        // What is being stored may be private.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&uploads)?;
         sweep(&uploads, SystemTime::now());
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(&uploads)
     }
