@@ -313,9 +313,9 @@ fn what_a_private_run_tests_stands_in_a_file() {
     assert_eq!(private.words()[..4], ["--output-dir", "/w/out", "@/w/arguments", "--"]);
     let lines = private.line().secret.unwrap();
     let public = public.words();
-    let public: Vec<String> = public[2..public.len() - 4]
+    let public: Vec<OsString> = public[2..public.len() - 4]
         .iter()
-        .map(|word| word.replace("ppa:j/b:AB", "ppa:joe:s3cret@j/b:AB"))
+        .map(|word| word.replace("ppa:j/b:AB", "ppa:joe:s3cret@j/b:AB").into())
         .collect();
     assert_eq!(lines, public, "the same in the same order");
     // Each is one line of the file.
