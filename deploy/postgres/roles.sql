@@ -38,8 +38,6 @@ GRANT SELECT, INSERT, UPDATE ON attempts, series, results, workers TO proofhouse
 GRANT DELETE ON workers TO proofhouse_dispatcher, proofhouse_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, DELETE ON unsettled TO proofhouse_dispatcher;
--- Workers that are gone for good are forgotten.
-GRANT DELETE ON workers TO proofhouse_dispatcher, proofhouse_operator;
 GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;
 
 -- The site shows what there is, knows tokens by their hashes, and counts what each person asks for.
