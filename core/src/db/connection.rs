@@ -80,9 +80,9 @@ impl DbError {
     }
 }
 
-/// The server ends a transaction whose client hangs or vanished as soon as a leadership ends: it holds locks that the next
-/// leader needs, that of the leadership itself before all.
-const NO_IDLE_LOCKS: &str = "SET idle_in_transaction_session_timeout = '5s'";
+/// The server ends a transaction whose client hangs or vanished before a leadership ends: it holds locks that the next leader
+/// needs, that of the leadership itself before all; and another of the same client may wait for them.
+const NO_IDLE_LOCKS: &str = "SET idle_in_transaction_session_timeout = '3s'";
 
 /// What is known of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
