@@ -75,6 +75,7 @@ impl Scene {
             (Planted::public(&open, "owait", "armhf", &[]), "waiting"),
             (Planted::public(&open, "ohold", "amd64", &[&hold]), "running"),
             (Planted::public(&open, "odone", "amd64", &[]), "done"),
+            (Planted::public(&open, "opark", "amd64", &["EXIT=16"]), "parked"),
         ];
         Self { hidden, open, planted }
     }

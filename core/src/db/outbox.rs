@@ -123,9 +123,9 @@ impl Database {
         )
         .await?;
         tx.execute(
-            "UPDATE outbox SET kind = 'sweep', result_tar = NULL, log_gz = NULL, message = NULL, tries = 0
-             WHERE id = $1",
-            args![entry.id],
+            "UPDATE outbox SET kind = 'sweep', result_tar = NULL, log_gz = NULL, message = NULL, tries = 0,
+                not_before_us = $1 WHERE id = $2",
+            args![now, entry.id],
         )
         .await?;
         tx.commit().await?;
