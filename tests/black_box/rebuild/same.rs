@@ -106,7 +106,7 @@ async fn the_same_pages_and_rows() -> Result<()> {
         part.sigterm()?;
         part.wait(PATIENCE).await?;
     }
-    cluster.database = shared::postgres().await?.database("rebuilt").await?;
+    cluster.database = shared::postgres().await?.secured("rebuilt").await?;
     let dispatcher = cluster.dispatcher().start().await?;
     let summary = cluster.json(&["reindex"]).await?;
     assert_eq!((&summary["indexed"], &summary["finished"]), (&6.into(), &true.into()));
