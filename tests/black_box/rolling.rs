@@ -89,7 +89,7 @@ async fn every_role_is_replaced_one_by_one_under_load() -> Result<()> {
     let site = Site::default();
     site.serves(&webs.each_ref())?;
     let order = Order::default();
-    let stream = Stream::start(&cluster.bus, 10, Duration::from_millis(300), &["LAST=1"]).await?;
+    let stream = Stream::start(&cluster.bus_of("gate"), 10, Duration::from_millis(300), &["LAST=1"]).await?;
     let work = async {
         for dispatcher in &mut dispatchers {
             replace(dispatcher, cluster.dispatcher()).await.context("a dispatcher")?;

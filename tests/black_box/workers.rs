@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use proofhouse_tests::{
-    cluster::{Cluster, PATIENCE, body, params},
+    cluster::{Cluster, PATIENCE, body, ca_file, params},
     proofhouse::run,
     wait::wait_for,
 };
@@ -12,7 +12,8 @@ use serde_json::Value;
 async fn workers(cluster: &Cluster, args: &[&str]) -> Result<(Option<i32>, String)> {
     let mut all = vec!["workers"];
     all.extend(args);
-    all.extend(["--database", &cluster.database]);
+    let (database, authorities) = (cluster.database_of("operator"), ca_file());
+    all.extend(["--database", &database, "--ca-file", &authorities]);
     let output = run(&all, &[]).await?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code(), String::from_utf8(text)?))

@@ -86,7 +86,8 @@ impl Succession {
         let Results::Folder(store) = &parts.cluster.results else { bail!("a folder") };
         let (store, order) = (store.clone(), Order::default());
         parts.standby_is_ready().await?;
-        let stream = Stream::start(&parts.cluster.bus, 40, Duration::from_millis(220), &["LAST=1"]).await?;
+        let stream =
+            Stream::start(&parts.cluster.bus_of("gate"), 40, Duration::from_millis(220), &["LAST=1"]).await?;
         let requests = tokio::select! {
             done = self.work(&mut parts, stream) => done?,
             never = order.watch(&store) => never,
@@ -264,7 +265,7 @@ impl Dispatcher {
     async fn start(cluster: &Cluster) -> Result<Self> {
         let server = SocketAddr::from(([127, 0, 0, 1], shared::postgres().await?.port()));
         let link = TcpProxy::start(server).await?;
-        let role = cluster.dispatcher().arg("--database", link.before(&cluster.database)?);
+        let role = cluster.dispatcher().arg("--database", link.before(&cluster.database_of("dispatcher"))?);
         let process = role.arg("--lease-seconds", LEASE_SECONDS.to_string()).start().await?;
         Ok(Self { process, link })
     }

@@ -15,6 +15,7 @@ use jiff::{Timestamp, fmt::rfc2822};
 use proofhouse_core::{
     layout::Container,
     published::{CACHE, MAX_POINTER, POINTER, Pair, Pointer, Shown, Wanted},
+    store::StoreError,
 };
 use tokio::sync::Mutex;
 
@@ -111,7 +112,8 @@ async fn known(app: &App) -> Result<(Option<Arc<Pointer>>, i64), Failure> {
 
 async fn pointer(app: &App) -> Result<Option<Pointer>, Failure> {
     let bytes = match app.store().get(&Container::published(), POINTER, None).await {
-        Err(error) if error.is_missing() => return Ok(None),
+        // To who does not own a Swift account a container that is missing is one that is forbidden.
+        Err(error) if error.is_missing() || matches!(error, StoreError::Forbidden { .. }) => return Ok(None),
         object => object?.bytes(MAX_POINTER).await?,
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {

@@ -6,7 +6,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use proofhouse_tests::{
-    amqp::connection,
+    amqp,
     cluster::{Cluster, PATIENCE, Results, body, params},
     wait::wait_for,
 };
@@ -17,7 +17,7 @@ use super::{page, write_file, write_run};
 
 /// Sends to the exchange as the old system's workers do.
 async fn complete(cluster: &Cluster, bodies: &[Vec<u8>]) -> Result<()> {
-    let connection = connection(&cluster.bus).await?;
+    let connection = amqp::connection(&cluster.bus).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     for body in bodies {

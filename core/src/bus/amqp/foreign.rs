@@ -1,6 +1,6 @@
 //! What the broker says where a queue or exchange is not as it must be, in words that say what to do.
 
-use super::errors::{ACCESS_REFUSED, Failure, NOT_FOUND};
+use super::errors::{ACCESS_REFUSED, Failure};
 use crate::bus::Declaration;
 
 /// The broker's code for "there already, and different".
@@ -22,7 +22,7 @@ pub(super) fn explain(declaration: &Declaration, failure: Failure) -> Failure {
             needed(declaration),
             difference(&text)
         ),
-        NOT_FOUND | ACCESS_REFUSED => format!(
+        ACCESS_REFUSED => format!(
             "there is no {thing} {name}, or this user may not use it ({text}). Start a dispatcher whose user may declare \
              it, declare {} by hand, or give this user the permission (deploy/rabbitmq/definitions.json)",
             needed(declaration)

@@ -28,7 +28,7 @@ use tracing::debug;
 use self::{
     address::Address,
     declare::declare_all,
-    errors::{ACCESS_REFUSED, Failure, NOT_FOUND},
+    errors::{ACCESS_REFUSED, Failure},
     link::Shared,
     pauses::Pauses,
 };
@@ -99,7 +99,7 @@ impl Bus for Amqp {
                         return Ok(());
                     }
                 }
-                Err(Failure::Refused { code: NOT_FOUND | ACCESS_REFUSED, text }) => {
+                Err(Failure::Refused { code: ACCESS_REFUSED, text }) => {
                     let address = self.shared.address.shown.clone();
                     return Err(BusError::Missing { address, reason: text });
                 }
