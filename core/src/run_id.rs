@@ -47,7 +47,10 @@ impl RunId {
     /// The id for a publication that is granted `now`: later than `last`, by moving the time on where it must be.
     pub fn next(now: Timestamp, hash: &RunHash, last: Option<&Self>) -> Self {
         let now = match last.and_then(Self::time) {
-            Some(last) if last.as_second() >= now.as_second() => last + SignedDuration::from_secs(1),
+            // A store can hold a run of the last second of all: then there is no later one.
+            Some(last) if last.as_second() >= now.as_second() => {
+                last.checked_add(SignedDuration::from_secs(1)).unwrap_or(last)
+            }
             _ => now,
         };
         Self(format!("{}_{}@", now.strftime("%Y%m%d_%H%M%S"), hash.0))

@@ -21,6 +21,8 @@ use crate::{Context, chain};
 /// How many entries are worked on at once.
 const AT_ONCE: usize = 16;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After so many failures the pause is the longest.
+const LONGEST_AFTER: i64 = 6;
 /// So often a store that refuses is asked before a result is given up, over some minutes: perhaps an operator is at work
 /// on its access rules.
 const REFUSALS: i64 = 10;
@@ -100,12 +102,15 @@ async fn work_off(context: Arc<Context>, entry: OutboxRow, stored: mpsc::Sender<
             give_up(&context, &entry, &chain(&error)).await
         }
         Err(error) => {
-            let doublings = u32::try_from(entry.tries).unwrap_or(u32::MAX).min(6);
+            let doublings = u32::try_from(entry.tries.min(LONGEST_AFTER)).unwrap_or(0);
             let pause = Duration::from_secs(1 << doublings).min(LONGEST_PAUSE);
             let text = chain(&error);
             tracing::warn!(job.id = entry.job_id, error = %text, "publication of job {} failed; trying again in {} s", entry.job_id, pause.as_secs());
             let pause_us = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
-            context.database.outbox_failed(entry.id, &text, pause_us).await
+            // An outage is no refusal, however long: only the pauses grow with it.
+            let most = if error.may_retry() { LONGEST_AFTER } else { i64::MAX };
+            let tries = (entry.tries + 1).min(most);
+            context.database.outbox_failed(entry.id, tries, &text, pause_us).await
         }
     };
     if let Err(error) = done {
@@ -129,7 +134,7 @@ async fn give_up(context: &Context, entry: &OutboxRow, error: &str) -> Result<()
         // It is in the store: what is left is to say so.
         OutboxKind::Publish => {
             let pause_us = i64::try_from(LONGEST_PAUSE.as_micros()).unwrap_or(i64::MAX);
-            database.outbox_failed(entry.id, error, pause_us).await
+            database.outbox_failed(entry.id, entry.tries + 1, error, pause_us).await
         }
         OutboxKind::Sweep => {
             tracing::warn!(
@@ -181,7 +186,7 @@ async fn readers(context: &Context, entry: &OutboxRow) -> Result<Option<Vec<u8>>
     }
     let job = context.database.job(entry.job_id).await?;
     let named = job.and_then(|job| job.request().ok()).map(|request| request.readable_by).unwrap_or_default();
-    let lines: String = named.iter().map(|name| format!("{name}\n")).collect();
+    let lines = named.iter().fold(String::new(), |lines, name| lines + name.as_ref() + "\n");
     Ok((!lines.is_empty()).then(|| lines.into_bytes()))
 }
 

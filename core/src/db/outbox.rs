@@ -88,11 +88,17 @@ impl Database {
     }
 
     /// The entry failed; it is due again after `pause_us`.
-    pub async fn outbox_failed(&self, id: i64, error: &str, pause_us: i64) -> Result<(), DbError> {
+    pub async fn outbox_failed(
+        &self,
+        id: i64,
+        tries: i64,
+        error: &str,
+        pause_us: i64,
+    ) -> Result<(), DbError> {
         let now = self.now_us().await?;
         self.execute(
-            "UPDATE outbox SET tries = tries + 1, error = $1, not_before_us = $2 WHERE id = $3",
-            args![error, now + pause_us, id],
+            "UPDATE outbox SET tries = $1, error = $2, not_before_us = $3 WHERE id = $4",
+            args![tries, error, now + pause_us, id],
         )
         .await
         .map(|_| ())

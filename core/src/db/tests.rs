@@ -267,11 +267,11 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert_eq!(db.job_by_uuid(uuid).await.unwrap().unwrap().state(), JobState::Storing);
     let due = db.outbox_due(10).await.unwrap();
     assert_eq!((due.len(), due[0].log_gz.as_deref()), (1, Some(&[2u8][..])));
-    db.outbox_failed(due[0].id, "away", 0).await.unwrap();
+    db.outbox_failed(due[0].id, 1, "away", 0).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap()[0].tries, 1);
-    db.outbox_failed(due[0].id, "away", 60_000_000).await.unwrap();
+    db.outbox_failed(due[0].id, 2, "away", 60_000_000).await.unwrap();
     assert!(db.outbox_due(10).await.unwrap().is_empty());
-    db.outbox_failed(due[0].id, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
+    db.outbox_failed(due[0].id, 3, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
     // The store never takes it: the job is parked, its series is open, and an operator has it retried.
     let entry = db.outbox_due(10).await.unwrap().remove(0);

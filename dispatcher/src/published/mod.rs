@@ -246,7 +246,13 @@ impl<'a> Publisher<'a> {
         if self.pointer.pairs.first().is_none_or(|newest| newest.digest != digest) {
             let pair = Pair { digest: digest.clone(), from_us: 0 };
             shelf::prepare(store).await?;
+            let before = self.pointer.pairs.first().cloned();
             shelf::put_pair(store, self.file.path(), &pair).await?;
+            // That took its time: who was frozen in it, or lost its leadership, must not announce over what came since.
+            let found = shelf::pointer(store).await?.and_then(|pointer| pointer.pairs.into_iter().next());
+            if found != before {
+                return Ok(());
+            }
             let now = self.now().await?;
             self.pointer.edition = self.edition;
             self.pointer.announce(digest.clone(), now);

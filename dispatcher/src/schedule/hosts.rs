@@ -60,10 +60,27 @@ impl State {
         }
     }
 
-    /// The hosts that are set aside, for operators.
+    /// The hosts that are set aside, for operators: in one of their pools at least another one takes the tests.
     pub fn hosts_aside(&self) -> BTreeSet<&str> {
         let aside = self.hosts.iter().filter(|(_, view)| view.health.is_aside());
-        aside.map(|(host, _)| host.as_str()).collect()
+        let elsewhere = |host: &str, score: f64| {
+            let pools = self.workers.values().filter(|w| w.host == host).flat_map(|w| &w.pools);
+            pools.into_iter().any(|pool| self.best_score(pool) > score)
+        };
+        aside
+            .filter(|(host, view)| elsewhere(host, view.health.score()))
+            .map(|(host, _)| host.as_str())
+            .collect()
+    }
+
+    fn score(&self, host: &str) -> f64 {
+        self.hosts.get(host).map_or(1.0, |view| view.health.score())
+    }
+
+    /// The health of a pool's soundest host.
+    fn best_score(&self, pool: &Pool) -> f64 {
+        let serving = self.workers.values().filter(|w| w.slots > 0 && w.pools.contains(pool));
+        serving.map(|w| self.score(&w.host)).fold(0.0, f64::max)
     }
 
     /// The pool's hosts and what they may take. A pool's last host is never set aside: of several that only fail, the one
@@ -74,8 +91,7 @@ impl State {
         for worker in serving {
             *free.entry(&worker.host).or_default() += worker.free();
         }
-        let score = |host: &str| self.hosts.get(host).map_or(1.0, |view| view.health.score());
-        let best = free.keys().map(|host| score(host)).fold(0.0, f64::max);
+        let best = self.best_score(pool);
         let room = |host: &str, free: usize| match self.hosts.get(host) {
             Some(view) if view.health.is_aside() && view.health.score() < best => {
                 let rests = view.last_fault + view.health.probe_after() > now;

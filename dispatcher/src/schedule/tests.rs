@@ -538,6 +538,7 @@ fn a_pools_last_host_is_never_set_aside() {
     state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
     (1..=9).for_each(|job| fail(&mut state, 1, job, now));
     assert_eq!(state.free(&pool(), now), 1, "alone");
+    assert!(state.hosts_aside().is_empty(), "alone");
     state.decide(Event::Asked(worker(2), announce_on("h2", 1)), now);
     (10..=15).for_each(|job| fail(&mut state, 2, job, now));
     assert_eq!(state.free(&pool(), now), 1, "the one that fared better stays");

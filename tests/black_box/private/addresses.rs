@@ -27,7 +27,7 @@ const ADDRESSES: &[(&str, bool)] = &[
     ("/run/{uuid}", true),
     ("/run/{uuid}/attempts/1/log", true),
     ("/run/{uuid}/attempts/1/log.gz", true),
-    ("/run/{uuid}/attempts/2/log", true),
+    ("/run/{uuid}/attempts/2/log", false),
     ("/running", true),
     ("/recent", true),
     ("/recent?user={user}", true),

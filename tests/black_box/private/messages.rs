@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use lapin::{
-    Connection, ConnectionProperties,
+    Connection,
     message::Delivery,
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use proofhouse_tests::shared;
+use proofhouse_tests::{amqp, shared};
 
 use super::words::{Mark, tokens};
 
@@ -34,7 +34,7 @@ impl Tracer {
         let url = url::Url::parse(bus)?;
         let vhost = url.path().trim_start_matches('/');
         shared::rabbit().await?.eval(&format!("rabbit_trace:start(<<\"{vhost}\">>).")).await?;
-        let connection = Connection::connect(bus, ConnectionProperties::default()).await?;
+        let connection = amqp::connection(bus).await?;
         let channel = connection.create_channel().await?;
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
