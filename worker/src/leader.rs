@@ -10,7 +10,7 @@ use proofhouse_core::{
     bus::{Bus, Message, Target},
     protocol::{ASKS, Answer, Answered, Ask, Asked, AttemptId, RENEWALS, Wanted, WorkerId},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 /// An ask is worth nothing when it has lain for so long: it was repeated since.
@@ -25,6 +25,8 @@ pub(crate) struct Leader {
     bus: Arc<dyn Bus>,
     me: WorkerId,
     desk: Mutex<Desk>,
+    /// How many leaders, or new links of theirs, were heard of.
+    hails: watch::Sender<u64>,
 }
 
 /// Who waits for answers, and what was seen.
@@ -93,7 +95,7 @@ impl Desk {
 
 impl Leader {
     pub(crate) fn new(bus: Arc<dyn Bus>, me: WorkerId) -> Arc<Self> {
-        Arc::new(Self { bus, me, desk: Mutex::default() })
+        Arc::new(Self { bus, me, desk: Mutex::default(), hails: watch::Sender::default() })
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -119,12 +121,15 @@ impl Leader {
 
     /// Takes a message of the mailbox.
     pub(crate) fn hear(&self, body: &[u8]) -> Heard {
-        if let Ok(answered) = serde_json::from_slice(body) {
-            self.desk().sort(answered)
-        } else {
+        let Ok(answered) = serde_json::from_slice(body) else {
             warn!(bytes = body.len(), "an answer of an unknown kind is dropped");
-            Heard::Nothing
+            return Heard::Nothing;
+        };
+        let heard = self.desk().sort(answered);
+        if heard == Heard::Leader {
+            self.hails.send_modify(|hails| *hails += 1);
         }
+        heard
     }
 
     /// Opens an inbox for an attempt that is offered under `epoch`. None where the offer is of a leader that was deposed,
@@ -150,8 +155,11 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// Asks until there is an answer that `accept` takes. Others, late answers to earlier asks, are dropped.
+    ///
+    /// A new leader is asked at once: its predecessor may have died or hung with the last ask in its hands.
     pub(crate) async fn ask<T>(&mut self, ask: Ask, accept: impl Fn(Answer) -> Option<T>) -> T {
         let (mut pause, longest) = PAUSES;
+        let mut hails = self.leader.hails.subscribe();
         loop {
             let once = async {
                 self.leader.send(ask.clone()).await;
@@ -160,6 +168,7 @@ impl Inbox {
             tokio::select! {
                 answer = next(&mut self.answers, &accept) => return answer,
                 () = once => pause = (pause * 2).min(longest),
+                Ok(()) = hails.changed() => pause = PAUSES.0,
             }
         }
     }
@@ -232,6 +241,30 @@ mod tests {
         }
         let known = r#"{"epoch": 1, "answer": "wanted", "state": "drain", "later": {}}"#;
         assert_eq!(leader.hear(known.as_bytes()), Heard::Wanted(Wanted::Drain));
+    }
+
+    #[tokio::test]
+    async fn a_new_leader_is_asked_at_once() {
+        use proofhouse_core::bus::{Declaration, Source, local::Local};
+        let bus = Arc::new(Local::new());
+        bus.declare(&[Declaration::Queue(ASKS.to_owned())]).await.unwrap();
+        let mut asks = bus.consume(Source::Queues(vec![ASKS.to_owned()]), 1000).await.unwrap();
+        let me = WorkerId { name: "w".parse().unwrap(), incarnation: uuid::Uuid::nil() };
+        let leader = Leader::new(bus, me);
+        let mut inbox = leader.open(ID, 1).unwrap();
+        let asking = inbox.ask(Ask::Grant { id: ID, epoch: 1 }, |_| None::<()>);
+        let hear = async {
+            asks.next().await.unwrap();
+            // So many repetitions by themselves would take many minutes.
+            for _ in 0..50 {
+                leader.hear(br#"{"epoch": 2, "answer": "leader"}"#);
+                asks.next().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = asking => panic!("nobody answered"),
+            () = hear => {}
+        }
     }
 
     #[test]
