@@ -20,12 +20,30 @@ async fn count(url: &str) -> Result<i64> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM results").fetch_one(&mut database).await?)
 }
 
-/// Waits until some of the runs, and not all, are in the index.
-async fn mid_way(url: &str, more_than: i64) -> Result<()> {
-    wait_for("some of the runs in the index", PATIENCE, async || {
-        (count(url).await.ok()? > more_than).then_some(())
+/// Stops the index's writer at its 2,000th and 4,000th row until `barrier` lets it go on: mid-way, for sure.
+const BARRIERS: &str = "
+    CREATE SEQUENCE written;
+    CREATE FUNCTION wait_at_barrier() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE n bigint := nextval('written');
+    BEGIN
+        IF n IN (2000, 4000) THEN PERFORM pg_advisory_xact_lock_shared(n); END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER barrier BEFORE INSERT ON results FOR EACH ROW EXECUTE FUNCTION wait_at_barrier();
+    SELECT pg_advisory_lock(2000), pg_advisory_lock(4000);
+";
+
+async fn reached(barrier: &mut PgConnection) -> Result<()> {
+    wait_for("the writer at the barrier", PATIENCE, async || {
+        let waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+        sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut *barrier).await.ok()?.then_some(())
     })
     .await
+}
+
+async fn let_go(barrier: &mut PgConnection, row: i64) -> Result<()> {
+    assert!(sqlx::query_scalar::<_, bool>("SELECT pg_advisory_unlock($1)").bind(row).fetch_one(barrier).await?);
+    Ok(())
 }
 
 #[tokio::test]
@@ -47,6 +65,8 @@ async fn a_rebuild_waits_for_servers_and_goes_on_where_it_was_stopped() -> Resul
 
     let migrated = proofhouse::run(&["database", "migrate", "--database", &direct], &[]).await?;
     assert!(migrated.status.success());
+    let mut barrier = PgConnection::connect(&direct).await?;
+    sqlx::raw_sql(BARRIERS).execute(&mut barrier).await?;
     proxy.refuse().await?;
     let away = proofhouse::run(&[&["reindex"], &args[..]].concat(), &[]).await?;
     assert_eq!(away.status.code(), Some(3), "{}", String::from_utf8_lossy(&away.stderr));
@@ -57,8 +77,9 @@ async fn a_rebuild_waits_for_servers_and_goes_on_where_it_was_stopped() -> Resul
     let mut command = keeper.command(proofhouse::binary()?);
     command.arg("reindex").args(args);
     let process = keeper.spawn("reindex", &mut command)?;
-    mid_way(&direct, 0).await?;
+    reached(&mut barrier).await?;
     proxy.hold_client_to_server();
+    let_go(&mut barrier, 2000).await?;
     process.signal(Signal::SIGINT)?;
     let ended = process.wait(Duration::from_secs(20)).await?;
     assert_eq!(ended.code(), Some(1));
@@ -66,16 +87,17 @@ async fn a_rebuild_waits_for_servers_and_goes_on_where_it_was_stopped() -> Resul
     proxy.cut();
     proxy.resume();
     let first = count(&direct).await?;
-    assert!(usize::try_from(first)? < RUNS, "all were done before it was stopped");
+    assert!(0 < first && usize::try_from(first)? < RUNS, "not mid-way: {first}");
 
     // The next one reads the rest alone, over a database that goes away and comes back.
     let second = tokio::spawn({
         let args = args.map(str::to_owned);
         async move { reindex(&args.each_ref().map(String::as_str), &[]).await }
     });
-    mid_way(&direct, first).await?;
+    reached(&mut barrier).await?;
     proxy.refuse().await?;
     proxy.cut();
+    let_go(&mut barrier, 4000).await?;
     tokio::time::sleep(Duration::from_secs(2)).await; // an outage of two seconds
     proxy.restore().await?;
     let (status, summary, said): (_, Value, _) = second.await??;
