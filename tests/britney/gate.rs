@@ -35,6 +35,8 @@ pub(crate) struct Settings<'a> {
 pub(crate) struct Gate {
     program: PathBuf,
     keeper: Keeper,
+    /// It asks the published database.
+    published: bool,
 }
 
 impl Gate {
@@ -49,11 +51,15 @@ impl Gate {
         let shipped =
             fs::read_to_string(folder.join("britney.conf")).context("britney.conf of BRITNEY_DIR")?;
         fs::write(keeper.dir().join("britney.conf"), configuration(settings, &shipped))?;
-        Ok(Self { program: folder.join("britney.py"), keeper })
+        Ok(Self { program: folder.join("britney.py"), keeper, published: settings.database.is_some() })
     }
 
     /// Runs britney once, as the archive's cron does. It asked for every result that it finds.
     pub(crate) async fn run(&self) -> Result<Excuses> {
+        if self.published {
+            // It reads a package's results once for each trigger, and says so of what it took before.
+            return self.run_after_others().await;
+        }
         self.run_unless(&["damaged", "Failure to fetch", "does not match any pending request"]).await
     }
 
