@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     db::{Database, DbError, IntakeSession, NewJob, NewRejection, Prepared, Taken},
-    names::{Package, Pair, Pool, RequestQueue},
+    names::{Package, Pair, RequestQueue},
     params::{Ppa, Trigger},
+    queue::{ANSWERS, ASKED},
     redact,
     request::{BadRequest, Request},
     run_id::RunHash,
@@ -40,15 +41,15 @@ pub struct Intake {
     pub answered: BTreeSet<RequestQueue>,
 }
 
-/// The pool that can run a pair's jobs: workers of one architecture.
-pub fn pool_of(pair: &Pair) -> Pool {
-    pair.arch.as_str().parse().unwrap_or_else(|_| unreachable!("an architecture's name is a pool's name"))
-}
-
 impl Intake {
-    /// Decides what a message is. It is remembered by its digest, so that a redelivery has no effect.
-    pub fn prepare(&self, incoming: &Incoming) -> Prepared {
-        let what = self.decide(&incoming.queue, &incoming.body).map_err(|error| NewRejection {
+    /// Decides what a message of a client's queue is. It is remembered by its digest, so that a redelivery has no effect.
+    /// `sort` says where the job stands; none: the leader sorts it later.
+    pub fn prepare(
+        &self,
+        incoming: &Incoming,
+        sort: impl Fn(&RequestQueue, &Request) -> Option<String>,
+    ) -> Prepared {
+        let what = self.decide(&incoming.queue, &incoming.body, sort).map_err(|error| NewRejection {
             body: redact::body(&incoming.body),
             kind: error.kind(),
             reason: error.to_string(),
@@ -62,15 +63,22 @@ impl Intake {
         }
     }
 
-    fn decide(&self, queue: &str, body: &[u8]) -> Result<NewJob, BadRequest> {
+    fn decide(
+        &self,
+        queue: &str,
+        body: &[u8],
+        sort: impl Fn(&RequestQueue, &Request) -> Option<String>,
+    ) -> Result<NewJob, BadRequest> {
         let queue: RequestQueue = queue.parse().map_err(BadRequest::Queue)?;
         if !self.served.contains(&queue.pair) {
             return Err(BadRequest::NotServed(queue.pair));
         }
-        self.job(&queue, &Request::parse(body)?, Some(body))
+        let request = Request::parse(body)?;
+        let job = self.job(&queue, &request, Some(body))?;
+        Ok(NewJob { lane: sort(&queue, &request), ..job })
     }
 
-    /// The job that a request becomes. `body`: the bytes as they came, which are kept where they hold no credentials.
+    /// The job that a person's request becomes. `body`: the bytes as they came, which are kept where they hold no credentials.
     pub fn job(
         &self,
         queue: &RequestQueue,
@@ -90,7 +98,8 @@ impl Intake {
             context: queue.context,
             pair: queue.pair.clone(),
             package: request.package.clone(),
-            pool: pool_of(&queue.pair),
+            lane: Some(ASKED.to_owned()),
+            trigger: request.triggers.first().map(ToString::to_string).unwrap_or_default(),
             body: kept,
             run_hash: RunHash::of(hashed, &queue.pair).as_str().to_owned(),
             private: request.is_private(),
@@ -118,6 +127,7 @@ impl Intake {
         // Another identity than the good request's: it must never join a run, nor be joined by one.
         let mut job = self.job(&queue, &request, None).ok()?;
         job.identity = format!("answer:{}", hex::encode(Sha256::digest(body)));
+        job.lane = Some(ANSWERS.to_owned());
         job.answer = Some((20, format!("This request could not be run: {error}.\n")));
         Some(job)
     }
@@ -205,7 +215,7 @@ mod tests {
 
     fn prepare(intake: &Intake, queue: &str, body: &str) -> Result<Box<NewJob>, NewRejection> {
         let incoming = Incoming { queue: queue.to_owned(), body: body.to_owned().into(), redelivered: false };
-        intake.prepare(&incoming).what
+        intake.prepare(&incoming, |_, _| None).what
     }
 
     #[test]
@@ -213,7 +223,7 @@ mod tests {
         let body = "green\n{\"triggers\": [\"green/2\"],  \"submit-time\": \"x\"}";
         let job = prepare(&intake(&[]), "debci-huge-noble-amd64", body).unwrap();
         assert_eq!(job.body, body, "raw bodies are shown as they came");
-        assert_eq!((job.pool.as_str(), job.context), ("amd64", crate::names::Context::Huge));
+        assert_eq!((job.trigger.as_str(), job.context), ("green/2", crate::names::Context::Huge));
         assert_eq!(job.run_hash, RunHash::of(body.as_bytes(), &job.pair).as_str());
     }
 

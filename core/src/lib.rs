@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod params;
 pub mod protocol;
 pub mod published;
+pub mod queue;
 pub mod redact;
 pub mod request;
 pub mod rules;

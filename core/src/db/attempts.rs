@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     layout::Series,
+    names::Pool,
     outcome::Fault,
     protocol::{AttemptId, Ended, WorkerId},
 };
@@ -108,12 +109,13 @@ pub enum GrantOutcome {
 }
 
 impl Database {
-    /// Gives an attempt to a worker, if the job still waits for just this attempt.
+    /// Gives an attempt to a worker in a pool, if the job still waits for just this attempt.
     pub async fn grant(
         &self,
         epoch: i64,
         id: AttemptId,
         worker: &WorkerRef,
+        pool: &Pool,
         absolute_end_seconds: u64,
     ) -> Result<GrantOutcome, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
@@ -122,11 +124,11 @@ impl Database {
         let job: Option<JobRow> = tx
             .optional(
                 concat!(
-                    "UPDATE jobs SET state = 'running', attempts = $1, changed_us = $2
+                    "UPDATE jobs SET state = 'running', attempts = $1, changed_us = $2, pool = $4
                      WHERE id = $3 AND state = 'waiting' AND attempts = $1 - 1 RETURNING ",
                     job_columns!()
                 ),
-                args![attempt, now, id.job],
+                args![attempt, now, id.job, pool.as_str()],
             )
             .await?;
         let Some(job) = job else { return tx.granted_before(id, worker).await };

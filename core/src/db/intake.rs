@@ -6,7 +6,7 @@ use super::{
     Database, DbError,
     connection::{Tx, args},
 };
-use crate::names::{Context, Package, Pair, Pool};
+use crate::names::{Context, Package, Pair};
 
 /// A request that passed every check, ready for the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,10 @@ pub struct NewJob {
     pub pair: Pair,
     /// The package.
     pub package: Package,
-    /// The pool that can run it.
-    pub pool: Pool,
+    /// Where it stands: see [`crate::queue`]. None: the leader sorts it.
+    pub lane: Option<String>,
+    /// The first trigger, empty where there is none.
+    pub trigger: String,
     /// The body, credentials sealed.
     pub body: String,
     /// Five hex digits for its run id.
@@ -234,8 +236,8 @@ impl Tx<'_> {
         let row: Option<(i64,)> = self
             .optional(
                 "INSERT INTO jobs (kind, uuid, identity, context, release, arch, package, pool, body, run_hash, private,
-                    requesters, state, attempts, not_before_us, received_us, changed_us, answer_code, answer_log)
-                 VALUES ('autopkgtest', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'waiting', 0, 0, $12, $12, $13, $14)
+                    requesters, state, attempts, not_before_us, received_us, changed_us, answer_code, answer_log, lane, trigger)
+                 VALUES ('autopkgtest', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'waiting', 0, 0, $12, $12, $13, $14, $15, $16)
                  RETURNING id",
                 args![
                     uuid.to_string(),
@@ -244,7 +246,8 @@ impl Tx<'_> {
                     new.pair.release.as_str(),
                     new.pair.arch.as_str(),
                     new.package.as_str(),
-                    new.pool.as_str(),
+                    // The pool that it runs in is written when it is granted.
+                    new.pair.arch.as_str(),
                     &new.body,
                     &new.run_hash,
                     new.private,
@@ -252,6 +255,8 @@ impl Tx<'_> {
                     now,
                     code,
                     log,
+                    new.lane.clone(),
+                    &new.trigger,
                 ],
             )
             .await?;

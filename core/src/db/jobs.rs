@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Database, DbError, connection::args};
 use crate::{
-    names::{BadName, Context, Package, Pair, Pool},
+    names::{BadName, Context, Package, Pair},
     protocol::AttemptId,
     request::{BadRequest, Request},
     run_id::RunHash,
@@ -127,12 +127,19 @@ pub struct JobRow {
     pub answer_code: Option<i64>,
     /// The log of that answer.
     pub answer_log: Option<String>,
+    /// Where it stands while it waits: see [`crate::queue`].
+    pub lane: Option<String>,
+    /// The first trigger, empty where there is none.
+    pub trigger: String,
+    /// Why an operator wants it to end, while it runs.
+    pub cancel: Option<String>,
 }
 
 macro_rules! job_columns {
     () => {
         "id, uuid, context, release, arch, package, pool, body, run_hash, private, requesters, state, reason, \
-         attempts, tried_before, not_before_us, received_us, changed_us, answer_code, answer_log"
+         attempts, tried_before, not_before_us, received_us, changed_us, answer_code, answer_log, \
+         lane, trigger, cancel"
     };
 }
 pub(crate) use job_columns;
@@ -172,6 +179,16 @@ pub struct Candidate {
     pub id: i64,
     /// How many attempts it had.
     pub attempts: i64,
+    /// How many of them do not count any more.
+    pub tried_before: i64,
+    /// Where it stands.
+    pub lane: String,
+    /// The package.
+    pub package: String,
+    /// The first trigger, empty where there is none.
+    pub trigger: String,
+    /// Who asked, one a line.
+    pub requesters: String,
     /// Hosts on which it failed: the next attempt is to be elsewhere.
     #[sqlx(skip)]
     pub failed_on: BTreeSet<String>,
@@ -209,36 +226,6 @@ pub enum DuplicateKind {
 }
 
 impl Database {
-    /// Waiting jobs of a pool that may be offered, first in, first out.
-    pub async fn candidates(&self, pool: &Pool, now_us: i64, limit: i64) -> Result<Vec<Candidate>, DbError> {
-        let mut found: Vec<Candidate> = self
-            .all(
-                "SELECT id, attempts FROM jobs
-                 WHERE state = 'waiting' AND pool = $1 AND not_before_us <= $2 ORDER BY id LIMIT $3",
-                args![pool.as_str(), now_us, limit],
-            )
-            .await?;
-        let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(found) };
-        if found.iter().all(|candidate| candidate.attempts == 0) {
-            return Ok(found);
-        }
-        // A lost lease says nothing about the host.
-        let failed: Vec<(i64, String)> = self
-            .all(
-                "SELECT a.job_id, a.host FROM attempts a JOIN jobs j ON j.id = a.job_id
-                 WHERE j.state = 'waiting' AND j.pool = $1 AND j.attempts > j.tried_before AND j.id BETWEEN $2 AND $3
-                    AND a.attempt > j.tried_before AND a.fault <> 'lease-lost'",
-                args![pool.as_str(), first.id, last.id],
-            )
-            .await?;
-        for (job, host) in failed {
-            if let Ok(place) = found.binary_search_by_key(&job, |candidate| candidate.id) {
-                found[place].failed_on.insert(host);
-            }
-        }
-        Ok(found)
-    }
-
     /// Jobs that wait and have a greater number, for the lists to look at, at most `limit`.
     pub async fn waiting_after(&self, id: i64, limit: i64) -> Result<Vec<JobRow>, DbError> {
         self.all(
@@ -335,12 +322,12 @@ impl Database {
         Ok(open.map(|state| (state, count(state))).to_vec())
     }
 
-    /// How many jobs of the same pool wait in front of a job.
+    /// How many jobs of the same lane wait in front of a job.
     pub async fn place(&self, job: &JobRow) -> Result<i64, DbError> {
         let (place,): (i64,) = self
             .one(
-                "SELECT count(*) FROM jobs WHERE state = 'waiting' AND pool = $1 AND id < $2",
-                args![job.pool.as_str(), job.id],
+                "SELECT count(*) FROM jobs WHERE state = 'waiting' AND lane = $1 AND id < $2",
+                args![job.lane.clone(), job.id],
             )
             .await?;
         Ok(place)

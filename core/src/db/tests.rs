@@ -1,9 +1,9 @@
 //! Every database must pass [`behaves`].
 
 use super::{
-    Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection, OutboxKind,
-    Prepared, PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult, Taken, WorkerRef,
-    token_hash,
+    Candidate, Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection,
+    OutboxKind, Prepared, PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult,
+    Taken, WorkerRef, token_hash,
 };
 use crate::{
     index::{FoundRun, Said, StoredResult},
@@ -14,6 +14,8 @@ use crate::{
     request::Request,
 };
 
+const LANE: &str = "0 gates ubuntu noble/amd64 - green/2";
+
 fn job(package: &str, params: &str) -> NewJob {
     let pair = "noble/amd64".parse().unwrap();
     let body = format!("{package}\n{params}");
@@ -22,7 +24,8 @@ fn job(package: &str, params: &str) -> NewJob {
         identity: request.identity(Context::Ubuntu, &pair, None).unwrap(),
         uuid: request.uuid,
         context: Context::Ubuntu,
-        pool: crate::intake::pool_of(&pair),
+        lane: Some(LANE.to_owned()),
+        trigger: request.triggers.first().map(ToString::to_string).unwrap_or_default(),
         pair,
         package: request.package.clone(),
         private: request.is_private(),
@@ -47,6 +50,14 @@ fn message(package: &str, params: &str, redelivered: bool) -> Prepared {
 fn worker() -> WorkerRef {
     let id = WorkerId { name: "w".parse().unwrap(), incarnation: uuid::Uuid::nil() };
     WorkerRef { id, host: "h".to_owned() }
+}
+
+fn pool() -> Pool {
+    "amd64".parse().unwrap()
+}
+
+async fn waiting(db: &Database, now_us: i64, limit: i64) -> Vec<Candidate> {
+    db.windows(&[LANE.to_owned()], now_us, limit).await.unwrap().remove(LANE).unwrap_or_default()
 }
 
 fn series(package: &str) -> Series {
@@ -99,7 +110,7 @@ async fn leadership(db: &Database) -> i64 {
     let third = db.take_leadership("c", true).await.unwrap().unwrap();
     assert!(third > second && !db.renew_leadership("b", second).await.unwrap());
     let id = AttemptId { job: 1, attempt: 1 };
-    assert!(matches!(db.grant(first, id, &worker(), 60).await, Err(DbError::LeadershipLost(_))));
+    assert!(matches!(db.grant(first, id, &worker(), &pool(), 60).await, Err(DbError::LeadershipLost(_))));
     third
 }
 
@@ -149,17 +160,16 @@ async fn intake(db: &Database, epoch: i64) {
 }
 
 async fn life(db: &Database, epoch: i64) {
-    let pool: Pool = "amd64".parse().unwrap();
     let now = db.now_us().await.unwrap();
-    let candidates = db.candidates(&pool, now, 10).await.unwrap();
+    let candidates = waiting(db, now, 10).await;
     assert_eq!(candidates.len(), 5);
     let id = candidates[0].next();
-    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    assert!(matches!(db.grant(epoch, id, &worker(), &pool(), 60).await.unwrap(), GrantOutcome::Granted(_)));
     // The answer was lost: the same again for the same worker, nothing for another.
-    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    assert!(matches!(db.grant(epoch, id, &worker(), &pool(), 60).await.unwrap(), GrantOutcome::Granted(_)));
     let mut other = worker();
     other.id.incarnation = uuid::Uuid::max();
-    assert!(matches!(db.grant(epoch, id, &other, 60).await.unwrap(), GrantOutcome::Refused));
+    assert!(matches!(db.grant(epoch, id, &other, &pool(), 60).await.unwrap(), GrantOutcome::Refused));
     assert!(db.attempt(id).await.unwrap().unwrap().is_of(&worker().id));
     assert_eq!(db.open_attempts().await.unwrap().len(), 1);
     // An infrastructure failure: it waits again, after a pause.
@@ -167,14 +177,14 @@ async fn life(db: &Database, epoch: i64) {
         db.end_attempt(epoch, id, Fault::Testbed, Some(&ended(id, 16)), "d", Some(60_000_000)).await.unwrap()
     );
     assert!(!db.end_attempt(epoch, id, Fault::Testbed, None, "d", None).await.unwrap());
-    assert_eq!(db.candidates(&pool, now, 10).await.unwrap().len(), 4);
-    let second = db.candidates(&pool, now + 90_000_000, 10).await.unwrap()[0].next();
+    assert_eq!(waiting(db, now, 10).await.len(), 4);
+    let second = waiting(db, now + 90_000_000, 10).await[0].next();
     assert_eq!(second, AttemptId { job: id.job, attempt: 2 });
     publish(db, epoch, second).await;
 }
 
 async fn publish(db: &Database, epoch: i64, id: AttemptId) {
-    assert!(matches!(db.grant(epoch, id, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    assert!(matches!(db.grant(epoch, id, &worker(), &pool(), 60).await.unwrap(), GrantOutcome::Granted(_)));
     let outcome = db.open_publication(epoch, &ended(id, 4), &series("green")).await.unwrap();
     let PublishOutcome::Granted(publication) = outcome else { panic!("granted") };
     let again = db.open_publication(epoch, &ended(id, 4), &series("green")).await.unwrap();
@@ -225,9 +235,8 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert_eq!(db.latest_of(&"green".parse().unwrap()).await.unwrap().len(), 1);
     assert_eq!(db.package_names("gr", 10).await.unwrap(), ["green"]);
     // The lease ends in the middle of a publication: what was uploaded is swept.
-    let pool: Pool = "amd64".parse().unwrap();
-    let next = db.candidates(&pool, db.now_us().await.unwrap(), 10).await.unwrap()[0].next();
-    assert!(matches!(db.grant(epoch, next, &worker(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    let next = waiting(db, db.now_us().await.unwrap(), 10).await[0].next();
+    assert!(matches!(db.grant(epoch, next, &worker(), &pool(), 60).await.unwrap(), GrantOutcome::Granted(_)));
     let outcome = db.open_publication(epoch, &ended(next, 0), &series("green")).await.unwrap();
     let PublishOutcome::Granted(later) = outcome else { panic!("granted") };
     assert!(later.run_id > publication.run_id);
@@ -247,8 +256,7 @@ fn never_run(job: i64) -> SyntheticResult {
 
 /// True while nothing else of the series may be published, whatever the leader believes.
 async fn is_closed(db: &Database, epoch: i64) -> bool {
-    let pool: Pool = "amd64".parse().unwrap();
-    let job = db.candidates(&pool, db.now_us().await.unwrap(), 1).await.unwrap()[0].id;
+    let job = waiting(db, db.now_us().await.unwrap(), 1).await[0].id;
     let synthetic = never_run(job);
     let outcome = db.record_synthetic(epoch, &synthetic, &series("green"), vec![], vec![]).await.unwrap();
     outcome == SyntheticOutcome::Wait

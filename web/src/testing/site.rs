@@ -136,7 +136,7 @@ impl Site {
     /// Queues a request, as a client's message does.
     pub(crate) async fn queue(&self, queue: &str, body: &str) -> (i64, Uuid) {
         let incoming = Incoming { queue: queue.to_owned(), body: body.to_owned().into(), redelivered: false };
-        let mut prepared = self.web.settings.intake.prepare(&incoming);
+        let mut prepared = self.web.settings.intake.prepare(&incoming, |_, _| None);
         prepared.digest = None;
         let (taken, _) = self.db.take(None, &[prepared]).await.unwrap();
         match taken[0] {
@@ -153,7 +153,7 @@ impl Site {
             id: WorkerId { name: "worker-7".parse().unwrap(), incarnation: Uuid::nil() },
             host: "host".into(),
         };
-        let granted = self.db.grant(self.epoch, id, &worker, 60).await.unwrap();
+        let granted = self.db.grant(self.epoch, id, &worker, &"amd64".parse().unwrap(), 60).await.unwrap();
         assert!(matches!(granted, GrantOutcome::Granted(_)));
         id
     }

@@ -1,0 +1,172 @@
+//! The job table as the scheduler sees it: lanes, who stands first in them, and what operators hold back.
+
+use std::collections::BTreeMap;
+
+use sqlx::FromRow;
+
+use super::{Candidate, Database, DbError, JobRow, connection::args, jobs::job_columns};
+use crate::queue::{ANSWERS, ASKED, Cap, Controls, Pause};
+
+/// A lane in which jobs wait.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct LaneCount {
+    /// The lane, as text; none or [`ASKED`] where the leader has not sorted them yet.
+    pub lane: Option<String>,
+    /// How many wait, pauses before a next attempt among them.
+    pub waiting: i64,
+    /// Microseconds since 1970: when the first of them may be offered.
+    pub due_us: i64,
+    /// Microseconds since 1970: since when the first of them waits.
+    pub oldest_us: i64,
+}
+
+impl Database {
+    /// All lanes in which jobs wait. It reads every waiting job's index entry: not for each decision.
+    pub async fn lane_counts(&self) -> Result<Vec<LaneCount>, DbError> {
+        self.all(
+            "SELECT lane, count(*) AS waiting, min(not_before_us) AS due_us, min(received_us) AS oldest_us
+             FROM jobs WHERE state = 'waiting' GROUP BY lane",
+            vec![],
+        )
+        .await
+    }
+
+    /// The first of each of these lanes that may be offered now, at most `limit` of each; lanes without any are left out.
+    pub async fn windows(
+        &self,
+        lanes: &[String],
+        now_us: i64,
+        limit: i64,
+    ) -> Result<BTreeMap<String, Vec<Candidate>>, DbError> {
+        let mut found: Vec<Candidate> = if self.is_sqlite() {
+            let mut found = Vec::new();
+            for lane in lanes {
+                let some: Vec<Candidate> = self
+                    .all(
+                        "SELECT id, attempts, lane, package, trigger, requesters, tried_before FROM jobs
+                         WHERE state = 'waiting' AND lane = $1 AND not_before_us <= $2 ORDER BY id LIMIT $3",
+                        args![lane, now_us, limit],
+                    )
+                    .await?;
+                found.extend(some);
+            }
+            found
+        } else {
+            self.all(
+                "SELECT j.* FROM jsonb_array_elements_text($1::jsonb) AS l (lane) CROSS JOIN LATERAL (
+                    SELECT id, attempts, lane, package, trigger, requesters, tried_before FROM jobs
+                    WHERE state = 'waiting' AND jobs.lane = l.lane AND not_before_us <= $2 ORDER BY id LIMIT $3) AS j",
+                args![list(lanes), now_us, limit],
+            )
+            .await?
+        };
+        self.add_hosts_it_failed_on(&mut found).await?;
+        let mut windows: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
+        for candidate in found {
+            windows.entry(candidate.lane.clone()).or_default().push(candidate);
+        }
+        Ok(windows)
+    }
+
+    async fn add_hosts_it_failed_on(&self, found: &mut [Candidate]) -> Result<(), DbError> {
+        for candidate in found.iter_mut().filter(|c| c.attempts > c.tried_before) {
+            // A lost lease says nothing about the host.
+            let failed: Vec<(String,)> = self
+                .all(
+                    "SELECT host FROM attempts WHERE job_id = $1 AND attempt > $2 AND fault <> 'lease-lost'",
+                    args![candidate.id, candidate.tried_before],
+                )
+                .await?;
+            candidate.failed_on = failed.into_iter().map(|(host,)| host).collect();
+        }
+        Ok(())
+    }
+
+    /// Waiting jobs that the leader has not sorted, oldest first, at most `limit`.
+    pub async fn unsorted(&self, limit: i64) -> Result<Vec<JobRow>, DbError> {
+        let mut found: Vec<JobRow> = self
+            .all(
+                concat!(
+                    "SELECT ",
+                    job_columns!(),
+                    " FROM jobs WHERE state = 'waiting' AND lane = $1 ORDER BY id LIMIT $2"
+                ),
+                args![ASKED, limit],
+            )
+            .await?;
+        if found.is_empty() {
+            found = self
+                .all(
+                    concat!(
+                        "SELECT ",
+                        job_columns!(),
+                        " FROM jobs WHERE state = 'waiting' AND lane IS NULL ORDER BY id LIMIT $1"
+                    ),
+                    args![limit],
+                )
+                .await?;
+        }
+        Ok(found)
+    }
+
+    /// Waiting jobs that are answered without a run, with a greater number than `after`, oldest first, at most `limit`.
+    pub async fn to_answer(&self, after: i64, limit: i64) -> Result<Vec<JobRow>, DbError> {
+        self.all(
+            concat!(
+                "SELECT ",
+                job_columns!(),
+                " FROM jobs WHERE state = 'waiting' AND lane = $1 AND id > $2 ORDER BY id LIMIT $3"
+            ),
+            args![ANSWERS, after, limit],
+        )
+        .await
+    }
+
+    /// Puts waiting jobs into lanes; those that do not wait any more are left alone.
+    pub async fn sort_jobs(&self, epoch: i64, lanes: &[(i64, String)]) -> Result<(), DbError> {
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin_leading(epoch).await?;
+        let all = serde_json::to_string(lanes).unwrap_or_default();
+        let statement = if tx.is_sqlite() {
+            "UPDATE jobs SET lane = v.lane
+             FROM (SELECT value ->> 0 AS id, value ->> 1 AS lane FROM json_each($1)) AS v
+             WHERE jobs.id = v.id AND jobs.state = 'waiting'"
+        } else {
+            "UPDATE jobs SET lane = v.lane
+             FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS lane FROM jsonb_array_elements($1::jsonb) AS value) AS v
+             WHERE jobs.id = v.id AND jobs.state = 'waiting'"
+        };
+        tx.execute(statement, args![all]).await?;
+        tx.commit().await
+    }
+
+    /// What operators hold back.
+    pub async fn controls(&self) -> Result<Controls, DbError> {
+        let pauses: Vec<Pause> = self
+            .all(
+                "SELECT id, release, arch, context, person, reason, since_us FROM pauses ORDER BY id",
+                vec![],
+            )
+            .await?;
+        let caps: Vec<Cap> = self
+            .all("SELECT kind, name, most, person, since_us FROM caps ORDER BY kind, name", vec![])
+            .await?;
+        Ok(Controls { pauses, caps })
+    }
+
+    /// Running jobs that an operator wants to end, with the reason.
+    pub async fn to_cancel(&self) -> Result<Vec<(i64, String)>, DbError> {
+        self.all(
+            "SELECT id, cancel FROM jobs WHERE cancel IS NOT NULL AND state IN ('running', 'publishing') ORDER BY id",
+            vec![],
+        )
+        .await
+    }
+}
+
+/// A list as one argument.
+fn list(texts: &[String]) -> String {
+    serde_json::to_string(texts).unwrap_or_default()
+}
