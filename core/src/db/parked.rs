@@ -87,9 +87,8 @@ impl Database {
 
     /// How many parked jobs everybody may know of.
     pub async fn public_parked_count(&self) -> Result<i64, DbError> {
-        let (count,): (i64,) = self
-            .one("SELECT count(*) FROM jobs WHERE state = 'parked' AND NOT private", vec![])
-            .await?;
+        let (count,): (i64,) =
+            self.one("SELECT count(*) FROM jobs WHERE state = 'parked' AND NOT private", vec![]).await?;
         Ok(count)
     }
 
