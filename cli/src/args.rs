@@ -22,10 +22,10 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Begin with one of these:
-  proofhouse demo                     one real test on a fresh testbed, and its page
-  proofhouse doctor                   what is missing on this machine, and how to get it
+  proofhouse demo     one real test on a fresh testbed, and its page
+  proofhouse doctor   what is missing on this machine, and how to get it
   proofhouse up --releases bookworm --arches amd64
-                                      everything in one process, with everything embedded
+                      everything in one process, with everything embedded
   proofhouse request bookworm amd64 hello --wait
 
 Every option of a role is also a variable PROOFHOUSE_… and a key of the file that --config names.
@@ -105,22 +105,27 @@ Examples:
   proofhouse up --config up.toml --bus amqp://worker@broker.example.org
 Then, in another terminal:
   proofhouse request bookworm amd64 hello --wait
-It stops with Ctrl-C: what runs is finished; a second Ctrl-C stops at once, and what ran is run again by the next start.";
+It stops with Ctrl-C: what runs is finished; a second Ctrl-C stops at once, and what ran is run again by the next \
+start.";
 const DISPATCHER_EXAMPLES: &str = "\
 Example:
-  proofhouse dispatcher --database postgres://proofhouse@db.example.org/proofhouse \\
-      --bus amqp://dispatcher@broker.example.org --store swift+https://keystone.example.org:5000/v3 \\
-      --releases noble,plucky --arches amd64,arm64
+  proofhouse dispatcher --releases noble,plucky --arches amd64,arm64 \\
+      --database postgres://proofhouse@db.example.org/proofhouse \\
+      --bus amqp://dispatcher@broker.example.org \\
+      --store swift+https://keystone.example.org:5000/v3
 Several may run: one leads, another takes over when it is gone.";
 const WORKER_EXAMPLES: &str = "\
 Example:
-  proofhouse worker --bus amqp://worker@broker.example.org --store swift+https://keystone.example.org:5000/v3 \\
-      --arches amd64 --provider unshare --slots 4
+  proofhouse worker --arches amd64 --provider unshare --slots 4 \\
+      --bus amqp://worker@broker.example.org \\
+      --store swift+https://keystone.example.org:5000/v3
 SIGTERM finishes what runs and takes nothing new; a second one stops at once.";
 const WEB_EXAMPLES: &str = "\
 Example:
-  proofhouse web --database postgres://proofhouse@db.example.org/proofhouse --bus amqp://web@broker.example.org \\
-      --store swift+https://keystone.example.org:5000/v3 --releases noble --arches amd64 --listen 0.0.0.0:8080
+  proofhouse web --releases noble --arches amd64 --listen 0.0.0.0:8080 \\
+      --database postgres://proofhouse@db.example.org/proofhouse \\
+      --bus amqp://web@broker.example.org \\
+      --store swift+https://keystone.example.org:5000/v3
 Run as many as you like behind a proxy.";
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -360,6 +365,24 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// clap wraps prose where the terminal ends: it stands in one line, and examples are short enough to be left alone.
+    #[test]
+    fn helps_are_wrapped_once() {
+        fn look(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in text.lines() {
+                let fits = if line.starts_with("  ") {
+                    line.len() <= 80
+                } else {
+                    line.is_empty() || line.ends_with(['.', ':'])
+                };
+                assert!(fits, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
     }
 
     fn parses(line: &str) -> bool {

@@ -43,7 +43,7 @@ Examples:
   proofhouse parked retry --reason testbed
   proofhouse parked retry --package 'linux*' --release noble --dry-run
   proofhouse parked retry 17 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e
-It may run while everything serves, and more than once. A test of which an equal one waits or runs already is run all
+It may run while everything serves, and more than once. A test of which an equal one waits or runs already is run all \
 the same. Exit status 1: one that was named could not be retried.";
 
 /// Which of them, for `ls` and `retry` alike.
