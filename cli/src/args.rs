@@ -131,7 +131,7 @@ const DOCTOR_EXAMPLES: &str = "\
 Examples:
   proofhouse doctor
   proofhouse doctor --config worker.toml --json
-Exit status 1: no test could run here as configured.";
+Exit status 1: nothing could start here as configured, or no test run.";
 const DEMO_EXAMPLES: &str = "\
 Examples:
   proofhouse demo
