@@ -84,8 +84,7 @@ mod tests {
             ("DATA", data.display().to_string()),
         ];
         let options = options.map(|(name, value)| (format!("PROOFHOUSE_{name}"), value));
-        let config =
-            Config::load(Role::Operator, &Options::default(), options).unwrap();
+        let config = Config::load(Role::Operator, &Options::default(), options).unwrap();
         let checks = checks(&config).await;
         assert!(
             !checks[0].ok && checks[0].detail.starts_with(&format!("{address} is in use")),

@@ -65,7 +65,8 @@ pub(super) async fn main(args: LsArgs) -> Result<Status> {
 
 fn text(rows: &[ParkedRow], filter: &Filter) -> String {
     if rows.is_empty() {
-        return "nothing is parked\n".to_owned();
+        let all = filter.reason.is_none() && filter.options().is_empty();
+        return if all { "nothing is parked\n" } else { "nothing that is parked fits\n" }.to_owned();
     }
     let row = |row: &ParkedRow| {
         let ParkedRow { job, .. } = row;
@@ -130,5 +131,6 @@ mod tests {
         assert!(summary(&rows, &filter).contains("proofhouse parked retry --reason testbed --arch arm64\n"));
         insta::assert_snapshot!(serde_json::to_string_pretty(&Line::from(&rows[3])).unwrap());
         assert_eq!(text(&[], &Filter::default()), "nothing is parked\n");
+        assert_eq!(text(&[], &filter), "nothing that is parked fits\n");
     }
 }

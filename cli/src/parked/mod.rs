@@ -34,9 +34,14 @@ pub(crate) enum ParkedCommand {
     )]
     Show(ShowArgs),
     /// Have them run again, with as many attempts as a new test
-    #[command(after_help = RETRY_EXAMPLES)]
+    #[command(after_help = RETRY_EXAMPLES, override_usage = RETRY_USAGE)]
     Retry(RetryArgs),
 }
+
+/// Shorter than what is made of the group.
+const RETRY_USAGE: &str = "\
+proofhouse parked retry [OPTIONS] <JOB|UUID>...
+       proofhouse parked retry [OPTIONS] <FILTERS|--all>";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:

@@ -71,7 +71,7 @@ pub(crate) async fn main(args: ReindexArgs) -> Result<Status> {
     let store = connect::store(&config)?;
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("signals cannot be heard")?;
-    let containers = containers(store.as_ref(), &args).await.context("the containers cannot be listed")?;
+    let containers = containers(store.as_ref(), &args).await?;
     let rebuild = Rebuild {
         database: database.clone(),
         store,
@@ -98,7 +98,7 @@ async fn containers(store: &dyn Store, args: &ReindexArgs) -> Result<Vec<Contain
     }
     let mut all = Vec::new();
     for prefix in CONTAINERS {
-        all.extend(store.containers(prefix).await?);
+        all.extend(store.containers(prefix).await.context("the containers cannot be listed")?);
     }
     if args.releases.is_empty() {
         return Ok(all);
