@@ -42,7 +42,9 @@ async fn reached(barrier: &mut PgConnection) -> Result<()> {
 }
 
 async fn let_go(barrier: &mut PgConnection, row: i64) -> Result<()> {
-    assert!(sqlx::query_scalar::<_, bool>("SELECT pg_advisory_unlock($1)").bind(row).fetch_one(barrier).await?);
+    assert!(
+        sqlx::query_scalar::<_, bool>("SELECT pg_advisory_unlock($1)").bind(row).fetch_one(barrier).await?
+    );
     Ok(())
 }
 
