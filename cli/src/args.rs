@@ -12,16 +12,20 @@ use proofhouse_core::{
 use uuid::Uuid;
 
 use crate::{
-    parked::ParkedCommand, reindex::ReindexArgs, request::RequestArgs, servers::Servers, token::TokenCommand,
+    parked::ParkedCommand,
+    reindex::ReindexArgs,
+    request::RequestArgs,
+    servers::{OfRules, Part, Servers},
+    token::TokenCommand,
     workers::WorkersCommand,
 };
 
 const EXAMPLES: &str = "\
 Begin with one of these:
-  proofhouse demo                     one real test on a fresh testbed, and its page
-  proofhouse doctor                   what is missing on this machine, and how to get it
+  proofhouse demo     one real test on a fresh testbed, and its page
+  proofhouse doctor   what is missing on this machine, and how to get it
   proofhouse up --releases bookworm --arches amd64
-                                      everything in one process, with everything embedded
+                      everything in one process, with everything embedded
   proofhouse request bookworm amd64 hello --wait
 
 Every option of a role is also a variable PROOFHOUSE_… and a key of the file that --config names.
@@ -101,28 +105,33 @@ Examples:
   proofhouse up --config up.toml --bus amqp://worker@broker.example.org
 Then, in another terminal:
   proofhouse request bookworm amd64 hello --wait
-It stops with Ctrl-C: what runs is finished; a second Ctrl-C stops at once, and what ran is run again by the next start.";
+It stops with Ctrl-C: what runs is finished; a second Ctrl-C stops at once, and what ran is run again by the next \
+start.";
 const DISPATCHER_EXAMPLES: &str = "\
 Example:
-  proofhouse dispatcher --database postgres://proofhouse@db.example.org/proofhouse \\
-      --bus amqp://dispatcher@broker.example.org --store swift+https://keystone.example.org:5000/v3 \\
-      --releases noble,plucky --arches amd64,arm64
+  proofhouse dispatcher --releases noble,plucky --arches amd64,arm64 \\
+      --database postgres://proofhouse@db.example.org/proofhouse \\
+      --bus amqp://dispatcher@broker.example.org \\
+      --store swift+https://keystone.example.org:5000/v3
 Several may run: one leads, another takes over when it is gone.";
 const WORKER_EXAMPLES: &str = "\
 Example:
-  proofhouse worker --bus amqp://worker@broker.example.org --store swift+https://keystone.example.org:5000/v3 \\
-      --arches amd64 --provider unshare --slots 4
+  proofhouse worker --arches amd64 --provider unshare --slots 4 \\
+      --bus amqp://worker@broker.example.org \\
+      --store swift+https://keystone.example.org:5000/v3
 SIGTERM finishes what runs and takes nothing new; a second one stops at once.";
 const WEB_EXAMPLES: &str = "\
 Example:
-  proofhouse web --database postgres://proofhouse@db.example.org/proofhouse --bus amqp://web@broker.example.org \\
-      --store swift+https://keystone.example.org:5000/v3 --releases noble --arches amd64 --listen 0.0.0.0:8080
+  proofhouse web --releases noble --arches amd64 --listen 0.0.0.0:8080 \\
+      --database postgres://proofhouse@db.example.org/proofhouse \\
+      --bus amqp://web@broker.example.org \\
+      --store swift+https://keystone.example.org:5000/v3
 Run as many as you like behind a proxy.";
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   proofhouse doctor
   proofhouse doctor --config worker.toml --json
-Exit status 1: no test could run here as configured.";
+Exit status 1: nothing could start here as configured, or no test run.";
 const DEMO_EXAMPLES: &str = "\
 Examples:
   proofhouse demo
@@ -201,8 +210,8 @@ pub(crate) struct LogArgs {
     #[arg(value_name = "UUID|RUN_ID")]
     pub(crate) run: RunName,
     /// The log of this failed attempt, counted from 1
-    #[arg(long, value_name = "N")]
-    pub(crate) attempt: Option<i32>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) attempt: Option<i64>,
     #[command(flatten)]
     pub(crate) servers: Servers,
 }
@@ -286,19 +295,19 @@ pub(crate) enum RulesCommand {
     Ls(RulesLsArgs),
     /// Show which rules match a log, and what comes of it
     #[command(
-        after_help = "Example:\n  proofhouse rules test log.gz --package hello --exit-code 4 --rules rules.toml"
+        after_help = "Examples:\n  proofhouse rules test log.gz --package hello --exit-code 4 --rules rules.toml\n  \
+        proofhouse rules test log.gz --config worker.toml"
     )]
     Test(RulesTestArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RulesLsArgs {
-    /// The file with rules; else the one that the configuration names (PROOFHOUSE_CONFIG, PROOFHOUSE_RULES)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<PathBuf>,
     /// Print a JSON list
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: Part<OfRules>,
 }
 
 #[derive(Debug, Args)]
@@ -309,15 +318,21 @@ pub(crate) struct RulesTestArgs {
     /// The source package that was tested: some rules are not about some packages
     #[arg(long, value_name = "PACKAGE", default_value = "any")]
     pub(crate) package: proofhouse_core::names::Package,
-    /// The exit code that autopkgtest ended with; without it, what 4 and 16 come to
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// The exit code that autopkgtest ended with, or minus the number of the signal that killed it; without it, what 4 and
+    /// 16 come to
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = exit_code)]
     pub(crate) exit_code: Option<i32>,
-    /// The file with rules; else the one that the configuration names (PROOFHOUSE_CONFIG, PROOFHOUSE_RULES)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<PathBuf>,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: Part<OfRules>,
+}
+
+/// Linux has signals up to 64.
+fn exit_code(text: &str) -> Result<i32, &'static str> {
+    let code = text.parse().ok().filter(|code| (-64..=255).contains(code));
+    code.ok_or("exit codes are 0 to 255, and -1 to -64 for the signals that kill")
 }
 
 #[derive(Debug, Args)]
@@ -352,6 +367,24 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// clap wraps prose where the terminal ends: it stands in one line, and examples are short enough to be left alone.
+    #[test]
+    fn helps_are_wrapped_once() {
+        fn look(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in text.lines() {
+                let fits = if line.starts_with("  ") {
+                    line.len() <= 80
+                } else {
+                    line.is_empty() || line.ends_with(['.', ':'])
+                };
+                assert!(fits, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
+    }
+
     fn parses(line: &str) -> bool {
         Cli::try_parse_from(line.split(' ')).is_ok()
     }
@@ -377,6 +410,8 @@ mod tests {
             "proofhouse parked retry 17 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e --json",
             "proofhouse parked retry --reason testbed --package gl* --dry-run",
             "proofhouse parked retry --all",
+            "proofhouse parked retry --release noble",
+            "proofhouse parked retry --reason testbed --release noble --arch arm64",
             "proofhouse rejected",
             "proofhouse rejected --json --data d",
             "proofhouse rejected ls --json",
@@ -390,6 +425,9 @@ mod tests {
             "proofhouse database migrate --database postgres://h/d",
             "proofhouse config check x.toml --role web --json",
             "proofhouse rules ls --rules r.toml --json",
+            "proofhouse rules ls --config w.toml",
+            "proofhouse rules test log --config w.toml --exit-code 0",
+            "proofhouse rules test log --exit-code 255",
             "proofhouse rules test log.gz --package apt --exit-code -15 --json",
             "proofhouse doctor --json --provider lxd",
             "proofhouse completions zsh",
@@ -397,7 +435,8 @@ mod tests {
             "proofhouse workers drain w1 arm-* --wait --data d",
             "proofhouse workers resume w1",
             "proofhouse workers retire w1 --wait",
-            "proofhouse workers forget w1",
+            "proofhouse workers forget w1 --json",
+            "proofhouse workers drain w1 --wait --json",
             "proofhouse demo --package gzip --once --data d",
         ] {
             assert!(parses(line), "{line}: {}", Cli::try_parse_from(line.split(' ')).unwrap_err());
@@ -416,16 +455,22 @@ mod tests {
             "proofhouse request noble amd64 hello --trigger x",
             "proofhouse request noble amd64 hello --context foo",
             "proofhouse run show x",
+            "proofhouse run log 20261121_053634_abcde@ --attempt 0",
             "proofhouse reindex --jobs 0",
             "proofhouse reindex --container a/b",
             "proofhouse reindex --container autopkgtest-noble --release noble",
             "proofhouse token add x --person p --scope everything",
             "proofhouse config check --role operator",
+            "proofhouse rules test log --exit-code 256",
+            "proofhouse rules test log --exit-code -65",
+            "proofhouse rules test log --exit-code x",
             "proofhouse workers drain",
             "proofhouse workers drain [",
             "proofhouse up --no-such-option",
             "proofhouse parked retry",
             "proofhouse parked retry 17 --all",
+            "proofhouse parked retry 17 --arch arm64",
+            "proofhouse parked retry --all --release noble",
             "proofhouse parked retry --all --reason testbed",
             "proofhouse parked show x",
             "proofhouse parked show 17 --log 0",

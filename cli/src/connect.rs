@@ -11,7 +11,7 @@ use proofhouse_core::{
 };
 use url::Url;
 
-use crate::status::Away;
+use crate::status::{Away, Misuse};
 
 /// The job table. Nothing is asked of it yet.
 pub(crate) fn database(config: &Config) -> Result<Database> {
@@ -41,10 +41,11 @@ pub(crate) fn readable_database(config: &Config) -> Result<Database> {
         && !path.exists()
     {
         // SQLite would make an empty one.
-        return Err(anyhow!(
+        let said = format!(
             "there is no database at {}: start `proofhouse up` with the same --data, or say where it is with --database",
             path.display()
-        ));
+        );
+        return Err(Misuse(said).into());
     }
     database(config)
 }
@@ -87,7 +88,18 @@ fn folder_url(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use proofhouse_core::config::{Options, Role};
+
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_wrong_usage() {
+        let data = tempfile::tempdir().unwrap().path().join("none").display().to_string();
+        let config =
+            Config::load(Role::Operator, &Options::default(), [("PROOFHOUSE_DATA".to_owned(), data)]);
+        let error = readable_database(&config.unwrap()).unwrap_err();
+        assert!(error.is::<Misuse>(), "{error}");
+    }
 
     #[test]
     fn a_folder_with_odd_characters_is_a_url() {

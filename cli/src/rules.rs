@@ -3,13 +3,12 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use flate2::read::MultiGzDecoder;
 use proofhouse_core::{
-    config::{BadConfig, Config, Options, Role},
     names::Package,
     outcome::{ExitCode, Fault, RuleVerdict, Seen, judge},
     rules::{Findings, Rule, Rules, Scanner},
@@ -19,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{RulesLsArgs, RulesTestArgs},
     print,
-    status::Status,
+    status::{Misuse, Status},
 };
 
 const CHUNK: usize = 64 << 10;
@@ -29,7 +28,7 @@ const BOTH: [ExitCode; 2] = [ExitCode(4), ExitCode::TESTBED];
 
 /// Lists all rules in their order.
 pub(crate) fn ls(args: &RulesLsArgs) -> Result<Status> {
-    let rules = rules(args.rules.as_deref())?;
+    let rules = args.settings.config()?.worker.rules;
     if args.json {
         print::json(&rules.iter().map(rule_json).collect::<Vec<_>>())?;
     } else {
@@ -48,14 +47,6 @@ pub(crate) fn ls(args: &RulesLsArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
-fn rules(file: Option<&Path>) -> Result<Rules> {
-    match file {
-        // A mistake in it ends as one in the configuration does.
-        Some(file) => Ok(Rules::load(file).map_err(|bad| BadConfig(bad.0))?),
-        None => Ok(Config::load_here(Role::Operator, &Options::default())?.worker.rules),
-    }
-}
-
 const fn word(verdict: RuleVerdict) -> &'static str {
     match verdict {
         RuleVerdict::Infrastructure => "infrastructure",
@@ -72,12 +63,12 @@ fn rule_json(rule: &Rule) -> Value {
 
 /// Says what the rules find in a log, and what comes of it.
 pub(crate) fn test(args: &RulesTestArgs) -> Result<Status> {
-    let rules = rules(args.rules.as_deref())?;
-    let findings =
-        read(&args.log, rules).with_context(|| format!("{} cannot be read", args.log.display()))?;
+    let rules = args.settings.config()?.worker.rules;
+    let findings = read(&args.log, rules.clone())
+        .map_err(|error| Misuse(format!("{} cannot be read: {error}", args.log.display())))?;
     let codes = args.exit_code.map_or(BOTH.to_vec(), |code| vec![ExitCode(code)]);
     let decisions: Vec<Decision> =
-        codes.into_iter().map(|code| Decision::of(code, &findings, &args.package)).collect();
+        codes.into_iter().map(|code| Decision::of(code, &findings, &rules, &args.package)).collect();
     if args.json {
         let decisions: Vec<Value> = decisions.iter().map(Decision::json).collect();
         let matches: Vec<Value> = findings
@@ -113,13 +104,15 @@ fn read(path: &PathBuf, rules: Rules) -> io::Result<Findings> {
 struct Decision {
     exit_code: ExitCode,
     rule: Option<String>,
+    /// The rule's own reason.
+    why: Option<String>,
     /// A class, or a fault's name.
     verdict: &'static str,
     sentence: String,
 }
 
 impl Decision {
-    fn of(exit_code: ExitCode, findings: &Findings, package: &Package) -> Self {
+    fn of(exit_code: ExitCode, findings: &Findings, rules: &Rules, package: &Package) -> Self {
         let rule = findings.decide(exit_code, package);
         let seen = Seen { exit_code, has_version: true, fault: None, rule: rule.as_ref(), baseline: false };
         let (verdict, sentence) = match judge(&seen) {
@@ -130,16 +123,19 @@ impl Decision {
             ),
             Err(fault) => (fault.as_str(), format!("no result, tried again: {}", fault.sentence())),
         };
-        Self { exit_code, rule: rule.map(|rule| rule.name), verdict, sentence }
+        let why = rule.as_ref().and_then(|hit| rules.iter().find(|rule| rule.name == hit.name));
+        let why = why.map(|rule| rule.why.clone()).filter(|why| !why.is_empty());
+        Self { exit_code, rule: rule.map(|rule| rule.name), why, verdict, sentence }
     }
 
     fn json(&self) -> Value {
-        json!({ "exit_code": self.exit_code, "rule": self.rule, "verdict": self.verdict })
+        json!({ "exit_code": self.exit_code, "rule": self.rule, "why": self.why, "verdict": self.verdict })
     }
 
     fn text(&self) -> String {
         let rule = self.rule.as_ref().map_or_else(String::new, |rule| format!(", by the rule {rule}"));
-        format!("exit code {}: {}{rule}\n", self.exit_code, self.sentence)
+        let why = self.why.as_ref().map(|why| format!("  {}\n", print::one_line(why, 300)));
+        format!("exit code {}: {}{rule}\n{}", self.exit_code, self.sentence, why.unwrap_or_default())
     }
 }
 
@@ -178,14 +174,12 @@ mod tests {
         for file in [plain, packed] {
             let findings = read(&file, Rules::default()).unwrap();
             let package = "hello".parse().unwrap();
-            let decisions = BOTH.map(|code| Decision::of(code, &findings, &package));
+            let decisions = BOTH.map(|code| Decision::of(code, &findings, &Rules::default(), &package));
             insta::allow_duplicates! { insta::assert_snapshot!(text(&findings, &decisions)) }
             assert_eq!(decisions[1].json()["verdict"], "broke-testbed");
         }
-        let bad = rules(Some(&dir.path().join("none"))).unwrap_err();
-        assert!(bad.downcast_ref::<BadConfig>().is_some(), "{bad}");
         let nothing = Scanner::new(Rules::default()).finish();
-        let decision = Decision::of(ExitCode(4), &nothing, &"hello".parse().unwrap());
+        let decision = Decision::of(ExitCode(4), &nothing, &Rules::default(), &"hello".parse().unwrap());
         assert_eq!(text(&nothing, &[decision]), "no rule matches\nexit code 4: a result: fail\n");
     }
 }

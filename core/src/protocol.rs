@@ -143,7 +143,7 @@ pub struct Announce {
     pub host: String,
     /// The pools that it takes offers from.
     pub pools: Vec<Pool>,
-    /// How many tests it runs at once; 0 when it drains or cannot take work.
+    /// How many tests it runs at once, when it does not drain and can take work.
     pub slots: u32,
     /// The attempts that it holds now.
     pub holds: Vec<AttemptId>,

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use proofhouse_tests::{
-    cluster::{Cluster, PATIENCE, body, ca_file, params},
-    proofhouse::run,
+    cluster::{Cluster, PATIENCE, body, ca_file, params, stand_in},
+    proofhouse::{Proofhouse, run},
     wait::wait_for,
 };
 use serde_json::Value;
@@ -92,5 +92,43 @@ async fn workers_drain_and_retire_by_command() -> Result<()> {
     assert_eq!(workers(&cluster, &["forget", "two"]).await?.0, Some(0));
     assert_eq!(listed(&cluster).await?, ["one working 0"]);
     assert_eq!(workers(&cluster, &["drain", "nobody"]).await?.0, Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_process_with_all_roles_retires_as_one() -> Result<()> {
+    let mut up = Proofhouse::role("up")
+        .arg("--releases", "noble")
+        .arg("--arches", "amd64")
+        .arg("--provider", "null")
+        .arg("--autopkgtest", stand_in())
+        .arg("--min-free-mib", "1")
+        .arg("--name", "one")
+        .start()
+        .await?;
+    let data = up.data().display().to_string();
+    let command = async |args: &[&str]| {
+        let output = run(&[&["workers"], args, &["--data", &data]].concat(), &[]).await?;
+        anyhow::Ok((output.status.code(), String::from_utf8(output.stdout)?))
+    };
+    let listed = async |word: &str| {
+        let all = command(&["ls"]).await.ok()?.1;
+        all.contains(word).then_some(())
+    };
+    wait_for("the worker", PATIENCE, async || listed("working").await).await?;
+
+    // The dispatcher ends after it has heard that the worker did: else the row stands there, and is waited for, until the
+    // worker counts as away.
+    let retired = tokio::time::timeout(PATIENCE / 2, command(&["retire", "one", "--wait"])).await??;
+    assert_eq!(retired.0, Some(0), "{}", retired.1);
+    assert!(up.wait(PATIENCE).await?.success());
+    assert!(!command(&["ls"]).await?.1.contains("one"));
+
+    // After a signal too.
+    up.start_again().await?;
+    wait_for("the worker", PATIENCE, async || listed("working").await).await?;
+    up.sigterm()?;
+    assert!(up.wait(PATIENCE).await?.success());
+    assert!(command(&["ls"]).await?.1.contains("away"));
     Ok(())
 }

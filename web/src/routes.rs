@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// On every answer that does not say otherwise itself.
-const HEADERS: [(HeaderName, &str); 6] = [
+const HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -31,6 +31,8 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::REFERRER_POLICY, "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (header::CACHE_CONTROL, "no-cache"),
+    // At least what goes wrong is said as the client wants it.
+    (header::VARY, "accept"),
 ];
 
 /// The whole site.

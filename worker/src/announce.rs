@@ -82,9 +82,8 @@ impl Announcer {
         let wanted = *self.wanted.borrow_and_update();
         self.link.mark_unchanged();
         let draining = self.stop.is_asked() || wanted != Wanted::Work;
-        let slots = if draining || able.is_err() { 0 } else { self.settings.slots };
         Announce {
-            slots: u32::try_from(slots).unwrap_or(u32::MAX),
+            slots: u32::try_from(self.settings.slots).unwrap_or(u32::MAX),
             holds: self.leases.ids(),
             draining,
             unable: able.err(),

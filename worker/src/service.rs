@@ -56,6 +56,7 @@ pub async fn run(
         mailbox = connected => mailbox?,
         () = stop.asked() => return Ok(()),
     };
+    state.send_modify(|state| state.id = Some(me.clone()));
     let able = watch::Sender::new(disk::room(&settings.data, settings.min_free_mib));
     let shared = Arc::new(Shared {
         leader: Leader::new(bus.clone(), me),

@@ -1,5 +1,6 @@
 //! What the process that holds a worker tells it and hears of it.
 
+use proofhouse_core::protocol::WorkerId;
 use tokio_util::sync::CancellationToken;
 
 /// How a worker is stopped.
@@ -28,6 +29,8 @@ impl Stop {
 /// What a worker does now, for metrics and health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerState {
+    /// Who it is, once it serves.
+    pub id: Option<WorkerId>,
     /// Slots in use.
     pub busy: usize,
     /// All slots.
@@ -38,6 +41,6 @@ pub struct WorkerState {
 
 impl Default for WorkerState {
     fn default() -> Self {
-        Self { busy: 0, slots: 0, able: Ok(()) }
+        Self { id: None, busy: 0, slots: 0, able: Ok(()) }
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod machine;
+mod ports;
 mod providers;
 mod servers;
 
@@ -55,7 +56,8 @@ async fn examine(config: &Config) -> Report {
         let checks = provider_checks(config, name).await;
         providers.push(ProviderReport { name: name.as_str(), ok: checks.iter().all(Check::is_good), checks });
     }
-    let machine = servers::checks(config).await;
+    let mut machine = servers::checks(config).await;
+    machine.extend(ports::checks(config).await);
     Report::of(config.worker.provider, providers, machine)
 }
 
@@ -88,9 +90,7 @@ fn text(report: &Report, paint: Paint) -> String {
     lines(&mut text, &report.machine, paint);
     let verdict = match (report.ok, report.provider) {
         (true, Some(name)) => paint.green(&format!("✔ ready: tests run on {name}")),
-        (false, Some(name)) => {
-            paint.red(&format!("✘ not ready: see what is missing above (provider {name})"))
-        }
+        (false, Some(name)) => paint.red(&format!("✘ not ready: see what is not ok above (provider {name})")),
         (_, None) => paint.red("✘ not ready: no provider of testbeds works here"),
     };
     let _ = writeln!(text, "{verdict}");
@@ -99,7 +99,7 @@ fn text(report: &Report, paint: Paint) -> String {
 
 fn lines(text: &mut String, checks: &[Check], paint: Paint) {
     for check in checks {
-        let sign = if check.ok { paint.green("✔ ok     ") } else { paint.red("✘ missing") };
+        let sign = if check.ok { paint.green("✔ ok     ") } else { paint.red("✘ not ok ") };
         let _ = writeln!(text, "  {sign} {}: {}", check.name, check.detail);
         if let Some(fix) = &check.fix {
             let _ = writeln!(text, "              → {fix}");

@@ -6,7 +6,7 @@ use anyhow::Result;
 use proofhouse_core::db::ParkedRow;
 use serde::Serialize;
 
-use super::{LsArgs, select};
+use super::{Filter, LsArgs, select};
 use crate::{connect, print, status::Status};
 
 /// A parked job as JSON shows it.
@@ -54,26 +54,19 @@ impl<'a> From<&'a ParkedRow> for Line<'a> {
 
 pub(super) async fn main(args: LsArgs) -> Result<Status> {
     let database = connect::existing_database(&args.servers.config()?).await?;
-    let rows = select(&database, |row| matches(row, &args)).await?;
+    let rows = select(&database, |row| args.filter.matches(row)).await?;
     if args.json {
         print::json(&rows.iter().map(Line::from).collect::<Vec<_>>())?;
     } else {
-        print::text(&text(&rows))?;
+        print::text(&text(&rows, &args.filter))?;
     }
     Ok(Status::Done)
 }
 
-fn matches(row: &ParkedRow, args: &LsArgs) -> bool {
-    let ParkedRow { job, .. } = row;
-    args.reason.as_deref().is_none_or(|r| r == row.reason())
-        && args.package.as_ref().is_none_or(|p| p.matches(&job.package))
-        && args.release.as_ref().is_none_or(|r| r.as_str() == job.release)
-        && args.arch.as_ref().is_none_or(|a| a.as_str() == job.arch)
-}
-
-fn text(rows: &[ParkedRow]) -> String {
+fn text(rows: &[ParkedRow], filter: &Filter) -> String {
     if rows.is_empty() {
-        return "nothing is parked\n".to_owned();
+        let all = filter.reason.is_none() && filter.options().is_empty();
+        return if all { "nothing is parked\n" } else { "nothing that is parked fits\n" }.to_owned();
     }
     let row = |row: &ParkedRow| {
         let ParkedRow { job, .. } = row;
@@ -90,12 +83,12 @@ fn text(rows: &[ParkedRow]) -> String {
     let lines: Vec<_> = rows.iter().map(row).collect();
     let mut text = print::table(["JOB", "UUID", "SINCE", "REASON", "ATTEMPTS", "ON", "PACKAGE"], &lines);
     text.push('\n');
-    text.push_str(&summary(rows));
+    text.push_str(&summary(rows, filter));
     text
 }
 
-/// How many there are of each reason, since when, and what to do about them.
-fn summary(rows: &[ParkedRow]) -> String {
+/// How many there are of each reason, since when, and the command that retries those that were listed.
+fn summary(rows: &[ParkedRow], filter: &Filter) -> String {
     let mut reasons: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
     for row in rows {
         let (count, oldest) = reasons.entry(row.reason()).or_insert((0, i64::MAX));
@@ -106,7 +99,10 @@ fn summary(rows: &[ParkedRow]) -> String {
     for (reason, (count, oldest)) in reasons {
         let advice = match reason {
             ParkedRow::UNREADABLE => "cannot be retried: ask for these tests anew".to_owned(),
-            reason => format!("proofhouse parked retry --reason {}", print::one_line(reason, 100)),
+            reason => {
+                let reason = super::quoted(&print::one_line(reason, 100));
+                format!("proofhouse parked retry --reason {reason}{}", filter.options())
+            }
         };
         let _ = writeln!(
             text,
@@ -130,8 +126,11 @@ mod tests {
         private.job.private = true;
         private.job.changed_us += 3_600_000_000;
         let rows = [parked(7, Some("testbed"), None), unreadable, parked(11, Some("testbed"), None), private];
-        insta::assert_snapshot!(text(&rows));
+        insta::assert_snapshot!(text(&rows, &Filter::default()));
+        let filter = Filter { arch: Some("arm64".parse().unwrap()), ..Filter::default() };
+        assert!(summary(&rows, &filter).contains("proofhouse parked retry --reason testbed --arch arm64\n"));
         insta::assert_snapshot!(serde_json::to_string_pretty(&Line::from(&rows[3])).unwrap());
-        assert_eq!(text(&[]), "nothing is parked\n");
+        assert_eq!(text(&[], &Filter::default()), "nothing is parked\n");
+        assert_eq!(text(&[], &filter), "nothing that is parked fits\n");
     }
 }

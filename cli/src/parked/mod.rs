@@ -34,20 +34,26 @@ pub(crate) enum ParkedCommand {
     )]
     Show(ShowArgs),
     /// Have them run again, with as many attempts as a new test
-    #[command(after_help = RETRY_EXAMPLES)]
+    #[command(after_help = RETRY_EXAMPLES, override_usage = RETRY_USAGE)]
     Retry(RetryArgs),
 }
+
+/// Shorter than what is made of the group.
+const RETRY_USAGE: &str = "\
+proofhouse parked retry [OPTIONS] <JOB|UUID>...
+       proofhouse parked retry [OPTIONS] <FILTERS|--all>";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
   proofhouse parked retry --reason testbed
-  proofhouse parked retry --package 'linux*' --dry-run
+  proofhouse parked retry --package 'linux*' --release noble --dry-run
   proofhouse parked retry 17 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e
-It may run while everything serves, and more than once. A test of which an equal one waits or runs already is run all
+It may run while everything serves, and more than once. A test of which an equal one waits or runs already is run all \
 the same. Exit status 1: one that was named could not be retried.";
 
-#[derive(Debug, Args)]
-pub(crate) struct LsArgs {
+/// Which of them, for `ls` and `retry` alike.
+#[derive(Debug, Default, Args)]
+struct Filter {
     /// Only those of this reason: a fault's name, or the name of the rule of the log that decided
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
@@ -60,6 +66,38 @@ pub(crate) struct LsArgs {
     /// Only this architecture
     #[arg(long)]
     arch: Option<Arch>,
+}
+
+impl Filter {
+    fn matches(&self, row: &ParkedRow) -> bool {
+        let ParkedRow { job, .. } = row;
+        self.reason.as_deref().is_none_or(|r| r == row.reason())
+            && self.package.as_ref().is_none_or(|p| p.matches(&job.package))
+            && self.release.as_ref().is_none_or(|r| r.as_str() == job.release)
+            && self.arch.as_ref().is_none_or(|a| a.as_str() == job.arch)
+    }
+
+    /// The options that say the same but for the reason, for a shell.
+    fn options(&self) -> String {
+        let package = self.package.as_ref().map(|p| format!(" --package {}", quoted(p.0.glob().glob())));
+        let release = self.release.as_ref().map(|r| format!(" --release {r}"));
+        let arch = self.arch.as_ref().map(|a| format!(" --arch {a}"));
+        [package, release, arch].into_iter().flatten().collect()
+    }
+}
+
+/// A text as a shell reads it: in quotes where it may mean something there.
+fn quoted(text: &str) -> String {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "-+._".contains(c)) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    #[command(flatten)]
+    filter: Filter,
     /// Print a JSON list
     #[arg(long)]
     json: bool,
@@ -83,19 +121,15 @@ pub(crate) struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = true, args = ["jobs", "reason", "package", "all"])]
+#[group(id = "which", required = true, multiple = true, args = ["jobs", "reason", "package", "release", "arch", "all"])]
 pub(crate) struct RetryArgs {
     /// Numbers of jobs, or uuids of runs
-    #[arg(value_name = "JOB|UUID", conflicts_with_all = ["reason", "package", "all"])]
+    #[arg(value_name = "JOB|UUID", conflicts_with_all = ["reason", "package", "release", "arch", "all"])]
     jobs: Vec<JobName>,
-    /// All of this reason, as `parked ls` names it
-    #[arg(long, value_name = "REASON", conflicts_with = "all")]
-    reason: Option<String>,
-    /// All packages of this name; a glob
-    #[arg(long, value_name = "GLOB", conflicts_with = "all")]
-    package: Option<PackageGlob>,
+    #[command(flatten)]
+    filter: Filter,
     /// All that are parked
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["reason", "package", "release", "arch"])]
     all: bool,
     /// Only say what would be done
     #[arg(long)]
@@ -226,6 +260,25 @@ mod tests {
         let mut unreadable = parked(1, Some("worker"), None);
         unreadable.job.body = "green {\"triggers\": {}}".to_owned();
         assert_eq!(unreadable.reason(), "unreadable");
+    }
+
+    #[test]
+    fn the_options_of_a_filter_say_the_same() {
+        let filter = Filter {
+            reason: Some("testbed".to_owned()),
+            package: Some("linux*".parse().unwrap()),
+            release: Some("noble".parse().unwrap()),
+            arch: Some("arm64".parse().unwrap()),
+        };
+        assert_eq!(filter.options(), " --package 'linux*' --release noble --arch arm64");
+        assert_eq!(Filter::default().options(), "");
+        assert_eq!((quoted("g++-12"), quoted("it's")), ("g++-12".to_owned(), r"'it'\''s'".to_owned()));
+        let row = parked(1, Some("testbed"), None);
+        assert!(!filter.matches(&row) && Filter::default().matches(&row));
+        let release = Some(row.job.release.parse().unwrap());
+        assert!(Filter { release, ..Filter::default() }.matches(&row));
+        let arch = Some("riscv64".parse().unwrap());
+        assert!(!Filter { arch, ..Filter::default() }.matches(&row));
     }
 
     #[test]

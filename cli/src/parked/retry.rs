@@ -71,11 +71,7 @@ async fn plan(database: &Database, args: &RetryArgs) -> Result<Plan> {
         }
     }
     if args.jobs.is_empty() {
-        let wanted = |row: &ParkedRow| {
-            args.reason.as_deref().is_none_or(|r| r == row.reason())
-                && args.package.as_ref().is_none_or(|p| p.matches(&row.job.package))
-        };
-        for row in select(database, wanted).await? {
+        for row in select(database, |row| args.filter.matches(row)).await? {
             plan.add(&row, row.job.id.to_string());
         }
     }

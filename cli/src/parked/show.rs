@@ -1,12 +1,12 @@
 //! `proofhouse parked show`: one job with its attempts, and their logs.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use proofhouse_core::{
-    db::{AttemptRow, JobState},
-    layout::{Container, attempt_log},
-    store::{Entry, ListQuery, Store},
+    db::{AttemptRow, JobRow, JobState, ResultRow},
+    outcome::decided_by,
+    store::Store,
 };
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::{
     print::{self, Paint},
     run::{
         Found,
-        log::stream,
+        attempt_log::{self, Log, stored},
         show::{self, Run},
     },
     status::Status,
@@ -33,20 +33,17 @@ struct Shown {
     logs: Option<Vec<Log>>,
 }
 
-/// The log of an attempt, in the store.
-#[derive(Debug, Serialize)]
-struct Log {
-    attempt: i64,
-    container: Container,
-    object: String,
-}
-
 pub(super) async fn main(args: ShowArgs) -> Result<Status> {
     let config = args.servers.config()?;
     let database = connect::existing_database(&config).await?;
     let store = connect::store(&config)?;
     let Some(row) = find(&database, args.job).await? else { bail!("there is no job {}", args.job) };
     let attempts = database.attempts_of(row.job.id).await?;
+    let result = database.result_of_job(row.job.id).await?;
+    if !was_parked(&row.job, result.as_ref()) {
+        let JobRow { id, state, uuid, .. } = &row.job;
+        bail!("job {id} was not parked: it is {state}; `proofhouse run show {uuid}` shows it");
+    }
     if let Some(which) = args.log {
         return print_log(store.as_ref(), &row.job.uuid, &attempts, which).await;
     }
@@ -56,10 +53,7 @@ pub(super) async fn main(args: ShowArgs) -> Result<Status> {
     }
     let shown = Shown {
         parked: (row.job.state() == JobState::Parked).then(|| row.reason().to_owned()),
-        run: show::run(
-            &Found { result: database.result_of_job(row.job.id).await?, job: Some(row.job) },
-            &attempts,
-        ),
+        run: show::run(&Found { result, job: Some(row.job) }, &attempts),
         logs: logs.ok(),
     };
     if args.json {
@@ -70,26 +64,10 @@ pub(super) async fn main(args: ShowArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// The logs that the store holds, of a job's attempts.
-async fn stored(store: &dyn Store, uuid: &str, attempts: &[AttemptRow]) -> Result<Vec<Log>> {
-    let container = Container::attempts();
-    let query = ListQuery { prefix: format!("{uuid}/"), ..ListQuery::default() };
-    let names: BTreeSet<String> = match store.list(&container, &query).await {
-        Err(error) if error.is_missing() => BTreeSet::new(),
-        entries => entries?
-            .into_iter()
-            .filter_map(|entry| match entry {
-                Entry::Object { name, .. } => Some(name),
-                Entry::Prefix(_) => None,
-            })
-            .collect(),
-    };
-    let log = |attempt: &AttemptRow| Log {
-        attempt: attempt.attempt,
-        container: container.clone(),
-        object: attempt_log(uuid, attempt.attempt),
-    };
-    Ok(attempts.iter().map(log).filter(|log| names.contains(&log.object)).collect())
+/// Now, or until an operator had it retried, or until its gate was answered.
+fn was_parked(job: &JobRow, result: Option<&ResultRow>) -> bool {
+    let answered = result.is_some_and(|result| result.rule.as_deref() == Some(decided_by::PARKED));
+    job.state() == JobState::Parked || job.tried_before > 0 || answered
 }
 
 async fn print_log(store: &dyn Store, uuid: &str, attempts: &[AttemptRow], which: Which) -> Result<Status> {
@@ -98,18 +76,7 @@ async fn print_log(store: &dyn Store, uuid: &str, attempts: &[AttemptRow], which
         (Which::Last, Some(last)) => last.attempt,
         (Which::Last, None) => bail!("it was parked without an attempt"),
     };
-    let Err(error) = stream(store, &Container::attempts(), &attempt_log(uuid, number)).await else {
-        return Ok(Status::Done);
-    };
-    if !crate::run::log::is_missing(&error) {
-        return Err(error);
-    }
-    let there = stored(store, uuid, attempts).await.context("the logs cannot be looked up")?;
-    let there: Vec<String> = there.iter().map(|log| log.attempt.to_string()).collect();
-    if there.is_empty() {
-        bail!("the store holds no log of its attempts: their workers died, or could not store them");
-    }
-    bail!("the store holds no log of attempt {number}; there are those of {}", there.join(", "))
+    attempt_log::print(store, uuid, attempts, number).await
 }
 
 fn text(shown: &Shown, paint: Paint) -> String {
@@ -128,7 +95,19 @@ fn text(shown: &Shown, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proofhouse_core::layout::{Container, attempt_log};
+
     use super::{super::tests::parked, *};
+
+    #[test]
+    fn only_what_was_parked_is_shown() {
+        let of = |state: &str, tried_before: i64| {
+            let job = JobRow { state: state.to_owned(), tried_before, ..parked(7, None, None).job };
+            was_parked(&job, None)
+        };
+        assert!(of("parked", 0) && of("waiting", 3) && of("done", 3));
+        assert!(!of("waiting", 0) && !of("running", 0) && !of("done", 0));
+    }
 
     #[test]
     fn rendered() {

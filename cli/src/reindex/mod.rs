@@ -26,13 +26,17 @@ use crate::{
     status::{Misuse, Status},
 };
 
+/// More names than these nobody reads.
+const MOST_NAMES: usize = 20;
+
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   proofhouse reindex
   proofhouse reindex --release noble --jobs 64
   proofhouse reindex --container autopkgtest-noble-owner-ppa --again --json
 It may run while everything serves. Stopped by Ctrl-C or by a server that is away, the next one goes on from there.
-Exit status: 0 all of the store is in the index, 1 not all could be read, or it was stopped, 3 a server is away.";
+Exit status: 0 all that was asked for is in the index, 1 not all could be read, or it was stopped, 2 there is no such \
+release in the store, 3 a server is away.";
 
 #[derive(Debug, Args)]
 pub(crate) struct ReindexArgs {
@@ -67,7 +71,7 @@ pub(crate) async fn main(args: ReindexArgs) -> Result<Status> {
     let store = connect::store(&config)?;
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("signals cannot be heard")?;
-    let containers = containers(store.as_ref(), &args).await.context("the containers cannot be listed")?;
+    let containers = containers(store.as_ref(), &args).await?;
     let rebuild = Rebuild {
         database: database.clone(),
         store,
@@ -94,12 +98,32 @@ async fn containers(store: &dyn Store, args: &ReindexArgs) -> Result<Vec<Contain
     }
     let mut all = Vec::new();
     for prefix in CONTAINERS {
-        all.extend(store.containers(prefix).await?);
+        all.extend(store.containers(prefix).await.context("the containers cannot be listed")?);
     }
-    if !args.releases.is_empty() {
-        all.retain(|container| args.releases.iter().any(|release| is_of(container, release)));
+    if args.releases.is_empty() {
+        return Ok(all);
     }
+    if let Some(release) = args.releases.iter().find(|release| !all.iter().any(|c| is_of(c, release))) {
+        let said = format!("the store holds no container of the release {release}: {}", there_are(&all));
+        return Err(Misuse(said).into());
+    }
+    all.retain(|container| args.releases.iter().any(|release| is_of(container, release)));
     Ok(all)
+}
+
+/// The containers that there are, private ones as a count.
+fn there_are(all: &[Container]) -> String {
+    if all.is_empty() {
+        return "there is none with results".to_owned();
+    }
+    let public: Vec<&str> =
+        all.iter().filter(|c| !c.is_private()).map(Container::as_str).take(MOST_NAMES).collect();
+    let more = match all.len() - public.len() {
+        0 => String::new(),
+        n if public.is_empty() => format!("{n} private"),
+        n => format!(" and {n} more"),
+    };
+    format!("there are {}{more}", public.join(", "))
 }
 
 /// True for `[private-]autopkgtest-{release}` and those of its PPAs: no release's name holds a `-`.
@@ -116,8 +140,9 @@ async fn all(rebuild: &Arc<Rebuild>, containers: &[Container], again: bool) -> R
             database.reindex_anew(container).await?;
         }
     }
-    let mut summary = Summary::default();
+    let mut summary = Summary { asked: containers.len() as u64, ..Summary::default() };
     for container in containers {
+        rebuild.progress.container_begins(container, &summary);
         let done = rebuild.container(container, &mut summary).await;
         if !matches!(done, Ok(true)) {
             rebuild.progress.end();
@@ -127,7 +152,7 @@ async fn all(rebuild: &Arc<Rebuild>, containers: &[Container], again: bool) -> R
             return Ok(summary);
         }
         summary.containers += 1;
-        rebuild.progress.container_done(container, &summary);
+        rebuild.progress.container_done(&summary);
     }
     for container in containers {
         database.reindex_anew(container).await?;
@@ -140,6 +165,22 @@ async fn all(rebuild: &Arc<Rebuild>, containers: &[Container], again: bool) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_containers_that_there_are() {
+        let of =
+            |names: &[&str]| there_are(&names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>());
+        assert_eq!(of(&[]), "there is none with results");
+        assert_eq!(
+            of(&["autopkgtest-noble", "autopkgtest-plucky"]),
+            "there are autopkgtest-noble, autopkgtest-plucky"
+        );
+        assert_eq!(
+            of(&["autopkgtest-noble", "private-autopkgtest-x"]),
+            "there are autopkgtest-noble and 1 more"
+        );
+        assert_eq!(of(&["private-autopkgtest-x"]), "there are 1 private");
+    }
 
     #[test]
     fn containers_of_a_release() {

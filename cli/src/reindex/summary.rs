@@ -17,7 +17,10 @@ const MOST_LINES: usize = 20;
 pub(super) struct Summary {
     /// Everything that was asked for was looked at.
     pub(super) finished: bool,
+    /// Containers that are done.
     pub(super) containers: u64,
+    /// Containers that were to be done.
+    pub(super) asked: u64,
     /// Runs that were found.
     pub(super) runs: u64,
     /// Of these: added to the index.
@@ -53,10 +56,19 @@ impl Summary {
     }
 
     pub(super) fn text(&self) -> String {
-        let mut text = format!(
-            "{} runs in {} containers: {} indexed, {} known already, {} damaged\n",
-            self.runs, self.containers, self.indexed, self.known, self.damaged
-        );
+        let mut text = match (self.finished, self.asked) {
+            (true, 0) => {
+                return "the store holds no container with results: there is nothing to index\n".to_owned();
+            }
+            (true, 1) => format!("{} runs in one container", self.runs),
+            (true, n) => format!("{} runs in {n} containers", self.runs),
+            (false, n) => {
+                format!("stopped; {} of {n} containers are done, {} runs", self.containers, self.runs)
+            }
+        };
+        let Self { indexed, known, damaged, .. } = self;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, ": {indexed} indexed, {known} known already, {damaged} damaged");
         list(&mut text, "damaged, and not in the index", self.damaged, &self.damaged_runs);
         list(&mut text, "containers that could not be listed", self.unreadable, &self.unreadable_containers);
         text
@@ -90,13 +102,32 @@ mod tests {
 
     #[test]
     fn private_ones_are_counted_and_not_named() {
-        let mut summary =
-            Summary { finished: true, containers: 2, runs: 4, indexed: 1, known: 1, ..Summary::default() };
+        let mut summary = Summary {
+            finished: true,
+            containers: 2,
+            asked: 2,
+            runs: 4,
+            indexed: 1,
+            known: 1,
+            ..Summary::default()
+        };
         assert_eq!(summary.status(), Status::Done);
         summary.damaged(&run("autopkgtest-noble"), "it has no exitcode".to_owned());
         summary.damaged(&run("private-autopkgtest-hush"), "hush".to_owned());
         assert_eq!(summary.status(), Status::Failed);
         insta::assert_snapshot!(summary.text());
         insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
+    }
+
+    #[test]
+    fn how_much_was_done() {
+        let first = |finished: bool, asked: u64| {
+            let summary = Summary { finished, asked, runs: 4, indexed: 4, ..Summary::default() };
+            summary.text().lines().next().unwrap().to_owned()
+        };
+        assert_eq!(first(true, 1), "4 runs in one container: 4 indexed, 0 known already, 0 damaged");
+        assert!(first(true, 3).starts_with("4 runs in 3 containers: "));
+        assert!(first(false, 3).starts_with("stopped; 0 of 3 containers are done, 4 runs: "));
+        assert!(first(true, 0).starts_with("the store holds no container with results"));
     }
 }

@@ -15,17 +15,20 @@ use crate::servers::Servers;
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   proofhouse request noble amd64 hello
-  proofhouse request noble amd64 gzip --trigger glibc/2.39-1 --trigger gzip/1.12-2 --wait
-  proofhouse request noble amd64 --trigger glibc/2.39-1 --context huge --file packages.txt
+  proofhouse request noble amd64 gzip --trigger glibc/2.39-1 --wait
+  proofhouse request noble amd64 --trigger glibc/2.39-1 --file packages.txt
   proofhouse request --file britney.list
 
-With an AMQP broker (--bus) the request goes by the broker, as any client's; else into the job table, which is that of a
-`proofhouse up` with the same --data. A line of a list is one of these:
-  hello {\"triggers\": [\"green/2\"]}            release and arch from the arguments; the parameters may be missing
-  {\"release\": \"noble\", \"arch\": \"amd64\", \"package\": \"hello\", \"triggers\": [\"green/2\"]}
+With an AMQP broker (--bus) the request goes by the broker, as any client's; else into the job table, which is that of a \
+`proofhouse up` with the same --data.
+
+A line of a list is one of these; in the first, release and arch are those of the command, and the parameters may be \
+missing:
+  hello {\"triggers\": [\"green/2\"]}
+  {\"release\": \"noble\", \"arch\": \"amd64\", \"package\": \"hello\"}
   debci-noble-amd64:hello {\"triggers\": \"green/2 blue/1\"}
-Options that say what to test with hold for every line that does not say so itself. Bad lines are listed, and the others
-sent. A PPA's credentials are seen by everyone on this machine when they are given as an option: give them by --file -.
+Options that say what to test with hold for every line that does not say so itself. Bad lines are listed, and the \
+others sent. A PPA's credentials are seen by everyone on this machine when they are given as an option: give them by --file -.
 
 --wait ends with 0 for pass and neutral, 1 for fail, 4 where infrastructure kept a test from running.";
 

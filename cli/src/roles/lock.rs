@@ -30,6 +30,12 @@ impl UpFile {
     pub(crate) fn read(data: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(path(data)).ok()?).ok()
     }
+
+    /// The same, where that one is alive.
+    pub(crate) fn running(data: &Path) -> Option<Self> {
+        let name = |up: &Self| std::fs::read_to_string(format!("/proc/{}/comm", up.pid)).unwrap_or_default();
+        Self::read(data).filter(|up| name(up).trim_end() == env!("CARGO_PKG_NAME"))
+    }
 }
 
 fn path(data: &Path) -> PathBuf {

@@ -27,7 +27,10 @@ use proofhouse_core::{
 };
 
 use super::watch;
-use crate::{connect, status::Status};
+use crate::{
+    connect,
+    status::{Misuse, Status},
+};
 
 /// A process that serves a role.
 pub(crate) struct Process {
@@ -160,9 +163,10 @@ fn make_private(file: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Makes a folder that data is to lie in.
+/// Makes a folder that data is to lie in. Where that cannot be, another must be configured.
 pub(crate) fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))
+    let misuse = |error| Misuse(format!("{} cannot be made: {error}", folder.display())).into();
+    std::fs::create_dir_all(folder).map_err(misuse)
 }
 
 fn host_name() -> String {

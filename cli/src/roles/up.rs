@@ -8,8 +8,11 @@ use proofhouse_core::{
     config::{BusUrl, Config, DatabaseUrl, Options, Role, make_seal_keys},
     db::Database,
     lifecycle::BoxError,
+    protocol::WorkerId,
     telemetry,
 };
+use proofhouse_worker::WorkerState;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -22,6 +25,8 @@ use super::{
 use crate::status::Status;
 
 const STORE_WITHIN: Duration = Duration::from_secs(20);
+/// How long the dispatcher may take to hear that the worker has ended.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Runs until it is told to stop and what it runs is over.
@@ -75,21 +80,23 @@ pub(crate) async fn start(mut config: Config) -> Result<Option<Up>> {
     let (sole, data) = (is_sole(&process.config), process.config.data.display().to_string());
     // The worker needs the dispatcher to publish what it still runs, and people want to see it.
     let (ready, worker_ended, over) = (process.parts(3), CancellationToken::new(), CancellationToken::new());
-    end_when_stored(&process, database.clone(), worker_ended.clone(), over.clone());
     let (db, on, into) = (database.clone(), bus.clone(), store.clone());
     dispatcher::spawn(&process, db, on, into, sole, ready.clone(), over.clone());
-    worker::spawn(&process, worker_settings, bus.clone(), store.clone(), ready.clone(), worker_ended);
+    let ended = worker_ended.clone();
+    let seen = worker::spawn(&process, worker_settings, bus.clone(), store.clone(), ready.clone(), ended);
+    end_when_stored(&process, database.clone(), seen, worker_ended, over.clone());
     let (db, on) = (database.clone(), bus.clone());
     let served = web::Served { database: db, bus: on, store, listener, site: site.clone(), open };
     web::spawn(&process, served, ready, over);
     Ok(Some(Up { process, database, bus, site, data, _lock: lock }))
 }
 
-/// When the worker has ended, the dispatcher goes on until every result is stored and announced. What the store does not
-/// take within a while is stored by the next start.
+/// When the worker has ended, the dispatcher goes on until every result is stored and announced, and until it has heard the
+/// worker's farewell. What the store does not take within a while is stored by the next start.
 fn end_when_stored(
     process: &Process,
     database: Database,
+    worker: watch::Receiver<WorkerState>,
     worker_ended: CancellationToken,
     over: CancellationToken,
 ) {
@@ -101,10 +108,23 @@ fn end_when_stored(
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        let _ = hard.run_until_cancelled(tokio::time::timeout(STORE_WITHIN, stored)).await;
+        let id = worker.borrow().id.clone();
+        let ends = async {
+            let _ = tokio::time::timeout(STORE_WITHIN, stored).await;
+            let _ = tokio::time::timeout(HEARD_WITHIN, farewell_is_heard(&database, id)).await;
+        };
+        let _ = hard.run_until_cancelled(ends).await;
         over.cancel();
         Ok::<(), BoxError>(())
     });
+}
+
+/// Returns once the job table knows that this life of the worker is over.
+async fn farewell_is_heard(database: &Database, id: Option<WorkerId>) {
+    let Some(life) = id.map(|id| id.incarnation.to_string()) else { return };
+    while database.workers().await.is_ok_and(|all| all.iter().any(|worker| worker.incarnation == life)) {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// One bus for all three, in process or at a broker.

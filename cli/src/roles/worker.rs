@@ -34,7 +34,7 @@ pub(crate) async fn main(options: &Options) -> Result<Status> {
     process.finished().await
 }
 
-/// Starts the worker as a task; `ended` is cancelled when nothing of it runs any more.
+/// Starts the worker as a task; `ended` is cancelled when nothing of it runs any more. Returns what can be seen of it.
 pub(super) fn spawn(
     process: &Process,
     settings: Settings,
@@ -42,10 +42,11 @@ pub(super) fn spawn(
     store: Arc<dyn Store>,
     ready: Ready,
     ended: CancellationToken,
-) {
+) -> watch::Receiver<WorkerState> {
     let shutdown = &process.shutdown;
     let stop = Stop { drain: shutdown.drain().clone(), hard: shutdown.hard().clone() };
     let (state, seen) = watch::channel(WorkerState::default());
+    let whole = seen.clone();
     let (disk, metrics) = (process.health.condition("disk"), process.metrics.clone());
     shutdown.spawn_service("watch over the worker", async move {
         show(seen, &disk, &metrics, &ready).await;
@@ -56,6 +57,7 @@ pub(super) fn spawn(
         ended.cancel();
         outcome
     });
+    whole
 }
 
 /// Shows a worker's state; it runs its loop from its first state with slots on.

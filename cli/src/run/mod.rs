@@ -1,5 +1,6 @@
 //! `proofhouse run`: one run by its uuid or run id.
 
+pub(crate) mod attempt_log;
 pub(crate) mod log;
 pub(crate) mod show;
 

@@ -154,13 +154,13 @@ impl AttemptLine {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{outcome, queue};
 
-    #[test]
-    fn rendered() {
-        let attempt = AttemptRow {
+    /// One that failed.
+    pub(crate) fn attempt() -> AttemptRow {
+        AttemptRow {
             job_id: 7,
             attempt: 1,
             worker: "w-1".to_owned(),
@@ -178,9 +178,13 @@ mod tests {
             detail: Some("the last lines\nof the log".to_owned()),
             rule: Some("kernel-panic".to_owned()),
             ended_us: Some(1_795_239_406_000_000),
-        };
+        }
+    }
+
+    #[test]
+    fn rendered() {
         let job = JobRow { tried_before: 1, ..queue::tests::job() };
-        let mut run = run(&Found { job: Some(job), result: None }, &[attempt]);
+        let mut run = run(&Found { job: Some(job), result: None }, &[attempt()]);
         insta::assert_snapshot!("waiting", text(&run, Paint::plain()));
         run.result = outcome::tests::outcome(Some(4)).result;
         insta::assert_snapshot!("result", text(&run, Paint::plain()));

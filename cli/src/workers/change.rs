@@ -7,6 +7,7 @@ use proofhouse_core::{
     db::{Database, WorkerRow},
     protocol::Wanted,
 };
+use serde::Serialize;
 
 use super::{NameArgs, View, WaitArgs, open, wait};
 use crate::{print, status::Status};
@@ -26,24 +27,61 @@ pub(super) async fn retire(args: WaitArgs) -> Result<Status> {
 async fn change(args: &NameArgs, wanted: Wanted, wait: bool) -> Result<Status> {
     let database = open(&args.servers).await?;
     let view = View::of(&database).await?;
-    let (mut status, mut changed) = (Status::Done, Vec::new());
+    let mut report = Report::begin(args.json);
     for worker in view.named(&args.names)? {
-        match one(&database, &view, worker, wanted).await? {
-            Ok(said) => {
-                print::text(&format!("{}: {said}\n", worker.name))?;
-                changed.push(worker.name.clone());
-            }
-            Err(reason) => {
-                eprintln!("proofhouse: {}: {reason}", worker.name);
-                status = Status::Failed;
-            }
-        }
+        report.add(&worker.name, one(&database, &view, worker, wanted).await?)?;
     }
     if wait {
-        wait::until_quiet(&database, &changed, wanted).await?;
+        wait::until_quiet(&database, &report.changed(), wanted).await?;
     }
     database.close().await;
-    Ok(status)
+    report.end()
+}
+
+/// What came of each: lines as it happens, or a list in the end.
+struct Report {
+    json: bool,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    name: String,
+    done: bool,
+    /// What was done, or why it was not.
+    said: String,
+}
+
+impl Report {
+    const fn begin(json: bool) -> Self {
+        Self { json, lines: Vec::new() }
+    }
+
+    fn add(&mut self, name: &str, outcome: Result<String, &'static str>) -> Result<()> {
+        let (done, said) = (outcome.is_ok(), outcome.unwrap_or_else(str::to_owned));
+        match (self.json, done) {
+            (true, _) => {}
+            (false, true) => print::text(&format!("{name}: {said}\n"))?,
+            (false, false) => eprintln!("proofhouse: {name}: {said}"),
+        }
+        self.lines.push(Line { name: name.to_owned(), done, said });
+        Ok(())
+    }
+
+    fn changed(&self) -> Vec<String> {
+        self.lines.iter().filter(|line| line.done).map(|line| line.name.clone()).collect()
+    }
+
+    fn end(self) -> Result<Status> {
+        if self.json {
+            print::json(&self.lines)?;
+        }
+        Ok(self.status())
+    }
+
+    fn status(&self) -> Status {
+        if self.lines.iter().all(|line| line.done) { Status::Done } else { Status::Failed }
+    }
 }
 
 /// What was done, or the reason why not.
@@ -82,16 +120,34 @@ pub(super) fn tests(number: usize) -> String {
 pub(super) async fn forget(args: NameArgs) -> Result<Status> {
     let database = open(&args.servers).await?;
     let view = View::of(&database).await?;
-    let mut status = Status::Done;
+    let mut report = Report::begin(args.json);
     for worker in view.named(&args.names)? {
-        if view.is_away(worker) {
+        let outcome = if view.is_away(worker) {
             database.forget_worker(&worker.name.parse()?).await?;
-            print::text(&format!("{}: forgotten\n", worker.name))?;
+            Ok("forgotten".to_owned())
         } else {
-            eprintln!("proofhouse: {}: it is there (`proofhouse workers retire` ends it)", worker.name);
-            status = Status::Failed;
-        }
+            Err("it is there (`proofhouse workers retire` ends it)")
+        };
+        report.add(&worker.name, outcome)?;
     }
     database.close().await;
-    Ok(status)
+    report.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_it_as_json() {
+        let mut report = Report::begin(true);
+        report.add("w1", Ok("takes offers again".to_owned())).unwrap();
+        assert_eq!(report.status(), Status::Done);
+        report.add("w2", Err("it is away")).unwrap();
+        assert_eq!(report.changed(), ["w1"]);
+        let lines = serde_json::to_value(&report.lines).unwrap();
+        assert_eq!(lines[0], serde_json::json!({"name": "w1", "done": true, "said": "takes offers again"}));
+        assert_eq!(lines[1], serde_json::json!({"name": "w2", "done": false, "said": "it is away"}));
+        assert_eq!(report.status(), Status::Failed);
+    }
 }

@@ -13,7 +13,7 @@ struct Line<'a> {
     name: &'a str,
     host: &'a str,
     pools: Vec<&'a str>,
-    /// How many tests it takes at once just now.
+    /// How many tests it runs at once.
     slots: i64,
     /// How many it holds.
     held: usize,
@@ -65,15 +65,14 @@ fn text(view: &View) -> String {
             print::one_line(line.name, 60),
             print::one_line(line.host, 40),
             line.pools.join(" "),
-            line.slots.to_string(),
-            line.held.to_string(),
+            format!("{}/{}", line.held, line.slots),
             print::one_line(line.version, 20),
             line.seen.clone(),
             format!("{}{why}", line.state),
         ]
     };
     let rows: Vec<_> = lines(view).iter().map(row).collect();
-    print::table(["NAME", "HOST", "POOLS", "SLOTS", "RUNS", "VERSION", "LAST SEEN", "STATE"], &rows)
+    print::table(["NAME", "HOST", "POOLS", "SLOTS", "VERSION", "LAST SEEN", "STATE"], &rows)
 }
 
 #[cfg(test)]

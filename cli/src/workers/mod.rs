@@ -40,6 +40,9 @@ pub(crate) struct NameArgs {
     /// Their names; `*` and `?` stand for what they do in a shell
     #[arg(required = true, value_name = "NAME", id = "workers")]
     names: Vec<Pattern>,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     servers: Servers,
 }
@@ -172,17 +175,16 @@ mod tests {
         let obeys = |name: &str, wanted: &str| WorkerRow {
             wanted: wanted.to_owned(),
             draining: true,
-            slots: 0,
             ..worker(name)
         };
         let workers = vec![
             WorkerRow { seen_us: NOW - AWAY_US - 1, ..worker("away") },
-            WorkerRow { incarnation: String::new(), ..worker("away-left") },
+            WorkerRow { incarnation: String::new(), slots: 0, ..worker("away-left") },
             obeys("drained", "drain"),
             WorkerRow { wanted: "drain".to_owned(), ..worker("draining") },
             obeys("draining-2", "drain"),
             obeys("retiring", "retire"),
-            WorkerRow { slots: 0, unable: Some("the disk is full".to_owned()), ..worker("unable") },
+            WorkerRow { unable: Some("the disk is full".to_owned()), ..worker("unable") },
             worker("working"),
         ];
         View { workers, held: ["draining-2", "working", "working"].map(held).into(), now_us: NOW }

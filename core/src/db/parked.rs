@@ -85,6 +85,13 @@ impl Database {
         .await
     }
 
+    /// How many parked jobs everybody may know of.
+    pub async fn public_parked_count(&self) -> Result<i64, DbError> {
+        let (count,): (i64,) =
+            self.one("SELECT count(*) FROM jobs WHERE state = 'parked' AND NOT private", vec![]).await?;
+        Ok(count)
+    }
+
     /// A job by its number, wherever it stands, with the end of its last attempt.
     pub async fn with_last_attempt(&self, job: i64) -> Result<Option<ParkedRow>, DbError> {
         self.optional(concat!("SELECT ", parked_columns!(), " FROM jobs WHERE id = $1"), args![job]).await

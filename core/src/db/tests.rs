@@ -290,7 +290,9 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     db.outbox_done(entry.id).await.unwrap();
     let parked = db.parked(job - 1, 1).await.unwrap().remove(0);
     assert_eq!((parked.job.id, parked.reason(), parked.is_readable()), (job, "not-answered", true));
+    let shown = db.public_parked_count().await.unwrap();
     assert_eq!(db.retry_parked(&[job, job + 1000]).await.unwrap(), [job]);
+    assert_eq!(db.public_parked_count().await.unwrap(), shown - 1);
     assert!(db.retry_parked(&[job]).await.unwrap().is_empty());
     let stale = SyntheticResult { from: JobState::Parked, ..never_run(job) };
     let refused = db.record_synthetic(epoch, &stale, &series("never"), vec![1], vec![2]).await.unwrap();

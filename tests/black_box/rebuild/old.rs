@@ -122,8 +122,10 @@ async fn old_results_are_read_as_they_are() -> Result<()> {
             .fetch_one(&mut database)
             .await?;
     assert_eq!(readers, ("joe\nann".to_owned(), true));
-    let (_, summary, _) = reindex(&[&args[..], &["--release", "plucky"]].concat(), &[]).await?;
-    assert_eq!((&summary["containers"], &summary["finished"]), (&0.into(), &true.into()));
+    let typo = proofhouse::run(&[&["reindex", "--release", "nobel"], &args[..]].concat(), &[]).await?;
+    let said = String::from_utf8(typo.stderr)?;
+    assert_eq!(typo.status.code(), Some(2), "{said}");
+    assert!(said.contains("there are autopkgtest-noble") && !said.contains("hush"), "{said}");
     write_run(
         &store,
         "autopkgtest-noble",

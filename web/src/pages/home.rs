@@ -30,6 +30,7 @@ struct Home<'a> {
     rows: Vec<(&'a Arch, Vec<Option<Cell>>)>,
     queued: i64,
     running: i64,
+    parked: i64,
     results: Vec<ResultItem>,
 }
 
@@ -75,6 +76,7 @@ pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
         rows: rows(app.settings(), &counts),
         queued: counts.iter().map(|c| c.waiting).sum(),
         running: counts.iter().map(|c| c.running).sum(),
+        parked: app.db().public_parked_count().await?,
         results: ResultItem::list(&results, Timestamp::now()),
     })
 }

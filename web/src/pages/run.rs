@@ -167,7 +167,7 @@ fn why(workers: &[WorkerRow], pool: &str, pauses: bool) -> &'static str {
         "The last attempt failed for a reason that is not the package's. It is tried again after a pause."
     } else if serving.is_empty() {
         "No worker has announced itself for this architecture yet."
-    } else if serving.iter().all(|w| w.slots == 0) {
+    } else if serving.iter().all(|w| w.has_left() || w.draining || w.unable.is_some()) {
         "The workers of this architecture take no new work just now."
     } else {
         "It waits for a free slot."
@@ -178,14 +178,14 @@ fn why(workers: &[WorkerRow], pool: &str, pauses: bool) -> &'static str {
 mod tests {
     use super::*;
 
-    fn worker(pools: &str, slots: i64) -> WorkerRow {
+    fn worker(pools: &str, draining: bool) -> WorkerRow {
         WorkerRow {
             name: "w".into(),
-            incarnation: String::new(),
+            incarnation: "1".into(),
             host: "h".into(),
             pools: pools.into(),
-            slots,
-            draining: false,
+            slots: 2,
+            draining,
             unable: None,
             version: "1".into(),
             wanted: "work".into(),
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_wait_has_a_reason() {
-        let workers = [worker("amd64 arm64", 0), worker("amd64", 2)];
+        let workers = [worker("amd64 arm64", true), worker("amd64", false)];
         assert!(why(&workers, "amd64", false).contains("free slot"));
         assert!(why(&workers, "arm64", false).contains("take no new work"));
         assert!(why(&workers, "s390x", false).contains("No worker"));

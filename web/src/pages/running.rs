@@ -26,6 +26,8 @@ struct Running {
     /// The queues of each release.
     releases: BTreeMap<Release, Vec<Queue>>,
     queued: i64,
+    /// Without private runs: that they wait or run may be known, but not that they failed.
+    parked: i64,
     packages: Vec<(String, Vec<Run>)>,
     runs: usize,
     /// Release, arch, and how many private runs there are.
@@ -124,6 +126,7 @@ pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
         crumbs: vec![],
         contexts: Context::ALL,
         queued: releases.values().flatten().flat_map(|q| q.waiting).sum(),
+        parked: app.db().public_parked_count().await?,
         releases,
         packages,
         runs,

@@ -227,6 +227,34 @@ async fn a_run_that_is_parked_or_called_off() {
 }
 
 #[tokio::test]
+async fn what_is_parked_is_counted_without_private_runs() {
+    let site = Site::new().await;
+    for (body, shown) in [
+        ("green {\"triggers\": [\"green/1\"], \"swiftuser\": \"x\"}", None),
+        ("green {\"triggers\": [\"green/1\"]}", Some("1 parked")),
+        ("green {\"triggers\": [\"green/2\"]}", Some("2 parked")),
+    ] {
+        let (job, _) = site.queue("debci-noble-amd64", body).await;
+        let id = site.start(job).await;
+        site.fail(id, None).await;
+        for uri in ["/", "/running"] {
+            let page = site.browse(uri).await.text();
+            assert_eq!(page.contains(shown.unwrap_or(" parked")), shown.is_some(), "{uri} {page}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn caches_keep_an_answer_for_each_kind_of_client() {
+    let site = Site::new().await;
+    let (_, uuid) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}").await;
+    for uri in [format!("/run/{uuid}"), "/".to_owned(), "/nowhere".to_owned(), "/request.cgi".to_owned()] {
+        assert_eq!(site.get(&uri).await.header("vary"), "accept", "{uri}");
+        assert_eq!(site.browse(&uri).await.header("vary"), "accept", "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn a_parked_run_says_when_its_gate_is_told() {
     let parked_answer = Some(std::time::Duration::from_secs(9000));
     let site = Site::with(crate::settings::Settings { parked_answer, ..crate::testing::settings() }).await;
