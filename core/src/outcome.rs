@@ -243,8 +243,10 @@ pub mod decided_by {
     pub const BAD_REQUEST: &str = "bad-request";
     /// It was parked for as long as gates are to wait.
     pub const PARKED: &str = "parked";
+    /// An operator called it off, with an answer to its gate.
+    pub const CANCELLED: &str = "cancelled";
     /// All of them: no rule of the log may be called so.
-    pub const ALL: [&str; 5] = [EXIT_CODE, NEVER_RUN, SWITCHED_OFF, BAD_REQUEST, PARKED];
+    pub const ALL: [&str; 6] = [EXIT_CODE, NEVER_RUN, SWITCHED_OFF, BAD_REQUEST, PARKED, CANCELLED];
 }
 
 /// What is known of a run's end.

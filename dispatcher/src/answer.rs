@@ -32,19 +32,8 @@ pub(crate) struct Answer {
     pub(crate) rule: &'static str,
 }
 
-/// Decides by the lists, the pairs that are switched off, and what intake decided.
-pub(crate) fn screen(
-    job: &JobRow,
-    request: &Request,
-    pair: &Pair,
-    lists: &Lists,
-    off: &BTreeSet<Pair>,
-) -> Screened {
-    if let (Some(code), Some(log)) = (job.answer_code, &job.answer_log) {
-        let exit_code = i32::try_from(code).unwrap_or(20);
-        let rule = decided_by::BAD_REQUEST;
-        return Screened::Answer(Answer { exit_code, version: "unknown", log: log.clone(), rule });
-    }
+/// Decides by the lists and the pairs that are switched off.
+pub(crate) fn screen(request: &Request, pair: &Pair, lists: &Lists, off: &BTreeSet<Pair>) -> Screened {
     let never = lists.of(&request.package, pair).never;
     let (version, rule, log) = if never {
         (
@@ -61,6 +50,13 @@ pub(crate) fn screen(
         return Screened::Obsolete("a baseline of what is not run publishes nothing");
     }
     Screened::Answer(Answer { exit_code: 99, version, log, rule })
+}
+
+/// What was decided when it was taken in, or when an operator called it off: its gate is to have an answer.
+pub(crate) fn decided_before(job: &JobRow) -> Option<Answer> {
+    let (code, log) = (job.answer_code?, job.answer_log.clone()?);
+    let rule = if job.cancel.is_some() { decided_by::CANCELLED } else { decided_by::BAD_REQUEST };
+    Some(Answer { exit_code: i32::try_from(code).unwrap_or(20), version: "unknown", log, rule })
 }
 
 /// The files of such a result.

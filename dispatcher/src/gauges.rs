@@ -1,23 +1,48 @@
-//! What the leader shows of the whole: how much waits, runs and is to be announced.
+//! What the leader shows of the whole: how much waits, runs and is to be announced. What it finds waiting it hands on, so
+//! that nothing is forgotten that came by any other way.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use proofhouse_core::{db::DbError, names::RequestQueue};
-use tokio::time::MissedTickBehavior;
+use proofhouse_core::{
+    db::{DbError, JobState, LaneCount},
+    names::{Context as QueueContext, Pair, Pool, RequestQueue},
+    queue::Lane,
+};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, chain};
 
+/// How often it looks, and how seldom where a look takes long.
 const PERIOD: Duration = Duration::from_secs(5);
+const LOOKS_APART: u32 = 20;
+/// Looks that are asked for come no closer than this.
+const AT_MOST: Duration = Duration::from_millis(500);
 
 /// Measures until `over`; then a process that leads no more shows no depth of queues.
-pub(crate) async fn run(context: Arc<Context>, over: CancellationToken) {
-    let mut tick = tokio::time::interval(PERIOD);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while over.run_until_cancelled(tick.tick()).await.is_some() {
-        let Some(measured) = over.run_until_cancelled(measure(&context)).await else { break };
+pub(crate) async fn run(
+    context: Arc<Context>,
+    lanes: mpsc::Sender<Vec<String>>,
+    asked: Arc<Notify>,
+    over: CancellationToken,
+) {
+    loop {
+        let began = Instant::now();
+        let Some(measured) = over.run_until_cancelled(measure(&context, &lanes)).await else { break };
         if let Err(error) = measured {
             tracing::debug!(error = %chain(&error), "the queues cannot be measured");
+        }
+        let pause = PERIOD.max(began.elapsed() * LOOKS_APART);
+        let waited = async {
+            tokio::time::sleep(AT_MOST).await;
+            let _ = tokio::time::timeout(pause, asked.notified()).await;
+        };
+        if over.run_until_cancelled(waited).await.is_none() {
+            break;
         }
     }
     let metrics = &context.settings.metrics.dispatcher;
@@ -26,29 +51,49 @@ pub(crate) async fn run(context: Arc<Context>, over: CancellationToken) {
     metrics.jobs.reset();
 }
 
-async fn measure(context: &Context) -> Result<(), DbError> {
+/// What waits, by queue and by pool.
+#[derive(Default)]
+struct Waiting {
+    queues: BTreeMap<(QueueContext, Pair), i64>,
+    pools: BTreeMap<Pool, i64>,
+    all: i64,
+}
+
+impl Waiting {
+    fn of(context: &Context, counts: &[LaneCount]) -> Self {
+        let mut waiting = Self::default();
+        for count in counts {
+            waiting.all += count.waiting;
+            let Some(Ok(lane)) = count.lane.as_deref().map(str::parse::<Lane>) else { continue };
+            // The first: what several pools may run is wanted once.
+            if let Some(pool) = context.settings.pools.pools_of(&lane).into_iter().next() {
+                *waiting.pools.entry(pool).or_default() += count.waiting;
+            }
+            *waiting.queues.entry((lane.context, lane.pair)).or_default() += count.waiting;
+        }
+        waiting
+    }
+}
+
+async fn measure(context: &Context, lanes: &mpsc::Sender<Vec<String>>) -> Result<(), DbError> {
     let metrics = &context.settings.metrics.dispatcher;
-    let counts = context.database.queue_counts().await?;
-    let mut demand: BTreeMap<&str, i64> = BTreeMap::new();
+    let counts = context.database.lane_counts().await?;
+    let waiting = Waiting::of(context, &counts);
+    // A full channel means that the leader has yet to look at what was found before.
+    let _ = lanes.try_send(counts.into_iter().filter_map(|count| count.lane).collect());
     for queue in context.settings.intake.served.iter().flat_map(RequestQueue::of) {
-        let (release, arch) = (queue.pair.release.as_str(), queue.pair.arch.as_str());
-        let found = counts
-            .iter()
-            .find(|c| c.context == queue.context.as_str() && c.release == release && c.arch == arch);
-        metrics
-            .queue_size
-            .with_label_values(&[queue.context.as_str(), release, arch])
-            .set(found.map_or(0, |c| c.waiting));
+        let Pair { release, arch } = &queue.pair;
+        let labels = [queue.context.as_str(), release.as_str(), arch.as_str()];
+        let found = waiting.queues.get(&(queue.context, queue.pair.clone()));
+        metrics.queue_size.with_label_values(&labels).set(found.copied().unwrap_or(0));
     }
-    for pair in &context.settings.intake.served {
-        demand.entry(pair.arch.as_str()).or_default();
+    let leased = context.database.leased_by_pool().await?;
+    for pool in context.settings.pools.pools(&context.settings.intake.served) {
+        let leased = leased.iter().find(|(name, _)| name == pool.as_str()).map_or(0, |(_, n)| *n);
+        let wanted = waiting.pools.get(&pool).copied().unwrap_or(0) + leased;
+        metrics.demand.with_label_values(&[pool.as_str()]).set(wanted);
     }
-    for count in &counts {
-        *demand.entry(&count.arch).or_default() += count.waiting + count.running;
-    }
-    for (pool, wanted) in demand {
-        metrics.demand.with_label_values(&[pool]).set(wanted);
-    }
+    metrics.jobs.with_label_values(&[JobState::Waiting.as_str()]).set(waiting.all);
     for (state, number) in context.database.state_counts().await? {
         metrics.jobs.with_label_values(&[state.as_str()]).set(number);
     }

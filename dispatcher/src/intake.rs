@@ -11,21 +11,20 @@ use proofhouse_core::{
     intake::Incoming,
     names::RequestQueue,
 };
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Error, chain};
+use crate::{Context, Error, arrivals::Arrivals, chain, leader::sort};
 
 /// The most that is committed at once.
 const BATCH: usize = 200;
 /// The most that is delivered and not acknowledged.
 const PREFETCH: u16 = 1000;
 
-/// Takes requests in until `over`. `nudge` hears of every batch with new jobs.
+/// Takes requests in until `over`. `arrivals` hears where new jobs stand.
 pub(crate) async fn run(
     context: Arc<Context>,
     epoch: i64,
-    nudge: mpsc::Sender<()>,
+    arrivals: Arc<Arrivals>,
     over: CancellationToken,
 ) -> Result<(), Error> {
     let served = &context.settings.intake.served;
@@ -55,7 +54,9 @@ pub(crate) async fn run(
             },
         };
         session = Some((generation, number));
-        let Some(unsettled) = commit(&context, number, &batch, &nudge, &over).await? else { return Ok(()) };
+        let Some(unsettled) = commit(&context, number, &batch, &arrivals, &over).await? else {
+            return Ok(());
+        };
         acknowledge(&context, &consumer, batch, &unsettled).await;
     }
 }
@@ -64,7 +65,7 @@ async fn commit(
     context: &Context,
     session: IntakeSession,
     batch: &[Delivery],
-    nudge: &mpsc::Sender<()>,
+    arrivals: &Arrivals,
     over: &CancellationToken,
 ) -> Result<Option<Vec<i64>>, Error> {
     let _timer = context.settings.metrics.dispatcher.intake_batch_seconds.start_timer();
@@ -82,8 +83,7 @@ async fn commit(
         count(context, prepared, taken);
         report(prepared, taken);
     }
-    // A full channel means that the leader has yet to look: it will see these too.
-    let _ = nudge.try_send(());
+    arrivals.add(prepared.iter().filter_map(Prepared::lane));
     Ok(Some(unsettled))
 }
 
@@ -93,7 +93,10 @@ fn prepare(context: &Context, delivery: &Delivery) -> Prepared {
         body: delivery.body.clone(),
         redelivered: delivery.redelivered,
     };
-    context.settings.intake.prepare(&incoming)
+    context
+        .settings
+        .intake
+        .prepare(&incoming, |queue, request| Some(sort::lane_text(&context.settings, queue, request)))
 }
 
 fn count(context: &Context, prepared: &Prepared, taken: &Taken) {

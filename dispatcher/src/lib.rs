@@ -3,6 +3,7 @@
 //! Several may run; one leads (the row in [`proofhouse_core::db`]). Only the leader consumes, schedules and publishes.
 
 mod answer;
+mod arrivals;
 mod foreign;
 mod gauges;
 mod intake;
@@ -18,12 +19,13 @@ pub(crate) use proofhouse_core::telemetry::chain;
 use proofhouse_core::{
     bus::{Bus, BusError, Declaration},
     db::{Database, DbError, LEADERSHIP_SECONDS},
-    intake::{Intake, pool_of},
+    intake::Intake,
     lists::Lists,
     names::{Pair, RequestQueue},
     protocol::{
         ASKS, COMPLETE_EXCHANGE, COMPLETIONS, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, pool_queue,
     },
+    queue::PoolRules,
     store::Store,
     telemetry::metrics::Metrics,
 };
@@ -49,6 +51,8 @@ pub struct Settings {
     pub rules: Rules,
     /// After so long a parked job is answered with exit code 16, but for baselines; none: never.
     pub parked_answer: Option<Duration>,
+    /// Which pools may run what.
+    pub pools: Arc<PoolRules>,
     /// The lists, as they are now.
     pub lists: watch::Receiver<Arc<Lists>>,
     /// The published database.
@@ -80,13 +84,10 @@ pub enum Error {
 }
 
 /// Everything that must exist at the broker: the clients' queues of every pair, ours, and the exchanges.
-pub fn topology(pairs: &std::collections::BTreeSet<Pair>) -> Vec<Declaration> {
+pub fn topology(pairs: &std::collections::BTreeSet<Pair>, rules: &PoolRules) -> Vec<Declaration> {
     let mut all: Vec<Declaration> =
         pairs.iter().flat_map(RequestQueue::of).map(Declaration::Request).collect();
-    let mut pools: Vec<_> = pairs.iter().map(pool_of).collect();
-    pools.sort();
-    pools.dedup();
-    all.extend(pools.iter().map(|pool| Declaration::Queue(pool_queue(pool))));
+    all.extend(rules.pools(pairs).iter().map(|pool| Declaration::Queue(pool_queue(pool))));
     all.extend([ASKS, RENEWALS].map(|name| Declaration::Queue(name.to_owned())));
     let fanout = |name: &str, durable| Declaration::Fanout { name: name.to_owned(), durable };
     all.extend([
@@ -108,7 +109,7 @@ pub async fn run(
     ready: impl FnOnce() + Send,
 ) -> Result<(), Error> {
     let context = Arc::new(Context { settings, database, bus, store });
-    let declarations = topology(&context.settings.intake.served);
+    let declarations = topology(&context.settings.intake.served, &context.settings.pools);
     tokio::select! {
         declared = context.bus.declare(&declarations) => declared.map_err(Error::Declare)?,
         () = stop.cancelled() => return Ok(()),

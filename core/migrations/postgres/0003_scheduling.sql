@@ -8,7 +8,7 @@ CREATE INDEX jobs_lane ON jobs (lane, id, not_before_us) WHERE state = 'waiting'
 ALTER TABLE jobs ADD COLUMN trigger TEXT COLLATE "C" NOT NULL DEFAULT '';
 -- Why an operator wants a running job to end; the leader ends it.
 ALTER TABLE jobs ADD COLUMN cancel TEXT COLLATE "C";
-CREATE INDEX jobs_cancel ON jobs (id) WHERE cancel IS NOT NULL AND state IN ('running', 'publishing');
+CREATE INDEX jobs_cancel ON jobs (id) WHERE cancel IS NOT NULL AND state = 'running';
 -- Lanes and jobs_open serve their readers.
 DROP INDEX jobs_waiting;
 DROP INDEX jobs_waiting_id;

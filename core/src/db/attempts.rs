@@ -12,6 +12,7 @@ use crate::{
     names::Pool,
     outcome::Fault,
     protocol::{AttemptId, Ended, WorkerId},
+    queue::ANSWERS,
 };
 
 /// A worker by name, this life of it, and its machine.
@@ -240,6 +241,33 @@ impl Database {
         )
         .await?;
         tx.sweep_uploads(&row, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+impl Database {
+    /// Ends a running attempt because an operator called its job off: that is cancelled, or, where its gate is to have an
+    /// answer, waits for that. False where it does not run any more, or has begun to be published.
+    pub async fn cancel_attempt(&self, epoch: i64, id: AttemptId, reason: &str) -> Result<bool, DbError> {
+        let mut tx = self.begin_leading(epoch).await?;
+        let now = tx.now_us().await?;
+        let ended = tx
+            .execute(
+                "UPDATE attempts SET state = 'ended', detail = $1, ended_us = $2
+                 WHERE job_id = $3 AND attempt = $4 AND state = 'running'",
+                args![reason, now, id.job, i64::from(id.attempt)],
+            )
+            .await?;
+        if ended == 0 {
+            return Ok(false);
+        }
+        tx.execute(
+            "UPDATE jobs SET state = CASE WHEN answer_code IS NULL THEN 'cancelled' ELSE 'waiting' END, lane = $1,
+                reason = $2, not_before_us = 0, changed_us = $3 WHERE id = $4",
+            args![ANSWERS, reason, now, id.job],
+        )
+        .await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -307,19 +307,27 @@ impl Database {
         .await
     }
 
-    /// How many unfinished jobs are in each state; states without any are there too.
+    /// How many unfinished jobs that do not wait are in each state; states without any are there too.
     pub async fn state_counts(&self) -> Result<Vec<(JobState, i64)>, DbError> {
-        let open =
-            [JobState::Waiting, JobState::Running, JobState::Publishing, JobState::Storing, JobState::Parked];
+        let open = [JobState::Running, JobState::Publishing, JobState::Storing, JobState::Parked];
         let found: Vec<(String, i64)> = self
             .all(
                 "SELECT state, count(*) FROM jobs
-                 WHERE state IN ('waiting', 'running', 'publishing', 'storing', 'parked') GROUP BY state",
+                 WHERE state IN ('running', 'publishing', 'storing', 'parked') GROUP BY state",
                 vec![],
             )
             .await?;
         let count = |state: JobState| found.iter().find(|(s, _)| s == state.as_str()).map_or(0, |(_, n)| *n);
         Ok(open.map(|state| (state, count(state))).to_vec())
+    }
+
+    /// How many jobs run or are being published in each pool.
+    pub async fn leased_by_pool(&self) -> Result<Vec<(String, i64)>, DbError> {
+        self.all(
+            "SELECT pool, count(*) FROM jobs WHERE state IN ('running', 'publishing') GROUP BY pool",
+            vec![],
+        )
+        .await
     }
 
     /// How many jobs of the same lane wait in front of a job.

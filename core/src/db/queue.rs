@@ -159,7 +159,7 @@ impl Database {
     /// Running jobs that an operator wants to end, with the reason.
     pub async fn to_cancel(&self) -> Result<Vec<(i64, String)>, DbError> {
         self.all(
-            "SELECT id, cancel FROM jobs WHERE cancel IS NOT NULL AND state IN ('running', 'publishing') ORDER BY id",
+            "SELECT id, cancel FROM jobs WHERE cancel IS NOT NULL AND state = 'running' ORDER BY id",
             vec![],
         )
         .await

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     Context, Error, chain,
-    schedule::{Inherited, State, Subject},
+    schedule::{Inherited, State, Subject, Use},
 };
 
 /// Reads what an earlier leader left, once the database answers.
@@ -21,8 +21,8 @@ pub(super) async fn inherit(context: &Context, epoch: i64) -> Result<State, Erro
     loop {
         match read_all(context, epoch).await {
             Ok((open, storing, past)) => {
-                let rules = context.settings.rules;
-                return Ok(State::inherit(epoch, rules, open, storing, past, Instant::now()));
+                let (rules, pools) = (context.settings.rules, context.settings.pools.clone());
+                return Ok(State::inherit(epoch, rules, pools, open, storing, past, Instant::now()));
             }
             Err(error) if error.may_retry() => {
                 tracing::warn!(error = %chain(&error), "the open attempts cannot be read; trying again");
@@ -93,7 +93,7 @@ fn inherited(one: &OpenAttempt, now_us: i64) -> Result<Inherited, DbError> {
     Ok(Inherited {
         id: one.attempt.id(),
         worker: one.attempt.holder()?,
-        pool: one.job.pool.parse().map_err(unreadable)?,
+        used: Use::of_job(&one.job, one.job.pool.parse().map_err(unreadable)?),
         end: Duration::from_micros(left),
         publication: Publication::of(&one.attempt, subject.series.clone())?,
         subject,

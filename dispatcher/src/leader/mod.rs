@@ -3,6 +3,7 @@
 mod inherit;
 mod parked;
 mod screen;
+pub(crate) mod sort;
 mod weigh;
 mod workers;
 
@@ -20,6 +21,7 @@ use proofhouse_core::{
     names::Pool,
     outcome::Fault,
     protocol::{ASKS, Answer, Ask, Asked, AttemptId, Ended, Grant, RENEWALS, Timeouts, WorkerId},
+    queue::ANSWERS,
     run_id::RunId,
     telemetry::metrics,
 };
@@ -31,15 +33,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::inherit::{inherit, read_open, subject_of, unreadable, unreadable_request};
 use crate::{
-    Context, Error, chain, foreign, gauges, intake, outbox,
+    Context, Error,
+    arrivals::Arrivals,
+    chain, foreign, gauges, intake, outbox,
     outgoing::Outgoing,
     published,
-    schedule::{Action, EndAttempt, Event, Granted, State},
+    schedule::{Action, EndAttempt, Event, Granted, State, Use},
 };
 
 const PREFETCH: u16 = 500;
-/// How many waiting jobs that are not for the free slots may stand in front of one that is.
-const LOOK_BEHIND: usize = 500;
 /// How often the leases are compared with the open attempts of the table.
 const COMPARE: Duration = Duration::from_secs(30);
 
@@ -49,8 +51,14 @@ struct Leader {
     state: State,
     outgoing: Outgoing,
     outbox: Arc<Notify>,
-    /// Waiting jobs up to this number were compared with the lists.
+    /// Jobs up to this number that are answered without a run were looked at.
     screened: i64,
+    /// Waiting jobs up to this number were compared with lists and pools since those may have changed; none: all.
+    sorted_again: Option<i64>,
+    /// Lanes into which jobs came.
+    arrived: Vec<String>,
+    /// Asks for a look at all lanes.
+    survey: Arc<Notify>,
     /// Jobs that are answered without a run as soon as their series is free.
     postponed: BTreeSet<i64>,
     /// Hosts that are set aside, as was last said.
@@ -67,11 +75,13 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
         return Ok(());
     };
     let asks = asks.map_err(Error::Declare)?;
-    let (nudge, nudged) = mpsc::channel(1);
+    let arrivals = Arc::new(Arrivals::default());
+    let (surveyed_to, surveyed) = mpsc::channel(1);
+    let survey = Arc::new(Notify::new());
     let (stored_to, stored) = mpsc::channel(1000);
     let wake = Arc::new(Notify::new());
-    let taking = spawn(&over, intake::run(context.clone(), epoch, nudge, over.clone()));
-    let measuring = spawn(&over, gauges::run(context.clone(), over.clone()));
+    let taking = spawn(&over, intake::run(context.clone(), epoch, arrivals.clone(), over.clone()));
+    let measuring = spawn(&over, gauges::run(context.clone(), surveyed_to, survey.clone(), over.clone()));
     let listening = spawn(&over, foreign::run(context.clone(), over.clone()));
     let publishing = spawn(&over, published::run(context.clone(), epoch, over.clone()));
     let sending = spawn(&over, outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
@@ -82,13 +92,16 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
         outgoing: Outgoing::start(context.bus.clone(), epoch),
         outbox: wake,
         screened: 0,
+        sorted_again: Some(0),
+        arrived: Vec::new(),
+        survey,
         postponed: BTreeSet::new(),
         aside: BTreeSet::new(),
         database_away: false,
     };
     // In mid-way too: a database that does not answer must not hold up the next leadership. What was not committed did
     // not happen, and what was is in the table.
-    let leading = leader.lead(Inputs { asks, nudged, stored });
+    let leading = leader.lead(Inputs { asks, arrivals, surveyed, stored });
     let outcome = over.run_until_cancelled(Box::pin(leading)).await.unwrap_or(Ok(()));
     over.cancel();
     // All end by `over`; what they had in hand is in the table or comes again.
@@ -112,7 +125,8 @@ fn spawn<T: Send + 'static>(
 
 struct Inputs {
     asks: Consumer,
-    nudged: mpsc::Receiver<()>,
+    arrivals: Arc<Arrivals>,
+    surveyed: mpsc::Receiver<Vec<String>>,
     stored: mpsc::Receiver<i64>,
 }
 
@@ -127,6 +141,7 @@ impl Leader {
         let mut lists = self.context.settings.lists.clone();
         let mut known: Link = *link.borrow_and_update();
         self.look_at_wanted().await?;
+        self.look_at_controls().await?;
         self.happened(Event::LinkUp).await?;
         loop {
             let event = tokio::select! {
@@ -140,15 +155,23 @@ impl Leader {
                     continue;
                 }
                 delivery = inputs.asks.next() => match heard(delivery.ok_or(Error::BusClosed)?).await {
-                    Some(event) => event,
+                    Some(event) => {
+                        if matches!(event, Event::Nudge) {
+                            // An operator may have changed anything.
+                            self.survey.notify_one();
+                            self.look_at_controls().await?;
+                        }
+                        event
+                    }
                     None => continue,
                 },
                 Some(job) = inputs.stored.recv() => Event::Stored(job),
-                Some(()) = inputs.nudged.recv() => Event::Nudge,
+                lanes = inputs.arrivals.next() => Event::Arrived(lanes),
+                Some(lanes) = inputs.surveyed.recv() => Event::Arrived(lanes),
                 // The sender lives as long as the process; without one the lists stay as they are.
                 Ok(()) = lists.changed() => {
-                    self.screened = 0;
-                    Event::Nudge
+                    self.sorted_again = Some(0);
+                    continue;
                 }
                 _ = compare.tick() => {
                     let answered = self.answer_parked().await;
@@ -163,6 +186,7 @@ impl Leader {
                 }
                 _ = tick.tick() => {
                     self.look_at_wanted().await?;
+                    self.look_at_controls().await?;
                     Event::Tick
                 }
             };
@@ -176,11 +200,18 @@ impl Leader {
         // Every renewal that came before was heard. What comes in while the database keeps us waiting is not: no lease
         // ends for that.
         let mut now = Some(Instant::now());
-        if matches!(event, Event::Nudge | Event::Tick | Event::Stored(_) | Event::Asked(_, Ask::Nudge)) {
+        if self.is_to_screen(&event) {
             let screened = self.screen().await;
             self.kept(screened.map(|()| Vec::new()), Vec::new())?;
         }
+        if matches!(event, Event::Tick) {
+            let sorted = self.sort_again().await;
+            self.kept(sorted.map(|()| Vec::new()), Vec::new())?;
+        }
         events.push_back(event);
+        if !self.arrived.is_empty() {
+            events.push_back(Event::Arrived(std::mem::take(&mut self.arrived)));
+        }
         while let Some(event) = events.pop_front() {
             for action in self.state.decide(event, now.take().unwrap_or_else(Instant::now)) {
                 let id = concerns(&action);
@@ -190,6 +221,30 @@ impl Leader {
             }
         }
         self.tell_of_hosts();
+        Ok(())
+    }
+
+    /// True where something may have come by another way than the queues, or may be answered now.
+    fn is_to_screen(&self, event: &Event) -> bool {
+        match event {
+            Event::Tick | Event::Nudge | Event::Asked(_, Ask::Nudge) => true,
+            Event::Stored(_) => !self.postponed.is_empty(),
+            Event::Arrived(lanes) => lanes.iter().any(|lane| lane == ANSWERS),
+            _ => false,
+        }
+    }
+
+    /// What operators hold back, and which running jobs they want to end.
+    async fn look_at_controls(&mut self) -> Result<(), Error> {
+        let read = async {
+            let controls = self.context.database.controls().await?;
+            let cancel = self.context.database.to_cancel().await?;
+            Ok(vec![Event::Controls(controls), Event::Cancel(cancel)])
+        };
+        let read = read.await;
+        for event in self.kept(read, Vec::new())? {
+            self.happened(event).await?;
+        }
         Ok(())
     }
 
@@ -248,7 +303,8 @@ impl Leader {
             Action::SaveWorker(worker, said) => {
                 self.context.database.worker_announced(self.epoch, &worker, &said).await?;
             }
-            Action::FindWork(pool, limit) => return self.find_work(pool, limit).await,
+            Action::Read(lanes, limit) => return self.read(lanes, limit).await,
+            Action::Cancel(id, reason) => return self.cancel(id, &reason).await,
             Action::Grant(id, worker, pool) => return self.grant(id, worker, pool).await,
             Action::Weigh(worker, ended, fault) => return self.weigh(worker, ended, fault).await,
             Action::OpenPublication(ended, series) => return self.open(ended, series).await,
@@ -263,15 +319,20 @@ impl Leader {
         &self.context.settings.metrics.dispatcher
     }
 
-    async fn find_work(&self, pool: Pool, limit: usize) -> Result<Vec<Event>, DbError> {
-        let now = self.context.database.now_us().await?;
-        // Those that are postponed, or must go to a host that is busy, stand in front of others and take nobody's slot.
-        let limit = limit.saturating_add(self.postponed.len()).saturating_add(LOOK_BEHIND);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut found = self.context.database.candidates(&pool, now, limit).await?;
-        // What the lists have not seen yet, or what is to be answered without a run, is nobody's to run.
-        found.retain(|c| c.id <= self.screened && !self.postponed.contains(&c.id));
-        Ok(vec![Event::Work(pool, found)])
+    async fn read(&self, lanes: Vec<String>, limit: usize) -> Result<Vec<Event>, DbError> {
+        let database = &self.context.database;
+        let now = database.now_us().await?;
+        let found = database.windows(&lanes, now, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+        Ok(vec![Event::Read(lanes, limit, found)])
+    }
+
+    async fn cancel(&self, id: AttemptId, reason: &str) -> Result<Vec<Event>, DbError> {
+        if !self.context.database.cancel_attempt(self.epoch, id, reason).await? {
+            return Ok(vec![]);
+        }
+        tracing::info!(job.id = id.job, attempt.number = id.attempt, "attempt {id} is ended by an operator");
+        self.outbox.notify_one();
+        Ok(vec![Event::Cancelled(id)])
     }
 
     async fn grant(&mut self, id: AttemptId, worker: WorkerRef, pool: Pool) -> Result<Vec<Event>, DbError> {
@@ -280,12 +341,13 @@ impl Leader {
         };
         // The lists may have come to name it while it was parked.
         if !self.is_to_be_run(&job)? {
+            self.put_in_lanes(vec![(id.job, ANSWERS.to_owned())]).await?;
             self.postponed.insert(id.job);
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         }
         let grant = self.grant_of(id, &job)?;
         let end = Duration::from_secs(grant.end_seconds);
-        let outcome = self.context.database.grant(self.epoch, id, &worker, grant.end_seconds).await?;
+        let outcome = self.context.database.grant(self.epoch, id, &worker, &pool, grant.end_seconds).await?;
         if matches!(outcome, GrantOutcome::Refused) {
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         }
@@ -298,7 +360,8 @@ impl Leader {
         }
         let subject = subject_of(&job)?;
         let answer = Answer::Granted(Box::new(grant));
-        Ok(vec![Event::Granted(Granted { id, worker, pool, subject, end, answer })])
+        let used = Use::of_job(&job, pool);
+        Ok(vec![Event::Granted(Granted { id, worker, used, subject, end, answer })])
     }
 
     fn grant_of(&self, id: AttemptId, job: &JobRow) -> Result<Grant, DbError> {
@@ -346,7 +409,7 @@ impl Leader {
         }
         self.outbox.notify_one();
         self.outgoing.answer(&answer.0, answer.1);
-        Ok(vec![Event::Ended(id, fault)])
+        Ok(vec![Event::Ended(id, fault, pause)])
     }
 
     async fn complete(&self, id: AttemptId, run_id: RunId, result_tar: &str) -> Result<Vec<Event>, DbError> {

@@ -1,10 +1,13 @@
 //! What waits is looked at before anyone is offered it: some of it is answered without a run.
 
+use std::collections::BTreeSet;
+
 use proofhouse_core::{
     db::{DbError, JobRow, JobState, SyntheticOutcome},
     layout::Series,
     names::Pair,
     outcome::ExitCode,
+    queue::ANSWERS,
     request::Request,
 };
 use tokio::time::Instant;
@@ -12,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     Leader,
     inherit::{series_of, unreadable, unreadable_request},
+    sort,
 };
 use crate::{
     answer::{self, Screened},
@@ -22,7 +26,7 @@ use crate::{
 const SCREEN_PAGE: i64 = 500;
 
 impl Leader {
-    /// Looks at what came in since, before anyone is offered it: lists, pairs that are off, answers to bad requests.
+    /// Sorts what came by other ways than the queues, and answers what is answered without a run.
     pub(super) async fn screen(&mut self) -> Result<(), DbError> {
         for id in self.postponed.clone() {
             match self.context.database.job(id).await?.filter(|job| job.state() == JobState::Waiting) {
@@ -32,16 +36,50 @@ impl Leader {
                 }
             }
         }
+        self.sort_unsorted().await?;
         loop {
-            let page = self.context.database.waiting_after(self.screened, SCREEN_PAGE).await?;
+            let page = self.context.database.to_answer(self.screened, SCREEN_PAGE).await?;
             for job in &page {
                 self.screen_one(job).await?;
                 self.screened = job.id;
             }
             if page.is_empty() {
+                // Those that must wait are remembered; an older one can come to be answered, too.
+                self.screened = self.postponed.last().copied().unwrap_or(0);
                 return Ok(());
             }
         }
+    }
+
+    async fn sort_unsorted(&mut self) -> Result<(), DbError> {
+        loop {
+            let page = self.context.database.unsorted(SCREEN_PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let lanes = page.iter().map(|job| (job, sort::lane_of(&self.context.settings, job)));
+            // What cannot be read is parked where it is answered.
+            let lanes: Vec<(i64, String)> =
+                lanes.map(|(job, lane)| (job.id, lane.unwrap_or_else(|| ANSWERS.to_owned()))).collect();
+            self.put_in_lanes(lanes).await?;
+        }
+    }
+
+    pub(super) async fn put_in_lanes(&mut self, lanes: Vec<(i64, String)>) -> Result<(), DbError> {
+        self.context.database.sort_jobs(self.epoch, &lanes).await?;
+        let lanes: BTreeSet<String> = lanes.into_iter().map(|(_, lane)| lane).collect();
+        self.arrived.extend(lanes);
+        Ok(())
+    }
+
+    /// Looks at the next page of what waits, after lists or pools may have changed. Grants look again, too.
+    pub(super) async fn sort_again(&mut self) -> Result<(), DbError> {
+        let Some(after) = self.sorted_again else { return Ok(()) };
+        let page = self.context.database.waiting_after(after, SCREEN_PAGE).await?;
+        let moved = page.iter().filter_map(|job| Some((job.id, sort::lane_of(&self.context.settings, job)?)));
+        self.put_in_lanes(moved.collect()).await?;
+        self.sorted_again = page.last().map(|job| job.id);
+        Ok(())
     }
 
     /// One that fails by itself is parked: it must not hold up the rest.
@@ -72,7 +110,13 @@ impl Leader {
             return self.end_waiting(job.id, JobState::Parked, reason).await;
         };
         let answer = match self.screened(job, &request, &series.pair) {
-            Screened::Run => return Ok(true),
+            Screened::Run => {
+                // The lists have changed since. Without its place it is sorted anew.
+                let job = JobRow { lane: None, ..job.clone() };
+                let lane = sort::lane_of(&self.context.settings, &job);
+                self.put_in_lanes(lane.map(|lane| (job.id, lane)).into_iter().collect()).await?;
+                return Ok(true);
+            }
             Screened::Obsolete(reason) => {
                 return self.end_waiting(job.id, JobState::Obsolete, reason).await;
             }
@@ -83,7 +127,10 @@ impl Leader {
 
     fn screened(&self, job: &JobRow, request: &Request, pair: &Pair) -> Screened {
         let settings = &self.context.settings;
-        answer::screen(job, request, pair, &settings.lists.borrow(), &settings.switched_off)
+        let before = answer::decided_before(job).map(Screened::Answer);
+        before.unwrap_or_else(|| {
+            answer::screen(request, pair, &settings.lists.borrow(), &settings.switched_off)
+        })
     }
 
     /// False for what is answered, or ended, without a run.

@@ -59,7 +59,8 @@ impl Place {
     async fn result(&self, pair: &str, body: &str) -> (i64, String) {
         let queue = format!("debci-{}", pair.replace('/', "-"));
         let incoming = Incoming { queue, body: body.to_owned().into(), redelivered: false };
-        let (taken, _) = self.context.database.take(None, &[intake().prepare(&incoming)]).await.unwrap();
+        let (taken, _) =
+            self.context.database.take(None, &[intake().prepare(&incoming, |_, _| None)]).await.unwrap();
         let Taken::New { job, .. } = taken[0] else { panic!("{taken:?}") };
         let row = self.context.database.job(job).await.unwrap().unwrap();
         let pair = row.pair().unwrap();
@@ -103,6 +104,7 @@ async fn context(folder: &Path, name: &str, store: &Folder, scope: Scope) -> Con
     database.prepare().await.unwrap();
     let rules = Rules { lease: LOOK, offer: LOOK, attempts: 3, pause: LOOK };
     let settings = crate::Settings {
+        pools: Arc::default(),
         holder: name.to_owned(),
         sole: false,
         intake: intake(),

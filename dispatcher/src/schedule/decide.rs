@@ -14,18 +14,35 @@ impl State {
         let mut actions = match event {
             Event::Asked(worker, ask) => self.asked(&worker, ask, now),
             Event::Tick => self.tick(now),
-            Event::Nudge => self.stir_all(),
+            Event::Nudge => vec![],
+            Event::Arrived(lanes) => {
+                for lane in lanes {
+                    self.woken(&lane);
+                }
+                vec![]
+            }
+            Event::Controls(controls) => {
+                self.queue.set_controls(controls);
+                self.stir_all();
+                vec![]
+            }
+            Event::Cancel(jobs) => self.cancel(&jobs),
             Event::LinkDown => self.link_down(),
             Event::LinkUp => self.link_new(now),
-            Event::Work(pool, candidates) => self.offer(&pool, &candidates, now),
+            Event::Read(lanes, limit, found) => {
+                self.read(&lanes, limit, found);
+                vec![]
+            }
             Event::Granted(granted) => self.granted(granted, now),
             Event::NotGranted(id, worker) => self.not_granted(id, &worker),
             Event::Opened(id, publication) => self.opened(id, publication, now),
             Event::Weighed(worker, ended, fault, code) => self.weighed(&worker, ended, fault, code),
-            Event::Ended(id, fault) => {
+            Event::Ended(id, fault, pause) => {
                 self.host_failed(id, fault, now);
+                self.waits_again(id, pause, now);
                 self.forget(id, None)
             }
+            Event::Cancelled(id) => self.forget(id, Some(Answer::GivenUp { id })),
             Event::Completed(id, recorded) => self.completed(id, recorded),
             Event::Stored(job) => self.stored(job),
             Event::Answered(job, series) => {
@@ -73,7 +90,7 @@ impl State {
                 let pause = self.pause_of(id, fault);
                 vec![Action::End(EndAttempt { id, fault, ended: None, detail, pause, answer })]
             }
-            Ask::Nudge => self.stir_all(),
+            Ask::Nudge => vec![],
         }
     }
 
@@ -113,13 +130,13 @@ impl State {
         match (self.offers.get(&id), self.worker_ref(worker)) {
             (Some(_), Some(_)) if self.wanted_of(worker) != Wanted::Work => self.refuse_drained(worker, id),
             (Some(offer), Some(holder)) if epoch == self.epoch => {
-                let pool = offer.pool.clone();
+                let pool = offer.used.pool.clone();
                 match self.must_pause(offer, &holder.host, now) {
                     None => vec![Action::Grant(id, holder, pool)],
                     Some(pause_seconds) => {
                         // The next tick offers it again. At once it could come back to a worker that has not heard
                         // the answer yet, and drops what it is asking for already.
-                        self.offers.remove(&id);
+                        self.put_off(id);
                         vec![Self::reply(worker, Answer::Refused { id, pause_seconds })]
                     }
                 }

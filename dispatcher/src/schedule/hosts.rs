@@ -119,7 +119,7 @@ impl State {
 
     /// How long a worker of `host` is to leave offers to others, where this one is not for it.
     pub(super) fn must_pause(&self, offer: &OfferView, host: &str, now: Instant) -> Option<u64> {
-        let rooms = self.rooms(&offer.pool, now);
+        let rooms = self.rooms(&offer.used.pool, now);
         if rooms.get(host) == Some(&Room::Aside) {
             return Some(ASIDE_SECONDS);
         }
@@ -128,7 +128,7 @@ impl State {
         }
         // Two hosts that pause can take the offers that are for the other one by turns, for ever.
         let is_for_it = |other: &OfferView| {
-            other.pool == offer.pool
+            other.used.pool == offer.used.pool
                 && other.since + ON_QUEUE > now
                 && !must_go_elsewhere(&rooms, &other.failed_on, host)
         };

@@ -7,7 +7,7 @@ use proofhouse_core::{
 };
 use tokio::time::Instant;
 
-use super::{Action, EndAttempt, Granted, Lease, Publisher, State};
+use super::{Action, EndAttempt, Granted, Lease, Publisher, State, Use};
 
 /// A run that went past its absolute end is ended by its worker; the leader does it when the worker has not for so long.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(120);
@@ -35,15 +35,19 @@ impl State {
     }
 
     pub(super) fn granted(&mut self, granted: Granted, now: Instant) -> Vec<Action> {
-        let Granted { id, worker, pool, subject, end, answer } = granted;
-        self.offers.remove(&id);
+        let Granted { id, worker, used, subject, end, answer } = granted;
+        match self.offers.remove(&id) {
+            Some(offer) => self.queue.withdrawn(&offer.used, true),
+            // The link was new meanwhile.
+            None => self.queue.inherited(&used),
+        }
         if let Some(view) = self.workers.get_mut(&worker.id) {
             view.holds.insert(id);
         }
         let reply = Self::reply(&worker.id, answer);
         let lease = Lease {
             worker,
-            pool,
+            used,
             subject,
             ends: now + self.rules.lease,
             absolute_end: now + end,
@@ -54,9 +58,7 @@ impl State {
     }
 
     pub(super) fn not_granted(&mut self, id: AttemptId, worker: &WorkerId) -> Vec<Action> {
-        if let Some(offer) = self.offers.remove(&id) {
-            self.stirred.insert(offer.pool);
-        }
+        self.withdraw(id);
         vec![Self::reply(worker, Answer::Refused { id, pause_seconds: 0 })]
     }
 
@@ -131,12 +133,54 @@ impl State {
     pub(super) fn forget(&mut self, id: AttemptId, answer: Option<Answer>) -> Vec<Action> {
         self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
         let Some(lease) = self.leases.remove(&id) else { return vec![] };
-        self.stirred.insert(lease.pool);
+        self.free_up(&lease.used);
         if let Some(view) = self.workers.get_mut(&lease.worker.id) {
             view.holds.remove(&id);
             self.stirred.extend(view.pools.iter().cloned());
         }
         answer.map(|answer| Self::reply(&lease.worker.id, answer)).into_iter().collect()
+    }
+
+    /// Less is in use: what waited for that, in whatever pool, may come next.
+    fn free_up(&mut self, used: &Use) {
+        self.queue.freed(used);
+        self.stirred.insert(used.pool.clone());
+        if self.queue.is_limited() {
+            self.stir_all();
+        }
+    }
+
+    /// The offer is not there any more; its job is to be offered again.
+    pub(super) fn withdraw(&mut self, id: AttemptId) {
+        let Some(offer) = self.offers.remove(&id) else { return };
+        self.queue.withdrawn(&offer.used, false);
+        self.stirred.insert(offer.used.pool.clone());
+        self.woken(&offer.used.lane);
+    }
+
+    /// As [`State::withdraw`], but it is not offered again before the next tick.
+    pub(super) fn put_off(&mut self, id: AttemptId) {
+        if let Some(offer) = self.offers.get(&id) {
+            self.resting.insert(id, offer.used.lane.clone());
+            self.withdraw(id);
+        }
+    }
+
+    /// The job waits again: now, or after a pause.
+    pub(super) fn waits_again(&mut self, id: AttemptId, pause: Option<std::time::Duration>, now: Instant) {
+        if let (Some(pause), Some(lease)) = (pause, self.leases.get(&id)) {
+            self.pausing.insert((now + pause, lease.used.lane.clone()));
+        }
+    }
+
+    /// Running jobs that an operator wants to end. What is being published already has its result.
+    pub(super) fn cancel(&self, jobs: &[(i64, String)]) -> Vec<Action> {
+        let held = |job: i64| self.leases.range(AttemptId { job, attempt: 0 }..).next();
+        let running = jobs.iter().filter_map(|(job, reason)| {
+            let (id, lease) = held(*job).filter(|(id, _)| id.job == *job)?;
+            lease.publication.is_none().then(|| Action::Cancel(*id, reason.clone()))
+        });
+        running.collect()
     }
 
     /// Leases that ran out. Nothing runs out while nobody can renew.

@@ -4,12 +4,14 @@ mod decide;
 mod hosts;
 mod leases;
 mod offers;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,10 +22,13 @@ use proofhouse_core::{
     names::{Pool, WorkerName},
     outcome::{ExitCode, Fault},
     protocol::{Announce, Answer, Ask, AttemptId, Ended, Wanted, WorkerId},
+    queue::{Controls, PoolRules},
     run_id::RunId,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
+
+pub use self::queue::{Next, Queue, Use};
 
 /// The rules of the life of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,22 +66,30 @@ pub enum Event {
     Asked(WorkerId, Ask),
     /// Time passed.
     Tick,
-    /// Something new may wait.
+    /// Something may have come by another way than the queues.
     Nudge,
+    /// Jobs wait in these lanes, or may.
+    Arrived(Vec<String>),
+    /// What operators hold back.
+    Controls(Controls),
+    /// Operators want these running jobs to end, with the reason.
+    Cancel(Vec<(i64, String)>),
     /// The link to the broker broke: nobody can renew.
     LinkDown,
     /// The link is new: everything is offered anew, and all leases count from now.
     LinkUp,
-    /// The job table answered [`Action::FindWork`].
-    Work(Pool, Vec<Candidate>),
+    /// The job table answered [`Action::Read`]: what was asked, and the first of each lane that has any.
+    Read(Vec<String>, usize, BTreeMap<String, Vec<Candidate>>),
     /// The job table committed [`Action::Grant`].
     Granted(Granted),
     /// It did not: the job does not wait for this attempt.
     NotGranted(AttemptId, WorkerId),
     /// The job table committed [`Action::OpenPublication`]; none where the attempt was over.
     Opened(AttemptId, Option<Publication>),
-    /// The job table committed [`Action::End`].
-    Ended(AttemptId, Fault),
+    /// The job table committed [`Action::End`]; the job waits again after this pause, if any.
+    Ended(AttemptId, Fault, Option<Duration>),
+    /// The job table committed [`Action::Cancel`].
+    Cancelled(AttemptId),
     /// The job table answered [`Action::Weigh`]: what is published after all, if anything.
     Weighed(WorkerId, Ended, Fault, Option<ExitCode>),
     /// The job table committed [`Action::Complete`]; false where it refused.
@@ -111,8 +124,8 @@ pub struct Granted {
     pub id: AttemptId,
     /// Who holds it.
     pub worker: WorkerRef,
-    /// The pool it was offered in.
-    pub pool: Pool,
+    /// What it uses up.
+    pub used: Use,
     /// What of its job decides on its end.
     pub subject: Subject,
     /// Its absolute end, from now.
@@ -130,8 +143,10 @@ pub enum Action {
     Hail,
     /// Put an offer on a pool's queue.
     Offer(Pool, AttemptId),
-    /// Ask the job table for so many that wait in a pool.
-    FindWork(Pool, usize),
+    /// Ask the job table for the first jobs of these lanes, at most so many of each.
+    Read(Vec<String>, usize),
+    /// Commit that an operator ended a running job, for this reason.
+    Cancel(AttemptId, String),
     /// Write down what a worker said of itself.
     SaveWorker(WorkerId, Announce),
     /// Commit a lease.
@@ -186,7 +201,7 @@ impl WorkerView {
 
 #[derive(Debug, Clone)]
 struct OfferView {
-    pool: Pool,
+    used: Use,
     since: Instant,
     /// Hosts on which the job failed.
     failed_on: BTreeSet<String>,
@@ -202,7 +217,7 @@ struct HostView {
 #[derive(Debug, Clone)]
 struct Lease {
     worker: WorkerRef,
-    pool: Pool,
+    used: Use,
     subject: Subject,
     ends: Instant,
     absolute_end: Instant,
@@ -225,8 +240,8 @@ pub struct Inherited {
     pub id: AttemptId,
     /// Who holds it.
     pub worker: WorkerRef,
-    /// The pool it was offered in.
-    pub pool: Pool,
+    /// What it uses up.
+    pub used: Use,
     /// What of its job decides on its end.
     pub subject: Subject,
     /// Its absolute end, from now.
@@ -247,8 +262,16 @@ pub struct State {
     publishers: BTreeMap<Series, Publisher>,
     /// Hosts on which an attempt ended lately.
     hosts: BTreeMap<String, HostView>,
+    /// What waits.
+    queue: Queue,
+    /// Lanes with a job that waits for its next attempt, by when.
+    pausing: BTreeSet<(Instant, String)>,
+    /// Attempts that are offered again with the next tick, and where their jobs stand.
+    resting: BTreeMap<AttemptId, String>,
     /// Pools in which something may have changed since they were last filled.
     stirred: BTreeSet<Pool>,
+    /// Pools that wait for an answer to [`Action::Read`].
+    reading: BTreeSet<Pool>,
     wanted: BTreeMap<WorkerName, (Option<Uuid>, Wanted)>,
 }
 
@@ -258,6 +281,7 @@ impl State {
     pub fn inherit(
         epoch: i64,
         rules: Rules,
+        pools: Arc<PoolRules>,
         open: Vec<Inherited>,
         storing: Vec<(i64, Series)>,
         past: Vec<(String, Health, Instant)>,
@@ -275,7 +299,11 @@ impl State {
                 .into_iter()
                 .map(|(host, health, last_fault)| (host, HostView { health, last_fault }))
                 .collect(),
+            queue: Queue::new(pools, Controls::default()),
+            pausing: BTreeSet::new(),
+            resting: BTreeMap::new(),
             stirred: BTreeSet::new(),
+            reading: BTreeSet::new(),
             wanted: BTreeMap::new(),
         };
         state.adopt(open, storing, now);
@@ -297,9 +325,10 @@ impl State {
             if let Some(view) = self.workers.get_mut(&one.worker.id) {
                 view.holds.insert(one.id);
             }
+            self.queue.inherited(&one.used);
             let lease = Lease {
                 worker: one.worker,
-                pool: one.pool,
+                used: one.used,
                 subject: one.subject,
                 ends: now + self.rules.lease,
                 absolute_end: now + one.end,
@@ -322,7 +351,7 @@ impl State {
     /// Leases by pool, for autoscalers.
     pub fn leased_by_pool(&self) -> BTreeMap<Pool, usize> {
         self.leases.values().fold(BTreeMap::new(), |mut count, lease| {
-            *count.entry(lease.pool.clone()).or_default() += 1;
+            *count.entry(lease.used.pool.clone()).or_default() += 1;
             count
         })
     }

@@ -1,25 +1,39 @@
 //! Offers: a pool's queue gets about as many as it has free slots.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use proofhouse_core::{db::Candidate, names::Pool};
+use proofhouse_core::{db::Candidate, names::Pool, protocol::AttemptId};
 use tokio::time::Instant;
 
-use super::{Action, OfferView, State};
+use super::{Action, Next, OfferView, State, Use};
 
 /// A worker announces itself again and again; one that has not for so long is gone.
 const SILENT: Duration = Duration::from_secs(120);
 
 impl State {
-    pub(super) fn stir_all(&mut self) -> Vec<Action> {
+    pub(super) fn stir_all(&mut self) {
         let pools: Vec<Pool> = self.workers.values().flat_map(|w| w.pools.clone()).collect();
         self.stirred.extend(pools);
-        vec![]
     }
 
     pub(super) fn tick(&mut self, now: Instant) -> Vec<Action> {
-        self.offers.retain(|_, offer| offer.since + self.rules.offer > now);
+        let old = self.offers.iter().filter(|(_, offer)| offer.since + self.rules.offer <= now);
+        for id in old.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.withdraw(id);
+        }
         self.workers.retain(|_, worker| !worker.holds.is_empty() || worker.seen + SILENT > now);
+        while let Some((at, lane)) = self.pausing.pop_first() {
+            if at > now {
+                self.pausing.insert((at, lane));
+                break;
+            }
+            self.woken(&lane);
+        }
+        for lane in std::mem::take(&mut self.resting).into_values() {
+            self.woken(&lane);
+        }
+        self.queue.hosts_changed();
+        self.reading.clear();
         self.stir_all();
         self.run_out(now)
     }
@@ -31,7 +45,9 @@ impl State {
 
     pub(super) fn link_new(&mut self, now: Instant) -> Vec<Action> {
         self.link_up = true;
-        self.offers.clear();
+        for id in self.offers.keys().copied().collect::<Vec<_>>() {
+            self.withdraw(id);
+        }
         for lease in self.leases.values_mut() {
             lease.ends = now + self.rules.lease;
         }
@@ -42,39 +58,71 @@ impl State {
         vec![Action::Hail]
     }
 
-    /// Offers of a pool that nobody has taken yet.
-    fn outstanding(&self, pool: &Pool) -> usize {
-        self.offers.values().filter(|offer| offer.pool == *pool).count()
+    /// Jobs may wait in a lane.
+    pub(super) fn woken(&mut self, lane: &str) {
+        if let Some(pools) = self.queue.wake(lane) {
+            self.stirred.extend(pools.iter().cloned());
+        }
     }
 
-    /// Asks for work where slots are free.
+    /// Offers of a pool that nobody has taken yet.
+    fn outstanding(&self, pool: &Pool) -> usize {
+        self.offers.values().filter(|offer| offer.used.pool == *pool).count()
+    }
+
+    /// Offers as much as slots are free.
     pub(super) fn fill(&mut self, now: Instant) -> Vec<Action> {
         if !self.link_up {
             return vec![];
         }
         let mut actions = Vec::new();
-        for pool in std::mem::take(&mut self.stirred) {
-            let (free, outstanding) = (self.free(&pool, now), self.outstanding(&pool));
-            if free > outstanding {
-                // Those on offer come first in the job table too.
-                actions.push(Action::FindWork(pool, free + outstanding));
+        while let Some(pool) = self.stirred.pop_first() {
+            if !self.reading.contains(&pool) {
+                self.fill_pool(&pool, now, &mut actions);
             }
         }
         actions
     }
 
-    pub(super) fn offer(&mut self, pool: &Pool, candidates: &[Candidate], now: Instant) -> Vec<Action> {
-        let wanted = self.free(pool, now).saturating_sub(self.outstanding(pool));
-        let fresh: Vec<_> = candidates
-            .iter()
-            .filter(|candidate| !self.offers.contains_key(&candidate.next()))
-            .filter(|candidate| self.has_room_for(pool, &candidate.failed_on, now))
-            .take(wanted)
-            .collect();
-        for candidate in &fresh {
-            let failed_on = candidate.failed_on.clone();
-            self.offers.insert(candidate.next(), OfferView { pool: pool.clone(), since: now, failed_on });
+    fn fill_pool(&mut self, pool: &Pool, now: Instant, actions: &mut Vec<Action>) {
+        let (free, slots) = (self.free(pool, now), self.slots(pool));
+        let mut outstanding = self.outstanding(pool);
+        while outstanding < free {
+            let mut queue = std::mem::take(&mut self.queue);
+            let next = queue.next(pool, slots, |failed_on| self.has_room_for(pool, failed_on, now));
+            self.queue = queue;
+            match next {
+                Next::Job(candidate) => {
+                    outstanding += 1;
+                    actions.push(self.offer(pool, candidate, now));
+                }
+                Next::Read(lanes, limit) => {
+                    self.reading.insert(pool.clone());
+                    actions.push(Action::Read(lanes, limit));
+                    break;
+                }
+                Next::Nothing => break,
+            }
         }
-        fresh.into_iter().map(|candidate| Action::Offer(pool.clone(), candidate.next())).collect()
+    }
+
+    /// All slots of a pool's workers.
+    fn slots(&self, pool: &Pool) -> usize {
+        self.workers.values().filter(|w| w.pools.contains(pool)).map(|w| w.slots).sum()
+    }
+
+    fn offer(&mut self, pool: &Pool, candidate: Candidate, now: Instant) -> Action {
+        let id = candidate.next();
+        let used = Use::of_candidate(&candidate, pool.clone());
+        self.offers.insert(id, OfferView { used, since: now, failed_on: candidate.failed_on });
+        Action::Offer(pool.clone(), id)
+    }
+
+    pub(super) fn read(&mut self, lanes: &[String], limit: usize, found: BTreeMap<String, Vec<Candidate>>) {
+        let (offers, leases, resting) = (&self.offers, &self.leases, &self.resting);
+        let taken =
+            |id: AttemptId| offers.contains_key(&id) || leases.contains_key(&id) || resting.contains_key(&id);
+        self.queue.read(lanes, limit, found, taken);
+        self.stirred.append(&mut self.reading);
     }
 }

@@ -61,8 +61,49 @@ pub(super) fn announcement(slots: u32) -> Announce {
     }
 }
 
+pub(super) const LANE: &str = "0 gates ubuntu noble/amd64 - green/2";
+
 pub(super) fn candidate(id: i64, attempts: i64) -> Candidate {
-    Candidate { id, attempts, failed_on: BTreeSet::new() }
+    Candidate {
+        id,
+        attempts,
+        tried_before: 0,
+        lane: LANE.to_owned(),
+        package: "green".to_owned(),
+        trigger: "green/2".to_owned(),
+        requesters: String::new(),
+        failed_on: BTreeSet::new(),
+    }
+}
+
+/// These wait in the table, and the state hears of them.
+pub(super) fn work(state: &mut State, waiting: &[Candidate], now: Instant) -> Vec<Action> {
+    let actions = state.decide(Event::Arrived(vec![LANE.to_owned()]), now);
+    reads(state, actions, waiting, now)
+}
+
+/// Answers what is asked of the table.
+pub(super) fn reads(
+    state: &mut State,
+    mut actions: Vec<Action>,
+    waiting: &[Candidate],
+    now: Instant,
+) -> Vec<Action> {
+    while let Some(place) = actions.iter().position(|action| matches!(action, Action::Read(..))) {
+        let Action::Read(lanes, limit) = actions.remove(place) else { unreachable!() };
+        let found = BTreeMap::from([(LANE.to_owned(), waiting.to_vec())]);
+        actions.extend(state.decide(Event::Read(lanes, limit, found), now));
+    }
+    actions
+}
+
+fn ticked(state: &mut State, waiting: &[Candidate], now: Instant) -> Vec<Action> {
+    let actions = state.decide(Event::Tick, now);
+    reads(state, actions, waiting, now)
+}
+
+fn used() -> Use {
+    Use::of_candidate(&candidate(1, 0), pool())
 }
 
 fn ended(id: AttemptId, code: i32) -> Ended {
@@ -85,11 +126,11 @@ fn with_rule(ended: Ended) -> Ended {
 }
 
 fn new(now: Instant) -> State {
-    State::inherit(1, rules(), vec![], vec![], vec![], now)
+    State::inherit(1, rules(), Arc::default(), vec![], vec![], vec![], now)
 }
 
 fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant) {
-    state.decide(Event::Work(pool(), vec![candidate(id.job, i64::from(id.attempt) - 1)]), now);
+    work(state, &[candidate(id.job, i64::from(id.attempt) - 1)], now);
     let holder = WorkerRef { id: worker(n), host: "h".to_owned() };
     let asked = state.decide(Event::Asked(worker(n), Ask::Grant { id, epoch: 1 }), now);
     assert!(asked.contains(&Action::Grant(id, holder.clone(), pool())), "{asked:?}");
@@ -97,7 +138,7 @@ fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant)
     let granted = Granted {
         id,
         worker: holder,
-        pool: pool(),
+        used: used(),
         subject: subject(package),
         end: Duration::from_secs(100_000),
         answer,
@@ -118,40 +159,29 @@ fn publication(package: &str) -> Publication {
 fn as_many_offers_as_free_slots() {
     let now = Instant::now();
     let mut state = new(now);
-    let actions = state.decide(Event::Asked(worker(1), announce(2)), now);
-    assert!(actions.contains(&Action::FindWork(pool(), 2)), "{actions:?}");
-    let candidates: Vec<Candidate> = (1..=5).map(|id| candidate(id, 0)).collect();
-    let offers = state.decide(Event::Work(pool(), candidates.clone()), now);
+    state.decide(Event::Asked(worker(1), announce(2)), now);
+    let waiting: Vec<Candidate> = (1..=5).map(|id| candidate(id, 0)).collect();
+    let offers = work(&mut state, &waiting, now);
     assert_eq!(offers, [Action::Offer(pool(), id(1, 1)), Action::Offer(pool(), id(2, 1))]);
-    assert_eq!(state.decide(Event::Work(pool(), candidates.clone()), now), []);
+    assert_eq!(work(&mut state, &waiting, now), []);
     // Nobody took them: after a minute they are offered again.
     let later = now + Duration::from_secs(61);
-    assert!(state.decide(Event::Tick, later).contains(&Action::FindWork(pool(), 2)));
-    assert_eq!(state.decide(Event::Work(pool(), candidates), later).len(), 2);
+    state.decide(Event::Asked(worker(1), announce(2)), later);
+    assert_eq!(ticked(&mut state, &waiting, later), offers);
 }
 
 #[test]
 fn a_worker_that_drains_or_is_silent_gets_nothing() {
     let now = Instant::now();
-    let mut state = new(now);
-    state.decide(Event::Asked(worker(1), announce(2)), now);
-    let later = now + Duration::from_secs(121);
-    assert_eq!(state.decide(Event::Tick, later), []);
     let Ask::Announce(said) = announce(2) else { unreachable!() };
-    let draining = Ask::Announce(Announce { draining: true, ..said.clone() });
-    assert!(
-        !state
-            .decide(Event::Asked(worker(1), draining), later)
-            .iter()
-            .any(|a| matches!(a, Action::FindWork(..)))
-    );
-    let unable = Ask::Announce(Announce { unable: Some("disk".to_owned()), ..said });
-    assert!(
-        !state
-            .decide(Event::Asked(worker(1), unable), later)
-            .iter()
-            .any(|a| matches!(a, Action::FindWork(..)))
-    );
+    let draining = Announce { draining: true, ..said.clone() };
+    let unable = Announce { unable: Some("disk".to_owned()), ..said.clone() };
+    for (said, later) in [(draining, now), (unable, now), (said, now + Duration::from_secs(121))] {
+        let mut state = new(now);
+        state.decide(Event::Asked(worker(1), Ask::Announce(said)), now);
+        state.decide(Event::Tick, later);
+        assert_eq!(work(&mut state, &[candidate(1, 0)], later), []);
+    }
 }
 
 #[test]
@@ -159,7 +189,7 @@ fn only_this_epochs_offers_are_granted() {
     let now = Instant::now();
     let mut state = new(now);
     state.decide(Event::Asked(worker(1), announce(1)), now);
-    state.decide(Event::Work(pool(), vec![candidate(1, 0)]), now);
+    work(&mut state, &[candidate(1, 0)], now);
     let outdated = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(1, 1), epoch: 0 }), now);
     assert!(matches!(outdated[..], [Action::Recall(..)]), "{outdated:?}");
     let unknown = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(9, 1), epoch: 1 }), now);
@@ -264,17 +294,18 @@ fn a_new_leader_inherits_leases_and_open_publications() {
     let open = Inherited {
         id: id(1, 1),
         worker: holder,
-        pool: pool(),
+        used: used(),
         subject: subject("green"),
         end: LEASE * 100,
         publication: Some(publication("green")),
     };
-    let mut state = State::inherit(2, rules(), vec![open], vec![(5, series("blue"))], vec![], now);
+    let mut state =
+        State::inherit(2, rules(), Arc::default(), vec![open], vec![(5, series("blue"))], vec![], now);
     assert!(state.is_publishing(&series("green")) && state.is_publishing(&series("blue")));
     let again = state.decide(Event::Asked(worker(1), Ask::Ended(ended(id(1, 1), 0))), now);
     assert!(matches!(again[..], [Action::Answer(_, Answer::Publish { .. })]), "{again:?}");
-    let announced = state.decide(Event::Asked(worker(1), announce(1)), now);
-    assert!(!announced.iter().any(|a| matches!(a, Action::FindWork(..))), "its only slot is taken");
+    state.decide(Event::Asked(worker(1), announce(1)), now);
+    assert_eq!(work(&mut state, &[candidate(2, 0)], now), [], "its only slot is taken");
 }
 
 #[test]
@@ -295,7 +326,7 @@ fn a_database_that_is_away_leaves_the_series_open_to_others() {
 #[derive(Debug, Clone)]
 enum Step {
     Announce(u128, u32),
-    Work(Vec<i64>),
+    Arrive(Vec<i64>),
     Ask(u128, i64),
     Renew(u128),
     End(i64, i32),
@@ -310,7 +341,7 @@ fn step() -> impl Strategy<Value = Step> {
     let job = 1i64..6;
     prop_oneof![
         (1u128..4, 0u32..3).prop_map(|(w, s)| Step::Announce(w, s)),
-        proptest::collection::vec(1i64..6, 0..5).prop_map(Step::Work),
+        proptest::collection::vec(1i64..6, 0..5).prop_map(Step::Arrive),
         (1u128..4, job.clone()).prop_map(|(w, j)| Step::Ask(w, j)),
         (1u128..4).prop_map(Step::Renew),
         (job.clone(), prop_oneof![Just(0), Just(4), Just(16), Just(20)]).prop_map(|(j, c)| Step::End(j, c)),
@@ -335,9 +366,9 @@ struct Table {
 impl Table {
     fn answer(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::FindWork(pool, _) => {
+            Action::Read(lanes, limit) => {
                 let found = self.waiting.iter().map(|(id, n)| candidate(*id, i64::from(*n))).collect();
-                Some(Event::Work(pool, found))
+                Some(Event::Read(lanes, limit, BTreeMap::from([(LANE.to_owned(), found)])))
             }
             Action::Grant(id, worker, pool) => {
                 if self.waiting.get(&id.job) != Some(&(id.attempt - 1)) {
@@ -349,7 +380,7 @@ impl Table {
                 Some(Event::Granted(Granted {
                     id,
                     worker,
-                    pool,
+                    used: Use { pool, ..used() },
                     subject: subject("green"),
                     end: LEASE * 50,
                     answer,
@@ -369,7 +400,7 @@ impl Table {
                 if self.held.remove(&end.id).is_some() && end.pause.is_some() {
                     self.waiting.insert(end.id.job, end.id.attempt);
                 }
-                Some(Event::Ended(end.id, end.fault))
+                Some(Event::Ended(end.id, end.fault, end.pause))
             }
             Action::Weigh(worker, ended, fault) => {
                 let code = (ended.id.job % 2 == 0).then_some(ExitCode(4));
@@ -399,7 +430,7 @@ fn event_of(step: &Step, table: &mut Table, now: &mut Instant) -> Option<Event> 
     };
     match step {
         Step::Announce(w, slots) => Some(Event::Asked(worker(*w), announce(*slots))),
-        Step::Work(jobs) => {
+        Step::Arrive(jobs) => {
             for job in jobs {
                 let known = table.attempt_of(*job).is_some() || table.results.contains(job);
                 if !known {
@@ -489,13 +520,13 @@ fn a_series_opens_again_whatever_was_heard_first() {
 /// A worker's host fails at once, on one job after the other.
 fn fail(state: &mut State, worker_id: u128, job: i64, now: Instant) {
     grant_on(state, worker_id, id(job, 1), now);
-    state.decide(Event::Ended(id(job, 1), Fault::Testbed), now);
+    state.decide(Event::Ended(id(job, 1), Fault::Testbed, None), now);
 }
 
 fn grant_on(state: &mut State, n: u128, id: AttemptId, now: Instant) {
     let worker = WorkerRef { id: worker(n), host: format!("h{n}") };
     let answer = Answer::Welcome;
-    let granted = Granted { id, worker, pool: pool(), subject: subject("green"), end: LEASE * 50, answer };
+    let granted = Granted { id, worker, used: used(), subject: subject("green"), end: LEASE * 50, answer };
     state.decide(Event::Granted(granted), now);
 }
 
@@ -511,14 +542,14 @@ fn a_host_that_only_fails_is_set_aside_and_probed() {
     }
     assert_eq!(state.hosts_aside(), BTreeSet::from(["h1"]));
     assert_eq!(state.free(&pool(), now), 1, "only the sound host's slot");
-    let offers = state.decide(Event::Work(pool(), vec![candidate(6, 0), candidate(7, 0)]), now);
+    let waiting = [candidate(6, 0)];
+    let offers = work(&mut state, &waiting, now);
     assert_eq!(offers, [Action::Offer(pool(), id(6, 1))]);
     // Its worker takes the offer off the queue all the same: it is refused, and the other gets it.
     let refused = state.decide(Event::Asked(worker(1), Ask::Grant { id: id(6, 1), epoch: 1 }), now);
     let pause = Answer::Refused { id: id(6, 1), pause_seconds: 10 };
-    assert_eq!(refused, [Action::Answer(worker(1), pause)]);
-    assert_eq!(state.decide(Event::Tick, now), [Action::FindWork(pool(), 1)]);
-    state.decide(Event::Work(pool(), vec![candidate(6, 0)]), now);
+    assert_eq!(reads(&mut state, refused, &waiting, now), [Action::Answer(worker(1), pause)]);
+    assert_eq!(ticked(&mut state, &waiting, now), offers);
     let taken = state.decide(Event::Asked(worker(2), Ask::Grant { id: id(6, 1), epoch: 1 }), now);
     assert!(matches!(taken[..], [Action::Grant(..)]), "{taken:?}");
     // After a pause one job shows whether it has recovered; while it runs there is no other.
@@ -550,21 +581,21 @@ fn a_retried_job_goes_to_another_host_where_there_is_one() {
     let mut state = new(now);
     let retried = Candidate { failed_on: BTreeSet::from(["h1".to_owned()]), ..candidate(1, 1) };
     state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
-    let alone = state.decide(Event::Work(pool(), vec![retried.clone()]), now);
+    let alone = work(&mut state, &[retried.clone()], now);
     assert_eq!(alone, [Action::Offer(pool(), id(1, 2))], "no other host");
     let mut state = new(now);
     state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
     state.decide(Event::Asked(worker(2), announce_on("h2", 1)), now);
     grant_on(&mut state, 2, id(9, 1), now);
-    assert_eq!(state.decide(Event::Work(pool(), vec![retried.clone()]), now), [], "the other is busy");
+    assert_eq!(work(&mut state, &[retried.clone()], now), [], "the other is busy");
     state.decide(Event::Completed(id(9, 1), true), now);
-    let offered = state.decide(Event::Work(pool(), vec![retried.clone()]), now);
+    let offered = work(&mut state, &[retried.clone()], now);
     assert_eq!(offered, [Action::Offer(pool(), id(1, 2))]);
     let asked = |n| Event::Asked(worker(n), Ask::Grant { id: id(1, 2), epoch: 1 });
     let refused = state.decide(asked(1), now);
     let pause = Answer::Refused { id: id(1, 2), pause_seconds: 2 };
-    assert_eq!(refused, [Action::Answer(worker(1), pause)]);
-    state.decide(Event::Work(pool(), vec![retried]), now);
+    assert_eq!(reads(&mut state, refused, &[retried.clone()], now), [Action::Answer(worker(1), pause)]);
+    ticked(&mut state, &[retried], now);
     assert!(matches!(state.decide(asked(2), now)[..], [Action::Grant(..)]));
 }
 
@@ -576,18 +607,24 @@ fn two_hosts_that_take_what_is_for_the_other_one_ask_on() {
         state.decide(Event::Asked(worker(n), announce_on(&format!("h{n}"), 1)), now);
     }
     let failed_on = |job, host: &str| Candidate { failed_on: [host.to_owned()].into(), ..candidate(job, 1) };
-    let work = || Event::Work(pool(), vec![failed_on(1, "h1"), failed_on(2, "h2")]);
-    let ask = |n, job| Event::Asked(worker(n), Ask::Grant { id: id(job, 2), epoch: 1 });
-    let refused = |job, pause_seconds| Answer::Refused { id: id(job, 2), pause_seconds };
-    state.decide(work(), now);
-    assert_eq!(state.decide(ask(1, 1), now), [Action::Answer(worker(1), refused(1, 0))]);
-    assert_eq!(state.decide(ask(2, 2), now), [Action::Answer(worker(2), refused(2, 2))], "nothing is for it");
+    let waiting = [failed_on(1, "h1"), failed_on(2, "h2")];
+    let refused = |n, job, pause_seconds| {
+        [Action::Answer(worker(n), Answer::Refused { id: id(job, 2), pause_seconds })]
+    };
+    let ask = |state: &mut State, n, job, now| {
+        let asked = Event::Asked(worker(n), Ask::Grant { id: id(job, 2), epoch: 1 });
+        let actions = state.decide(asked, now);
+        reads(state, actions, &waiting, now)
+    };
+    work(&mut state, &waiting, now);
+    assert_eq!(ask(&mut state, 1, 1, now), refused(1, 1, 0));
+    assert_eq!(ask(&mut state, 2, 2, now), refused(2, 2, 2), "nothing is for it");
     // The first comes to the one that is for it in the next round.
-    state.decide(work(), now);
-    assert!(matches!(state.decide(ask(1, 2), now)[..], [Action::Grant(..)]));
+    ticked(&mut state, &waiting, now);
+    assert!(matches!(ask(&mut state, 1, 2, now)[..], [Action::Grant(..)]));
     // Perhaps the broker lost it: then nobody asks without an end.
     let later = now + Duration::from_secs(6);
-    assert_eq!(state.decide(ask(1, 1), later), [Action::Answer(worker(1), refused(1, 2))]);
+    assert_eq!(ask(&mut state, 1, 1, later), refused(1, 1, 2));
 }
 
 #[test]
@@ -600,7 +637,7 @@ fn the_last_attempt_is_weighed_with_those_before() {
         let subject = Subject { tried_before, baseline, ..subject("green") };
         let (id, answer) = (id(1, attempt), Answer::Welcome);
         state.decide(
-            Event::Granted(Granted { id, worker, pool: pool(), subject, end: LEASE * 50, answer }),
+            Event::Granted(Granted { id, worker, used: used(), subject, end: LEASE * 50, answer }),
             now,
         );
         let said = with_rule(ended(id, 16));

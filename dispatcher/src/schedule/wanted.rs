@@ -46,21 +46,21 @@ impl State {
 
     /// The offer goes to others.
     pub(super) fn refuse_drained(&mut self, worker: &WorkerId, id: AttemptId) -> Vec<Action> {
-        if let Some(offer) = self.offers.remove(&id) {
-            self.stirred.insert(offer.pool);
-        }
+        self.withdraw(id);
         vec![Self::reply(worker, Answer::Refused { id, pause_seconds: PAUSE_SECONDS })]
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::time::Instant;
 
     use super::{
         super::{
             Event,
-            tests::{announcement, candidate, id, pool, rules, worker},
+            tests::{announcement, candidate, id, pool, reads, rules, work, worker},
         },
         *,
     };
@@ -83,7 +83,7 @@ mod tests {
     }
 
     fn new(now: Instant) -> State {
-        State::inherit(1, rules(), vec![], vec![], vec![], now)
+        State::inherit(1, rules(), Arc::default(), vec![], vec![], vec![], now)
     }
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
         let now = Instant::now();
         let mut state = new(now);
         says(&mut state, announcement(2), now);
-        state.decide(Event::Work(pool(), vec![candidate(1, 0)]), now);
+        work(&mut state, &[candidate(1, 0)], now);
         assert_eq!(told(&state.decide(wanted(1, Wanted::Drain), now)), [Wanted::Drain]);
         assert_eq!(told(&state.decide(wanted(1, Wanted::Drain), now)), [], "once");
         // It asked before it heard: the offer is for others.
@@ -103,12 +103,13 @@ mod tests {
         // One that does not understand is told again with its next announcement, and is offered nothing.
         let again = says(&mut state, announcement(2), now);
         assert_eq!(told(&again), [Wanted::Drain]);
-        assert!(!again.iter().any(|a| matches!(a, Action::FindWork(..))), "{again:?}");
+        assert_eq!(work(&mut state, &[candidate(2, 0)], now), []);
         let obeys = Announce { wanted: Wanted::Drain, slots: 0, ..announcement(2) };
         assert_eq!(told(&says(&mut state, obeys, now)), []);
         assert_eq!(told(&state.decide(Event::Wanted(BTreeMap::new()), now)), [Wanted::Work]);
         let works = says(&mut state, announcement(2), now);
-        assert!(works.contains(&Action::FindWork(pool(), 2)), "{works:?}");
+        let works = reads(&mut state, works, &[candidate(2, 0)], now);
+        assert!(works.contains(&Action::Offer(pool(), id(2, 1))), "{works:?}");
     }
 
     #[test]
@@ -119,7 +120,7 @@ mod tests {
             state.decide(wanted(99, wish), now);
             let first = says(&mut state, announcement(2), now);
             assert_eq!(told(&first), expected);
-            let offered = first.iter().any(|a| matches!(a, Action::FindWork(..)));
+            let offered = !work(&mut state, &[candidate(1, 0)], now).is_empty();
             assert_eq!(offered, wish == Wanted::Retire);
         }
     }

@@ -1,0 +1,328 @@
+//! Which waiting job goes next in a pool.
+//!
+//! The job table holds the jobs; here stand the lanes that have any, and of those whose turn is near the first few jobs
+//! (their window). A choice costs the same however many wait.
+
+mod line;
+mod pool;
+mod usage;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use proofhouse_core::{
+    db::Candidate,
+    names::{Context, Pair, Pool},
+    protocol::AttemptId,
+    queue::{Class, Controls, EMERGENCY, Lane, PoolRules},
+};
+
+use self::pool::PoolQueue;
+pub use self::usage::Use;
+use self::usage::{Block, InUse};
+
+/// How many of a lane's jobs are looked at at once.
+pub const WINDOW: usize = 64;
+/// How many lanes are asked for together.
+const LANES_AT_ONCE: usize = 16;
+
+/// A lane for as long as jobs wait in it.
+type LaneId = u64;
+
+/// What comes of looking for the next job.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This one.
+    Job(Candidate),
+    /// The first jobs of these lanes have to be read first; so many of each.
+    Read(Vec<String>, usize),
+    /// Nothing may be offered.
+    Nothing,
+}
+
+/// What is said of a lane where it takes its turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rank {
+    level: i32,
+    class: Class,
+    context: Context,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    text: Arc<str>,
+    rank: Rank,
+    pools: Arc<[Pool]>,
+    /// Its first jobs; none: not read.
+    window: Option<VecDeque<Candidate>>,
+    /// Nothing stands behind the window.
+    whole: bool,
+    /// How many of its jobs are on offer: they stand in front of its window in the table.
+    offered: usize,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// It takes its turns in its pools.
+    InLine,
+    /// Until less of something runs.
+    Blocked(Block),
+    /// Until an operator resumes.
+    Paused,
+}
+
+/// All that waits, and what limits it.
+#[derive(Debug, Default)]
+pub struct Queue {
+    rules: Arc<PoolRules>,
+    controls: Controls,
+    names: HashMap<Arc<str>, LaneId>,
+    lanes: BTreeMap<LaneId, Waiting>,
+    last: LaneId,
+    pools: BTreeMap<Pool, PoolQueue>,
+    blocked: BTreeMap<Block, BTreeSet<LaneId>>,
+    in_use: InUse,
+    /// The pools of lanes that differ in their fairness alone.
+    routes: HashMap<(Context, Pair, String), Arc<[Pool]>>,
+}
+
+impl Queue {
+    /// An empty one.
+    pub fn new(rules: Arc<PoolRules>, controls: Controls) -> Self {
+        Self { rules, controls, ..Self::default() }
+    }
+
+    /// Jobs may wait in this lane: it takes turns, and its first jobs are read anew. Returns the pools that may take them;
+    /// none where the lane's text is not one.
+    pub fn wake(&mut self, lane: &str) -> Option<Arc<[Pool]>> {
+        if let Some(id) = self.names.get(lane).copied() {
+            let waiting = self.lanes.get_mut(&id)?;
+            waiting.window = None;
+            waiting.whole = false;
+            return Some(waiting.pools.clone());
+        }
+        let parsed: Lane = lane.parse().ok()?;
+        let pools = self.route(&parsed);
+        let text: Arc<str> = lane.into();
+        self.last += 1;
+        let id = self.last;
+        let rank = Rank { level: parsed.level, class: parsed.class, context: parsed.context };
+        let paused = self.controls.pause_of(&parsed).is_some();
+        let waiting = Waiting {
+            text: text.clone(),
+            rank,
+            pools: pools.clone(),
+            window: None,
+            whole: false,
+            offered: 0,
+            standing: if paused { Standing::Paused } else { Standing::InLine },
+        };
+        self.names.insert(text, id);
+        self.lanes.insert(id, waiting);
+        if !paused {
+            self.line_up(id);
+        }
+        Some(pools)
+    }
+
+    fn route(&mut self, lane: &Lane) -> Arc<[Pool]> {
+        let rules = &self.rules;
+        let key = (lane.context, lane.pair.clone(), lane.labels.clone());
+        self.routes.entry(key).or_insert_with(|| rules.pools_of(lane).into()).clone()
+    }
+
+    fn line_up(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.standing = Standing::InLine;
+        for pool in &*lane.pools {
+            self.pools.entry(pool.clone()).or_default().line_up(id, lane.rank);
+        }
+    }
+
+    fn step_out(&mut self, id: LaneId, standing: Standing) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        for pool in &*lane.pools {
+            if let Some(queue) = self.pools.get_mut(pool) {
+                queue.step_out(id, lane.rank);
+            }
+        }
+        if let Standing::Blocked(block) = &standing {
+            self.blocked.entry(block.clone()).or_default().insert(id);
+        }
+        lane.standing = standing;
+    }
+
+    /// Nothing waits in it any more.
+    fn drop_lane(&mut self, id: LaneId) {
+        self.step_out(id, Standing::Paused);
+        if let Some(lane) = self.lanes.remove(&id) {
+            self.names.remove(&lane.text);
+        }
+    }
+
+    /// The next job for a pool with so many slots. `has_room`: whether a host is free on which it did not fail.
+    pub fn next(&mut self, pool: &Pool, slots: usize, has_room: impl Fn(&BTreeSet<String>) -> bool) -> Next {
+        loop {
+            let used = self.in_use.of_pool(pool);
+            let Some(queue) = self.pools.get_mut(pool) else { return Next::Nothing };
+            let Some(turn) = queue.turn(slots, used) else { return Next::Nothing };
+            // An emergency is held back by nothing.
+            let capped = !turn.is_emergency();
+            if capped && self.in_use.full(&self.controls, pool).is_some() {
+                return Next::Nothing;
+            }
+            let id = turn.lane;
+            let Some(lane) = self.lanes.get_mut(&id) else {
+                debug_assert!(false, "a lane in line is there");
+                return Next::Nothing;
+            };
+            let Some(window) = &mut lane.window else {
+                return self.to_read(pool, id);
+            };
+            let mut block = None;
+            let place = window.iter().position(|candidate| {
+                let hindered = self.in_use.hinders(&self.controls, candidate).filter(|_| capped);
+                let hindered = hindered.or_else(|| (!has_room(&candidate.failed_on)).then_some(Block::Host));
+                let free = hindered.is_none();
+                block = block.take().or(hindered);
+                free
+            });
+            match place.and_then(|place| window.remove(place)) {
+                Some(candidate) => {
+                    if window.is_empty() && !lane.whole {
+                        lane.window = None;
+                    }
+                    lane.offered += 1;
+                    queue.took(&turn);
+                    let taken = Use::of_candidate(&candidate, pool.clone());
+                    self.in_use.add(&taken);
+                    if self
+                        .lanes
+                        .get(&id)
+                        .is_some_and(|lane| lane.window.as_ref().is_some_and(VecDeque::is_empty))
+                    {
+                        self.drop_lane(id);
+                    }
+                    return Next::Job(candidate);
+                }
+                None => match block {
+                    Some(block) => self.step_out(id, Standing::Blocked(block)),
+                    None => self.drop_lane(id),
+                },
+            }
+        }
+    }
+
+    /// The lane whose turn it is and those that come soon, as far as nothing is known of them.
+    fn to_read(&self, pool: &Pool, first: LaneId) -> Next {
+        let soon = self.pools.get(pool).map(|queue| queue.soon(LANES_AT_ONCE)).unwrap_or_default();
+        let unread = |id: &LaneId| self.lanes.get(id).filter(|lane| lane.window.is_none());
+        let mut asked: BTreeSet<LaneId> = soon.into_iter().filter(|id| unread(id).is_some()).collect();
+        asked.insert(first);
+        let lanes: Vec<&Waiting> = asked.iter().filter_map(|id| self.lanes.get(id)).collect();
+        let most = lanes.iter().map(|lane| lane.offered).max().unwrap_or(0);
+        Next::Read(lanes.iter().map(|lane| lane.text.to_string()).collect(), WINDOW + most)
+    }
+
+    /// The job table answered [`Next::Read`]. `taken`: jobs that are on offer, or run already.
+    pub fn read(
+        &mut self,
+        lanes: &[String],
+        limit: usize,
+        mut found: BTreeMap<String, Vec<Candidate>>,
+        taken: impl Fn(AttemptId) -> bool,
+    ) {
+        for name in lanes {
+            let Some(id) = self.names.get(name.as_str()).copied() else { continue };
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let found = found.remove(name).unwrap_or_default();
+            lane.whole = found.len() < limit;
+            let window: VecDeque<Candidate> = found.into_iter().filter(|c| !taken(c.next())).collect();
+            match (window.is_empty(), lane.whole) {
+                (true, true) => self.drop_lane(id),
+                // More of it is on offer than was known: the next look goes further.
+                (true, false) => lane.offered = lane.offered.max(limit),
+                (false, _) => lane.window = Some(window),
+            }
+        }
+    }
+
+    /// A job that was offered is not any more: it was granted (`gone`), or is to be offered again.
+    pub fn withdrawn(&mut self, used: &Use, gone: bool) {
+        if let Some(lane) = self.names.get(&*used.lane).and_then(|id| self.lanes.get_mut(id)) {
+            lane.offered = lane.offered.saturating_sub(1);
+        }
+        if !gone {
+            self.freed(used);
+            self.wake(&used.lane);
+        }
+    }
+
+    /// It runs, granted by an earlier leader.
+    pub fn inherited(&mut self, used: &Use) {
+        self.in_use.add(used);
+    }
+
+    /// It neither runs nor is on offer any more. What waited for this takes its turns again.
+    pub fn freed(&mut self, used: &Use) {
+        for block in self.in_use.remove(used) {
+            self.unblock(&block);
+        }
+        self.unblock(&Block::Host);
+    }
+
+    fn unblock(&mut self, block: &Block) {
+        for id in self.blocked.remove(block).unwrap_or_default() {
+            if self.lanes.get(&id).is_some_and(|lane| lane.standing == Standing::Blocked(block.clone())) {
+                self.line_up(id);
+            }
+        }
+    }
+
+    /// True where less use of one pool may let a job go on in another.
+    pub fn is_limited(&self) -> bool {
+        !self.controls.caps.is_empty()
+    }
+
+    /// Hosts may have become free, or sound.
+    pub fn hosts_changed(&mut self) {
+        self.unblock(&Block::Host);
+    }
+
+    /// What operators hold back has changed.
+    pub fn set_controls(&mut self, controls: Controls) {
+        if self.controls == controls {
+            return;
+        }
+        self.controls = controls;
+        self.blocked.clear();
+        let lanes: Vec<(LaneId, Arc<str>)> =
+            self.lanes.iter().map(|(id, lane)| (*id, lane.text.clone())).collect();
+        for (id, text) in lanes {
+            let paused = text.parse().is_ok_and(|lane: Lane| self.controls.pause_of(&lane).is_some());
+            let stands = self.lanes.get(&id).is_some_and(|lane| lane.standing == Standing::InLine);
+            match (paused, stands) {
+                (true, _) => self.step_out(id, Standing::Paused),
+                (false, false) => self.line_up(id),
+                (false, true) => {}
+            }
+        }
+    }
+
+    /// True where an emergency waits or runs in a pool.
+    pub fn has_emergency(&self, pool: &Pool) -> bool {
+        self.in_use.of_pool(pool).emergencies > 0
+            || self.pools.get(pool).is_some_and(|queue| queue.has_level(EMERGENCY))
+    }
+
+    /// How many lanes have something, or may have.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;
