@@ -196,9 +196,14 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert_eq!(sent["swift_dir"], format!("noble/amd64/g/green/{}", publication.run_id));
     assert_eq!(db.storing().await.unwrap()[0].id, id.job);
     assert!(is_closed(db, epoch).await);
-    db.result_stored(id.job).await.unwrap();
+    assert!(db.result_stored(&due[0]).await.unwrap());
+    assert!(db.result_stored(&due[0]).await.unwrap(), "the message was not sent");
     assert!(db.storing().await.unwrap().is_empty());
-    db.outbox_done(due[0].id).await.unwrap();
+    assert!(db.outbox_done(&due[0]).await.unwrap());
+    // One that led before thaws: the result stays, and is not announced once more.
+    assert!(!db.result_stored(&due[0]).await.unwrap());
+    assert!(!db.outbox_done(&due[0]).await.unwrap());
+    assert_eq!(db.outbox_length().await.unwrap().0, 0);
     assert_eq!(db.result_of_job(id.job).await.unwrap().unwrap().version, "2");
     assert_eq!(
         db.recent(&RecentFilter {
@@ -236,7 +241,7 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
     assert_eq!(db.outbox_length().await.unwrap(), (2, 0));
     for entry in db.outbox_due(10).await.unwrap() {
-        db.outbox_done(entry.id).await.unwrap();
+        db.outbox_done(&entry).await.unwrap();
     }
 }
 
@@ -267,11 +272,11 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert_eq!(db.job_by_uuid(uuid).await.unwrap().unwrap().state(), JobState::Storing);
     let due = db.outbox_due(10).await.unwrap();
     assert_eq!((due.len(), due[0].log_gz.as_deref()), (1, Some(&[2u8][..])));
-    db.outbox_failed(due[0].id, 1, "away", 0).await.unwrap();
+    db.outbox_failed(&due[0], 1, "away", 0).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap()[0].tries, 1);
-    db.outbox_failed(due[0].id, 2, "away", 60_000_000).await.unwrap();
+    db.outbox_failed(&due[0], 2, "away", 60_000_000).await.unwrap();
     assert!(db.outbox_due(10).await.unwrap().is_empty());
-    db.outbox_failed(due[0].id, 3, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
+    db.outbox_failed(&due[0], 3, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
     // The store never takes it: the job is parked, its series is open, and an operator has it retried.
     let entry = db.outbox_due(10).await.unwrap().remove(0);
@@ -279,7 +284,17 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert!(!db.outbox_refused(&entry, "forbidden").await.unwrap());
     let swept = db.outbox_due(10).await.unwrap().remove(0);
     assert_eq!((swept.id, swept.kind(), swept.result_tar.is_none()), (entry.id, OutboxKind::Sweep, true));
-    db.outbox_done(entry.id).await.unwrap();
+    assert!(!db.outbox_done(&entry).await.unwrap(), "it is to be swept now");
+    assert!(db.outbox_done(&swept).await.unwrap());
+    // One that led before thaws and has stored it now: it is not shown, and goes again.
+    assert!(!db.result_stored(&entry).await.unwrap());
+    let again = db.outbox_due(10).await.unwrap();
+    let [again] = again.as_slice() else { panic!("one") };
+    assert_eq!(
+        (again.kind(), &again.container, &again.folder),
+        (OutboxKind::Sweep, &entry.container, &entry.folder)
+    );
+    assert!(db.outbox_done(again).await.unwrap());
     let parked = db.parked(job - 1, 1).await.unwrap().remove(0);
     assert_eq!((parked.job.id, parked.reason(), parked.is_readable()), (job, "not-answered", true));
     let shown = db.public_parked_count().await.unwrap();
@@ -291,6 +306,9 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert_eq!(refused, SyntheticOutcome::Over, "it was retried meanwhile");
     let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
     assert!(matches!(again, SyntheticOutcome::Recorded(_)), "{again:?}");
+    assert!(!db.result_stored(&entry).await.unwrap(), "that was another result of the job");
+    assert_eq!(db.job(job).await.unwrap().unwrap().state(), JobState::Storing);
+    assert!(db.result_of_job(job).await.unwrap().is_none());
 }
 
 async fn editions(db: &Database, epoch: i64) {

@@ -75,8 +75,14 @@ impl Place {
 
     async fn stored(&self, pair: &str, body: &str) -> String {
         let (job, run_id) = self.result(pair, body).await;
-        self.context.database.result_stored(job).await.unwrap();
+        self.store_result(job).await;
         run_id
+    }
+
+    async fn store_result(&self, job: i64) {
+        let due = self.context.database.outbox_due(100).await.unwrap();
+        let entry = due.iter().find(|entry| entry.job_id == job).unwrap();
+        assert!(self.context.database.result_stored(entry).await.unwrap());
     }
 
     async fn pointer(&self) -> Pointer {
@@ -139,7 +145,7 @@ async fn what_is_stored_is_published_whenever_it_comes() {
     // Nothing new, and not yet time.
     let first = place.pointer().await;
     publisher.round().await.unwrap();
-    place.context.database.result_stored(late).await.unwrap();
+    place.store_result(late).await;
     publisher.round().await.unwrap();
     assert_eq!(place.pointer().await, first);
     // Its id and its run id are smaller than those of what was published before.
