@@ -124,10 +124,12 @@ async fn give_up(context: &Context, entry: &OutboxRow, error: &str) -> Result<()
     let (job, database) = (entry.job_id, &context.database);
     match entry.kind() {
         OutboxKind::Publish if database.outbox_refused(entry, error).await? => {
+            let then =
+                if entry.is_answer() { ", and not answered until an operator has it retried" } else { "" };
             tracing::error!(
                 job.id = job,
                 error,
-                "the store refuses the result of job {job}: the job is parked"
+                "the store refuses the result of job {job}: it is parked{then}"
             );
             Ok(())
         }

@@ -12,6 +12,10 @@ use crate::outcome::Fault;
 /// Longer than any pause before a result is stored.
 const LONGEST_PAUSE_US: i64 = 300_000_000;
 
+/// What an operator, and who waits for it, is told of an answer that cannot be stored.
+const ANSWER_REFUSED: &str =
+    "its answer could not be stored, and is not tried again until an operator has the test retried";
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutboxKind {
@@ -50,6 +54,16 @@ impl OutboxRow {
     /// What is to be done.
     pub fn kind(&self) -> OutboxKind {
         if self.kind == "publish" { OutboxKind::Publish } else { OutboxKind::Sweep }
+    }
+
+    /// True for a result without a run: no worker stored its log.
+    pub const fn is_answer(&self) -> bool {
+        self.log_gz.is_some()
+    }
+
+    /// Why its job is parked when the store refuses it.
+    const fn refusal(&self) -> &'static str {
+        if self.is_answer() { ANSWER_REFUSED } else { Fault::Store.sentence() }
     }
 
     /// The last part of its folder.
@@ -128,7 +142,8 @@ impl Database {
     }
 
     /// The store refuses a result for good: it is taken back, for nobody has seen it, and its job is parked. The series is
-    /// open to others then, and what lies in the run's folder is swept. False where it is in the store after all.
+    /// open to others then, and what lies in the run's folder is swept. An answer without a run is not tried again by itself:
+    /// it would be refused again. False where it is in the store after all.
     pub async fn outbox_refused(&self, entry: &OutboxRow, error: &str) -> Result<bool, DbError> {
         let mut tx = self.begin().await?;
         let now = tx.now_us().await?;
@@ -141,17 +156,15 @@ impl Database {
             .await?;
         let parked = tx
             .execute(
-                "UPDATE jobs SET state = 'parked', reason = $1, not_before_us = 0, changed_us = $2
-                 WHERE id = $3 AND state = 'storing'",
-                args![Fault::Store.sentence(), now, entry.job_id],
+                "UPDATE jobs SET state = 'parked', reason = $1, not_before_us = 0, changed_us = $2, unanswerable = $3
+                 WHERE id = $4 AND state = 'storing'",
+                args![entry.refusal(), now, entry.is_answer(), entry.job_id],
             )
             .await?;
         if open == 0 || parked == 0 {
             return Ok(false);
         }
-        // Its row was never shown, and never will be.
-        tx.execute("UPDATE results SET job_id = NULL WHERE job_id = $1 AND NOT stored", args![entry.job_id])
-            .await?;
+        // Its row was never shown: the job's next result takes it.
         tx.execute(
             "UPDATE attempts SET state = 'ended', fault = $1, detail = $2
              WHERE job_id = $3 AND state = 'recorded'",

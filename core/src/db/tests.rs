@@ -238,11 +238,19 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert!(later.run_id > publication.run_id);
     assert!(db.end_attempt(epoch, next, Fault::LeaseLost, None, "", None).await.unwrap());
     assert_eq!(db.job(next.job).await.unwrap().unwrap().state(), JobState::Parked);
+    // A gate can be told of it, unless it is said not to be.
+    assert_eq!(to_be_answered(db).await, [next.job]);
+    db.never_answer(next.job).await.unwrap();
+    assert!(to_be_answered(db).await.is_empty() && db.job(next.job).await.unwrap().unwrap().unanswerable);
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
     assert_eq!(db.outbox_length().await.unwrap(), (2, 0));
     for entry in db.outbox_due(10).await.unwrap() {
         db.outbox_done(&entry).await.unwrap();
     }
+}
+
+async fn to_be_answered(db: &Database) -> Vec<i64> {
+    db.unanswered_before(i64::MAX, 0, 10).await.unwrap().iter().map(|job| job.id).collect()
 }
 
 fn never_run(job: i64) -> SyntheticResult {
@@ -265,8 +273,8 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
         panic!("new")
     };
     let synthetic = never_run(job);
-    let run_id = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
-    assert!(matches!(run_id, SyntheticOutcome::Recorded(_)));
+    let recorded = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
+    let SyntheticOutcome::Recorded(run_id) = recorded else { panic!("{recorded:?}") };
     let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
     assert_eq!(again, SyntheticOutcome::Over);
     assert_eq!(db.job_by_uuid(uuid).await.unwrap().unwrap().state(), JobState::Storing);
@@ -298,14 +306,27 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     let parked = db.parked(job - 1, 1).await.unwrap().remove(0);
     assert_eq!((parked.job.id, parked.reason(), parked.is_readable()), (job, "not-answered", true));
     let shown = db.public_parked_count().await.unwrap();
+    // It is not answered again and again.
+    assert!(to_be_answered(db).await.is_empty() && parked.job.reason.unwrap().contains("not tried again"));
     assert_eq!(db.retry_parked(&[job, job + 1000]).await.unwrap(), [job]);
     assert_eq!(db.public_parked_count().await.unwrap(), shown - 1);
     assert!(db.retry_parked(&[job]).await.unwrap().is_empty());
+    // The series of what was refused is open to others.
+    let other = taken(db, session, message("never", "{\"force\": \"1\"}", false)).await;
+    let Taken::New { job: other, .. } = other else { panic!("{other:?}") };
+    let next =
+        db.record_synthetic(epoch, &never_run(other), &series("never"), vec![1], vec![2]).await.unwrap();
+    assert!(matches!(next, SyntheticOutcome::Recorded(_)), "{next:?}");
+    let due = db.outbox_due(10).await.unwrap();
+    assert!(db.result_stored(&due[0]).await.unwrap() && db.outbox_done(&due[0]).await.unwrap());
+    assert!(!db.job(job).await.unwrap().unwrap().unanswerable);
     let stale = SyntheticResult { from: JobState::Parked, ..never_run(job) };
     let refused = db.record_synthetic(epoch, &stale, &series("never"), vec![1], vec![2]).await.unwrap();
     assert_eq!(refused, SyntheticOutcome::Over, "it was retried meanwhile");
     let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
     assert!(matches!(again, SyntheticOutcome::Recorded(_)), "{again:?}");
+    let known = [FoundRun { series: series("never"), run_id }];
+    assert_eq!(db.unknown_runs(&known).await.unwrap(), [0].into(), "the refused one left no row");
     assert!(!db.result_stored(&entry).await.unwrap(), "that was another result of the job");
     assert_eq!(db.job(job).await.unwrap().unwrap().state(), JobState::Storing);
     assert!(db.result_of_job(job).await.unwrap().is_none());
