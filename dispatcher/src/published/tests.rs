@@ -124,7 +124,7 @@ async fn context(folder: &Path, name: &str, store: &Folder, scope: Scope) -> Con
 
 /// The time comes at which the next pair may be announced.
 async fn time_passes(place: &Place, publisher: &mut Publisher<'_>) {
-    publisher.moved = None;
+    (publisher.moved, publisher.taken_in) = (None, None);
     let mut pointer = place.pointer().await;
     pointer.pairs.iter_mut().for_each(|pair| pair.from_us -= 60_000_000);
     shelf::move_pointer(&place.store, &pointer).await.unwrap();
@@ -148,6 +148,7 @@ async fn what_is_stored_is_published_whenever_it_comes() {
     place.store_result(late).await;
     publisher.round().await.unwrap();
     assert_eq!(place.pointer().await, first);
+    assert_eq!(publisher.edition, first.edition, "it is taken in with what else comes until then");
     // Its id and its run id are smaller than those of what was published before.
     time_passes(&place, &mut publisher).await;
     publisher.round().await.unwrap();
@@ -158,7 +159,11 @@ async fn what_is_stored_is_published_whenever_it_comes() {
     place.stored("jammy/amd64", "blue {\"triggers\": [\"a/1\"]}").await;
     publisher.moved = None;
     publisher.round().await.unwrap();
+    assert_eq!((place.pointer().await, publisher.edition), (second.clone(), second.edition));
+    (publisher.moved, publisher.taken_in) = (None, None);
+    publisher.round().await.unwrap();
     assert_eq!(place.pointer().await, second);
+    assert!(publisher.edition > second.edition, "the file is ready");
 }
 
 #[tokio::test]
