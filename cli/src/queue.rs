@@ -129,6 +129,7 @@ pub(crate) mod tests {
             changed_us: 1_795_239_394_000_000,
             answer_code: None,
             answer_log: None,
+            unanswerable: false,
         }
     }
 

@@ -259,7 +259,7 @@ pub enum Answer {
     Refused {
         /// Which attempt.
         id: AttemptId,
-        /// Take no further offer for so long: others are to have it.
+        /// Take no further offer of its pool for so long: others are to have it.
         #[serde(default)]
         pause_seconds: u64,
     },

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use proofhouse_core::{
     backoff,
     bus::{Delivery, Source},
@@ -24,6 +24,8 @@ use crate::{Context, Error, chain};
 const AT_ONCE: u16 = 32;
 /// Further looks at a run that is not in the store: its listing may lag behind. Seven seconds.
 const LOOKS: usize = 3;
+/// So often a store that is there is asked for a run that it does not give out. About a minute and a half.
+const TRIES: usize = 8;
 
 /// Where a run lies. What else a message says is in the store too.
 #[derive(Deserialize)]
@@ -112,11 +114,31 @@ fn place(body: &[u8]) -> Option<FoundRun> {
 /// Waits for a store that is away, and a little for a run that is not there yet.
 async fn read(context: &Context, run: &FoundRun) -> Result<StoredResult, ReadError> {
     let looks = ExponentialBuilder::new().with_factor(2.0).with_max_times(LOOKS);
-    let here = || async {
-        let read = || index::read(context.store.as_ref(), run);
-        read.retry(backoff::growing()).when(ReadError::may_retry).await
-    };
+    let store = context.store.as_ref();
+    let here = || given(|| index::read(store, run), || async { store.check().await.is_ok() });
     here.retry(looks).when(ReadError::is_missing).await
+}
+
+/// Waits for a store that is away. One that is there, and still does not give out what is `read`, is asked a few times.
+async fn given<T, F, G>(read: impl Fn() -> F, is_there: impl Fn() -> G) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<T, ReadError>>,
+    G: Future<Output = bool>,
+{
+    let mut tries = 0;
+    let mut pauses = backoff::growing().build();
+    loop {
+        let error = match read().await {
+            Err(error @ ReadError::Store(_)) if !error.is_missing() => error,
+            done => return done,
+        };
+        // What it refuses it is there to refuse.
+        tries += usize::from(!error.may_retry() || is_there().await);
+        match pauses.next() {
+            Some(pause) if tries < TRIES => tokio::time::sleep(pause).await,
+            _ => return Err(error),
+        }
+    }
 }
 
 /// Repeats until the database is there.
@@ -129,7 +151,39 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::ready,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    use proofhouse_core::store::StoreError;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_is_waited_for_and_a_run_that_it_refuses_is_not() {
+        let away = || StoreError::Away { address: "a".to_owned(), reason: "500".to_owned() };
+        let refused = || StoreError::Forbidden { address: "a".to_owned(), reason: "403".to_owned() };
+        for error in [&away as &dyn Fn() -> StoreError, &refused] {
+            let asked = AtomicUsize::new(0);
+            let read = || async {
+                asked.fetch_add(1, Relaxed);
+                Err::<(), _>(ReadError::Store(error()))
+            };
+            assert!(given(read, || ready(true)).await.is_err());
+            assert_eq!(asked.into_inner(), TRIES);
+        }
+        let asked = AtomicUsize::new(0);
+        let read = || async {
+            match asked.fetch_add(1, Relaxed) {
+                0..100 => Err(ReadError::Store(away())),
+                _ => Ok(()),
+            }
+        };
+        assert!(given(read, || ready(false)).await.is_ok(), "it came back");
+        let damaged = || ready(Err::<(), _>(ReadError::Damaged("no exit code".to_owned())));
+        assert!(matches!(given(damaged, || ready(true)).await, Err(ReadError::Damaged(_))));
+    }
 
     #[test]
     fn only_the_place_is_read() {

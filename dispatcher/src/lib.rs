@@ -152,8 +152,7 @@ async fn lead(context: &Arc<Context>, epoch: i64, stop: &CancellationToken) -> R
     context.settings.metrics.dispatcher.leader.set(1);
     let over = stop.child_token();
     let keeper = tokio::spawn(keep_leadership(context.clone(), epoch, over.clone()));
-    let outcome = leader::run(context, epoch, over.clone()).await;
-    over.cancel();
+    let outcome = ending(&over, Box::pin(leader::run(context, epoch, over.clone()))).await;
     // The keeper only waits and renews; it ends at once.
     let _ = keeper.await;
     let dropping = context.database.drop_leadership(&context.settings.holder, epoch);
@@ -170,6 +169,16 @@ async fn lead(context: &Arc<Context>, epoch: i64, stop: &CancellationToken) -> R
     match outcome {
         Err(Error::Database(DbError::LeadershipLost(_))) => Ok(()),
         outcome => outcome,
+    }
+}
+
+/// Does `part`; `over` is given when it ends, in whatever way: nothing may go on without it.
+fn ending<F: Future>(over: &CancellationToken, part: F) -> impl Future<Output = F::Output> + use<F> {
+    let guard = over.clone().drop_guard();
+    async move {
+        let outcome = part.await;
+        drop(guard);
+        outcome
     }
 }
 
@@ -200,5 +209,23 @@ async fn keep_leadership(context: Arc<Context>, epoch: i64, over: CancellationTo
                 return over.cancel();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leader_that_panics_leaves_nothing_running() {
+        let over = CancellationToken::new();
+        let beside = tokio::spawn(over.clone().cancelled_owned());
+        let leading = tokio::spawn(ending(&over, async { panic!("a fault in the leader") }));
+        assert!(leading.await.is_err_and(|error| error.is_panic()));
+        beside.await.unwrap();
+        // Before it was looked at for the first time, too.
+        let over = CancellationToken::new();
+        drop(ending(&over, async {}));
+        assert!(over.is_cancelled());
     }
 }

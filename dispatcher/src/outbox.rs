@@ -97,7 +97,7 @@ async fn work_off(context: Arc<Context>, entry: OutboxRow, stored: mpsc::Sender<
         OutboxKind::Sweep => sweep(&context, &entry).await,
     };
     let done = match outcome {
-        Ok(()) => context.database.outbox_done(entry.id).await,
+        Ok(()) => context.database.outbox_done(&entry).await.map(drop),
         Err(error) if !error.may_retry() && entry.tries >= REFUSALS => {
             give_up(&context, &entry, &chain(&error)).await
         }
@@ -110,7 +110,7 @@ async fn work_off(context: Arc<Context>, entry: OutboxRow, stored: mpsc::Sender<
             // An outage is no refusal, however long: only the pauses grow with it.
             let most = if error.may_retry() { LONGEST_AFTER } else { i64::MAX };
             let tries = (entry.tries + 1).min(most);
-            context.database.outbox_failed(entry.id, tries, &text, pause_us).await
+            context.database.outbox_failed(&entry, tries, &text, pause_us).await
         }
     };
     if let Err(error) = done {
@@ -124,17 +124,19 @@ async fn give_up(context: &Context, entry: &OutboxRow, error: &str) -> Result<()
     let (job, database) = (entry.job_id, &context.database);
     match entry.kind() {
         OutboxKind::Publish if database.outbox_refused(entry, error).await? => {
+            let then =
+                if entry.is_answer() { ", and not answered until an operator has it retried" } else { "" };
             tracing::error!(
                 job.id = job,
                 error,
-                "the store refuses the result of job {job}: the job is parked"
+                "the store refuses the result of job {job}: it is parked{then}"
             );
             Ok(())
         }
         // It is in the store: what is left is to say so.
         OutboxKind::Publish => {
             let pause_us = i64::try_from(LONGEST_PAUSE.as_micros()).unwrap_or(i64::MAX);
-            database.outbox_failed(entry.id, entry.tries + 1, error, pause_us).await
+            database.outbox_failed(entry, entry.tries + 1, error, pause_us).await
         }
         OutboxKind::Sweep => {
             tracing::warn!(
@@ -142,7 +144,7 @@ async fn give_up(context: &Context, entry: &OutboxRow, error: &str) -> Result<()
                 error,
                 "what job {job} left in the store cannot be deleted: it stays"
             );
-            database.outbox_done(entry.id).await
+            database.outbox_done(entry).await.map(drop)
         }
     }
 }
@@ -169,7 +171,14 @@ async fn publish(
             context.store.put(&container, &object, &body, &ContentHeaders::of(name)).await?;
         }
     }
-    context.database.result_stored(entry.job_id).await?;
+    if !context.database.result_stored(entry).await? {
+        let job = entry.job_id;
+        tracing::warn!(
+            job.id = job,
+            "the result of job {job} was taken over by another leader: nothing is announced"
+        );
+        return Ok(());
+    }
     // The receiver is gone only when leadership is over; the next leader reads the table.
     let _ = stored.send(entry.job_id).await;
     if let Some(message) = &entry.message {

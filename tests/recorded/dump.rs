@@ -99,7 +99,9 @@ impl Fill {
         self.granted("runs").await?;
         self.publishing("publishes").await?;
         let done = self.storing("done").await?;
-        database.result_stored(done.job).await?;
+        for entry in database.outbox_due(10).await?.iter().filter(|entry| entry.job_id == done.job) {
+            database.result_stored(entry).await?;
+        }
         self.storing("stores").await?;
         let failed = self.granted("retries").await?;
         let why = Self::ended(failed, 16);

@@ -8,7 +8,7 @@ use proofhouse_core::{
     protocol::{ASKS, Ask, LEADER_EXCHANGE, RENEWALS, STATUS_EXCHANGE, Wanted, WorkerId, pool_queue},
     store::Store,
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -62,7 +62,7 @@ pub async fn run(
         leader: Leader::new(bus.clone(), me),
         leases: Arc::default(),
         tasks: TaskTracker::new(),
-        offers_from: watch::Sender::new(Instant::now()),
+        pauses: watch::Sender::default(),
         wanted: watch::Sender::default(),
         settings,
         name,
@@ -207,14 +207,14 @@ impl Worker {
             &shared.settings,
             self.able.subscribe(),
             shared.wanted.subscribe(),
-            shared.offers_from.subscribe(),
+            shared.pauses.subscribe(),
             shared.stop.clone(),
         );
-        while let Some(Taken { offer, slot }) = offers.next().await? {
+        while let Some(Taken { offer, queue, slot }) = offers.next().await? {
             let busy = Busy::new(self.state.clone());
             let shared = shared.clone();
             self.shared.tasks.spawn(async move {
-                attempt::run(shared, offer).await;
+                attempt::run(shared, offer, &queue).await;
                 drop((slot, busy));
             });
         }

@@ -30,3 +30,9 @@ CREATE TABLE published (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     lineage TEXT NOT NULL
 );
+
+-- No gate is told of it while it is parked: it is a baseline, or the store refused its answer. Until it is retried.
+ALTER TABLE jobs ADD COLUMN unanswerable BOOLEAN NOT NULL DEFAULT FALSE;
+CREATE INDEX jobs_unanswered ON jobs (id) WHERE state = 'parked' AND NOT unanswerable;
+-- A result that the store has not taken yet, or refused: at most one of a job.
+CREATE UNIQUE INDEX results_not_stored ON results (job_id) WHERE NOT stored;

@@ -133,12 +133,14 @@ pub struct JobRow {
     pub trigger: String,
     /// Why an operator wants it to end, while it runs.
     pub cancel: Option<String>,
+    /// No gate is told of it while it is parked: it is a baseline, or the store refused its answer.
+    pub unanswerable: bool,
 }
 
 macro_rules! job_columns {
     () => {
         "id, uuid, context, release, arch, package, pool, body, run_hash, private, requesters, state, reason, \
-         attempts, tried_before, not_before_us, received_us, changed_us, answer_code, answer_log, \
+         attempts, tried_before, not_before_us, received_us, changed_us, answer_code, answer_log, unanswerable, \
          lane, trigger, cancel"
     };
 }

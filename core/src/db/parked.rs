@@ -54,8 +54,8 @@ impl ParkedRow {
 }
 
 impl Database {
-    /// Parked jobs since before `cutoff_us`, with a greater number than `after`, at most `limit`.
-    pub async fn parked_before(
+    /// Jobs that are parked since before `cutoff_us` and may be answered, with a greater number than `after`, at most `limit`.
+    pub async fn unanswered_before(
         &self,
         cutoff_us: i64,
         after: i64,
@@ -65,11 +65,18 @@ impl Database {
             concat!(
                 "SELECT ",
                 job_columns!(),
-                " FROM jobs WHERE state = 'parked' AND changed_us < $1 AND id > $2 ORDER BY id LIMIT $3"
+                " FROM jobs WHERE state = 'parked' AND NOT unanswerable AND changed_us < $1 AND id > $2
+                 ORDER BY id LIMIT $3"
             ),
             args![cutoff_us, after, limit],
         )
         .await
+    }
+
+    /// No gate is told of this parked job until an operator has it retried.
+    pub async fn never_answer(&self, job: i64) -> Result<(), DbError> {
+        let sql = "UPDATE jobs SET unanswerable = $1 WHERE id = $2 AND state = 'parked'";
+        self.execute(sql, args![true, job]).await.map(|_| ())
     }
 
     /// Parked jobs with a greater number than `after`, at most `limit`.
@@ -108,8 +115,8 @@ impl Database {
             let done = tx
                 .execute(
                     "UPDATE jobs SET state = 'waiting', tried_before = attempts, not_before_us = 0, reason = NULL,
-                        changed_us = $1 WHERE id = $2 AND state = 'parked'",
-                    args![now, *job],
+                        changed_us = $1, unanswerable = $3 WHERE id = $2 AND state = 'parked'",
+                    args![now, *job, false],
                 )
                 .await?;
             if done == 1 {

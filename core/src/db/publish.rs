@@ -325,8 +325,9 @@ impl Tx<'_> {
         let Series { container, pair, package } = series;
         let row: Option<(i64,)> = self
             .optional(
-                "SELECT id FROM results WHERE container = $1 AND release = $2 AND arch = $3 AND package = $4 AND run_id = $5
-                    AND NOT stored AND job_id IS NOT NULL
+                "SELECT r.id FROM results r JOIN jobs j ON j.id = r.job_id
+                 WHERE r.container = $1 AND r.release = $2 AND r.arch = $3 AND r.package = $4 AND r.run_id = $5
+                    AND NOT r.stored AND j.state = 'storing'
                  UNION ALL
                  SELECT a.job_id FROM attempts a JOIN jobs j ON j.id = a.job_id
                  WHERE a.state = 'publishing' AND a.container = $1 AND j.release = $2 AND j.arch = $3 AND j.package = $4
@@ -353,10 +354,14 @@ impl Tx<'_> {
         let Recorded { job, series, run_id, .. } = result;
         let request = job.request().map_err(|e| DbError::Value(format!("job {} ({})", job.id, e.kind())))?;
         let readable_by: Vec<String> = request.readable_by.iter().map(ToString::to_string).collect();
+        // One that the store refused before was never shown: this one takes its row.
         self.execute(
             "INSERT INTO results (job_id, container, release, arch, package, run_id, uuid, version, triggers, env,
                 requester, exit_code, duration_seconds, private, readable_by, stored, recorded_us, rule)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+             ON CONFLICT (job_id) WHERE NOT stored DO UPDATE SET run_id = excluded.run_id, version = excluded.version,
+                requester = excluded.requester, exit_code = excluded.exit_code,
+                duration_seconds = excluded.duration_seconds, recorded_us = excluded.recorded_us, rule = excluded.rule",
             args![
                 job.id,
                 series.container.as_str(),

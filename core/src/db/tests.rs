@@ -206,9 +206,14 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert_eq!(sent["swift_dir"], format!("noble/amd64/g/green/{}", publication.run_id));
     assert_eq!(db.storing().await.unwrap()[0].id, id.job);
     assert!(is_closed(db, epoch).await);
-    db.result_stored(id.job).await.unwrap();
+    assert!(db.result_stored(&due[0]).await.unwrap());
+    assert!(db.result_stored(&due[0]).await.unwrap(), "the message was not sent");
     assert!(db.storing().await.unwrap().is_empty());
-    db.outbox_done(due[0].id).await.unwrap();
+    assert!(db.outbox_done(&due[0]).await.unwrap());
+    // One that led before thaws: the result stays, and is not announced once more.
+    assert!(!db.result_stored(&due[0]).await.unwrap());
+    assert!(!db.outbox_done(&due[0]).await.unwrap());
+    assert_eq!(db.outbox_length().await.unwrap().0, 0);
     assert_eq!(db.result_of_job(id.job).await.unwrap().unwrap().version, "2");
     assert_eq!(
         db.recent(&RecentFilter {
@@ -242,11 +247,19 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
     assert!(later.run_id > publication.run_id);
     assert!(db.end_attempt(epoch, next, Fault::LeaseLost, None, "", None).await.unwrap());
     assert_eq!(db.job(next.job).await.unwrap().unwrap().state(), JobState::Parked);
+    // A gate can be told of it, unless it is said not to be.
+    assert_eq!(to_be_answered(db).await, [next.job]);
+    db.never_answer(next.job).await.unwrap();
+    assert!(to_be_answered(db).await.is_empty() && db.job(next.job).await.unwrap().unwrap().unanswerable);
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
     assert_eq!(db.outbox_length().await.unwrap(), (2, 0));
     for entry in db.outbox_due(10).await.unwrap() {
-        db.outbox_done(entry.id).await.unwrap();
+        db.outbox_done(&entry).await.unwrap();
     }
+}
+
+async fn to_be_answered(db: &Database) -> Vec<i64> {
+    db.unanswered_before(i64::MAX, 0, 10).await.unwrap().iter().map(|job| job.id).collect()
 }
 
 fn never_run(job: i64) -> SyntheticResult {
@@ -268,18 +281,18 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
         panic!("new")
     };
     let synthetic = never_run(job);
-    let run_id = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
-    assert!(matches!(run_id, SyntheticOutcome::Recorded(_)));
+    let recorded = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
+    let SyntheticOutcome::Recorded(run_id) = recorded else { panic!("{recorded:?}") };
     let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
     assert_eq!(again, SyntheticOutcome::Over);
     assert_eq!(db.job_by_uuid(uuid).await.unwrap().unwrap().state(), JobState::Storing);
     let due = db.outbox_due(10).await.unwrap();
     assert_eq!((due.len(), due[0].log_gz.as_deref()), (1, Some(&[2u8][..])));
-    db.outbox_failed(due[0].id, 1, "away", 0).await.unwrap();
+    db.outbox_failed(&due[0], 1, "away", 0).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap()[0].tries, 1);
-    db.outbox_failed(due[0].id, 2, "away", 60_000_000).await.unwrap();
+    db.outbox_failed(&due[0], 2, "away", 60_000_000).await.unwrap();
     assert!(db.outbox_due(10).await.unwrap().is_empty());
-    db.outbox_failed(due[0].id, 3, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
+    db.outbox_failed(&due[0], 3, "away, and the clock is wrong", 86_400_000_000).await.unwrap();
     assert_eq!(db.outbox_due(10).await.unwrap().len(), 1);
     // The store never takes it: the job is parked, its series is open, and an operator has it retried.
     let entry = db.outbox_due(10).await.unwrap().remove(0);
@@ -287,18 +300,44 @@ async fn answers_without_a_run(db: &Database, epoch: i64) {
     assert!(!db.outbox_refused(&entry, "forbidden").await.unwrap());
     let swept = db.outbox_due(10).await.unwrap().remove(0);
     assert_eq!((swept.id, swept.kind(), swept.result_tar.is_none()), (entry.id, OutboxKind::Sweep, true));
-    db.outbox_done(entry.id).await.unwrap();
+    assert!(!db.outbox_done(&entry).await.unwrap(), "it is to be swept now");
+    assert!(db.outbox_done(&swept).await.unwrap());
+    // One that led before thaws and has stored it now: it is not shown, and goes again.
+    assert!(!db.result_stored(&entry).await.unwrap());
+    let again = db.outbox_due(10).await.unwrap();
+    let [again] = again.as_slice() else { panic!("one") };
+    assert_eq!(
+        (again.kind(), &again.container, &again.folder),
+        (OutboxKind::Sweep, &entry.container, &entry.folder)
+    );
+    assert!(db.outbox_done(again).await.unwrap());
     let parked = db.parked(job - 1, 1).await.unwrap().remove(0);
     assert_eq!((parked.job.id, parked.reason(), parked.is_readable()), (job, "not-answered", true));
     let shown = db.public_parked_count().await.unwrap();
+    // It is not answered again and again.
+    assert!(to_be_answered(db).await.is_empty() && parked.job.reason.unwrap().contains("not tried again"));
     assert_eq!(db.retry_parked(&[job, job + 1000]).await.unwrap(), [job]);
     assert_eq!(db.public_parked_count().await.unwrap(), shown - 1);
     assert!(db.retry_parked(&[job]).await.unwrap().is_empty());
+    // The series of what was refused is open to others.
+    let other = taken(db, session, message("never", "{\"force\": \"1\"}", false)).await;
+    let Taken::New { job: other, .. } = other else { panic!("{other:?}") };
+    let next =
+        db.record_synthetic(epoch, &never_run(other), &series("never"), vec![1], vec![2]).await.unwrap();
+    assert!(matches!(next, SyntheticOutcome::Recorded(_)), "{next:?}");
+    let due = db.outbox_due(10).await.unwrap();
+    assert!(db.result_stored(&due[0]).await.unwrap() && db.outbox_done(&due[0]).await.unwrap());
+    assert!(!db.job(job).await.unwrap().unwrap().unanswerable);
     let stale = SyntheticResult { from: JobState::Parked, ..never_run(job) };
     let refused = db.record_synthetic(epoch, &stale, &series("never"), vec![1], vec![2]).await.unwrap();
     assert_eq!(refused, SyntheticOutcome::Over, "it was retried meanwhile");
     let again = db.record_synthetic(epoch, &synthetic, &series("never"), vec![1], vec![2]).await.unwrap();
     assert!(matches!(again, SyntheticOutcome::Recorded(_)), "{again:?}");
+    let known = [FoundRun { series: series("never"), run_id }];
+    assert_eq!(db.unknown_runs(&known).await.unwrap(), [0].into(), "the refused one left no row");
+    assert!(!db.result_stored(&entry).await.unwrap(), "that was another result of the job");
+    assert_eq!(db.job(job).await.unwrap().unwrap().state(), JobState::Storing);
+    assert!(db.result_of_job(job).await.unwrap().is_none());
 }
 
 async fn editions(db: &Database, epoch: i64) {

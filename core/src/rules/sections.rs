@@ -10,7 +10,7 @@
 //! the log a test's output, never less.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::LazyLock,
 };
 
@@ -64,19 +64,13 @@ pub(super) struct Place {
     pub(super) not_since: Option<u64>,
 }
 
-/// A test's output so far.
-#[derive(Debug)]
-struct Output {
-    first: u64,
-    open: bool,
-}
-
 /// Follows a log, line by line.
 #[derive(Debug, Default)]
 pub(super) struct Sections {
-    outputs: HashMap<Vec<u8>, Output>,
-    /// How many of them are open.
-    open: usize,
+    /// In which line each test's output began.
+    outputs: HashMap<Vec<u8>, u64>,
+    /// The same of those that are open. In order, so that markers without end cost little each.
+    open: BTreeSet<u64>,
     /// Since when results are shown, to which what a test wrote to stderr belongs.
     results: Option<u64>,
     /// For whom a testbed was prepared, and where what counts for nothing begins should that be said again.
@@ -96,22 +90,21 @@ impl Sections {
         Place { own: !self.inside() && self.results.is_none(), not_since }
     }
 
-    const fn inside(&self) -> bool {
-        self.open > 0
+    fn inside(&self) -> bool {
+        !self.open.is_empty()
     }
 
     fn mark(&mut self, number: u64, mark: Mark<'_>) -> Option<u64> {
         match mark {
             Mark::Opens(name) => {
-                let output = self.outputs.entry(name.to_owned());
-                let output = output.or_insert(Output { first: number, open: false });
-                self.open += usize::from(!std::mem::replace(&mut output.open, true));
+                self.open.insert(*self.outputs.entry(name.to_owned()).or_insert(number));
                 None
             }
             Mark::Closes(name) => {
-                let first = self.outputs.get(name)?.first;
-                self.outputs.values_mut().filter(|o| o.first >= first).for_each(|o| o.open = false);
-                self.open = self.outputs.values().filter(|o| o.open).count();
+                let first = *self.outputs.get(name)?;
+                while self.open.last().is_some_and(|open| *open >= first) {
+                    self.open.pop_last();
+                }
                 self.results.get_or_insert(number);
                 Some(first)
             }
@@ -246,5 +239,21 @@ mod tests {
         assert_eq!(sections.outputs.len(), MOST_NAMES + 1);
         let nothing = Place { own: false, not_since: Some(0) };
         assert_eq!(sections.see(20_001, CLOSE.replace('N', "1").as_bytes()), nothing);
+    }
+    #[test]
+    fn markers_without_end_cost_little() {
+        let mut sections = Sections::default();
+        let names: Vec<_> = (0..MOST_NAMES).map(|name| name.to_string().into_bytes()).collect();
+        for (number, name) in (0..).zip(&names) {
+            sections.mark(number, Mark::Opens(name));
+        }
+        let (last, begun) = (names.last().unwrap(), std::time::Instant::now());
+        for number in 0..100_000 {
+            assert_eq!(sections.mark(number, Mark::Closes(last)), u64::try_from(MOST_NAMES - 1).ok());
+            sections.mark(number, Mark::Opens(last));
+        }
+        assert_eq!(sections.open.len(), MOST_NAMES);
+        // A thousand times longer than it takes.
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
     }
 }

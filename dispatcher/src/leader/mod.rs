@@ -33,9 +33,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::inherit::{inherit, read_open, subject_of, unreadable, unreadable_request};
 use crate::{
+<<<<<<< HEAD
     Context, Error,
     arrivals::Arrivals,
     chain, foreign, gauges, intake, outbox,
+=======
+    Context, Error, chain, ending, foreign, gauges, intake, outbox,
+>>>>>>> main
     outgoing::Outgoing,
     published,
     schedule::{Action, EndAttempt, Event, Granted, State, Use},
@@ -115,12 +119,7 @@ fn spawn<T: Send + 'static>(
     over: &CancellationToken,
     part: impl Future<Output = T> + Send + 'static,
 ) -> tokio::task::JoinHandle<T> {
-    let guard = over.clone().drop_guard();
-    tokio::spawn(async move {
-        let outcome = part.await;
-        drop(guard);
-        outcome
-    })
+    tokio::spawn(ending(over, part))
 }
 
 struct Inputs {

@@ -20,7 +20,7 @@ impl Leader {
         let cutoff = self.context.database.now_us().await?.saturating_sub(patience);
         let mut after = 0;
         loop {
-            let page = self.context.database.parked_before(cutoff, after, PAGE).await?;
+            let page = self.context.database.unanswered_before(cutoff, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
             for job in &page {
@@ -34,7 +34,7 @@ impl Leader {
         let (Ok(series), Ok(request)) = (series_of(job), job.request()) else { return Ok(()) };
         // britney lets a failing baseline open the gate.
         if request.is_baseline() {
-            return Ok(());
+            return self.context.database.never_answer(job.id).await;
         }
         let attempts = self.context.database.attempts_of(job.id).await?;
         let answer = Answer {

@@ -41,7 +41,8 @@ use crate::{Context, chain};
 
 /// How often new results are looked for.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long a file is shown at least.
+/// How long a file is shown at least, and how long results wait to be taken in together: what comes with old run ids, as in
+/// a rebuild of the index, has nearly the whole file written again.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -135,6 +136,8 @@ struct Publisher<'a> {
     changed: bool,
     /// When the pointer was last moved, or looked at.
     moved: Option<Instant>,
+    /// When results were last taken in.
+    taken_in: Option<Instant>,
     archive: Option<Followed>,
 }
 
@@ -175,6 +178,7 @@ impl<'a> Publisher<'a> {
             changed: newest.is_none(),
             newest,
             moved: None,
+            taken_in: None,
             archive: None,
         };
         publisher.prune(true).await?;
@@ -185,9 +189,14 @@ impl<'a> Publisher<'a> {
     /// Takes in what is new, and publishes it when it is time.
     async fn round(&mut self) -> Result<(), PublishError> {
         self.prune(false).await?;
-        self.take_in().await?;
-        if self.moved.is_some_and(|moved| moved.elapsed() < PERIOD) {
+        let lately = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < PERIOD);
+        if lately(self.moved) {
             return Ok(());
+        }
+        // The pointer may have to wait for longer.
+        if !lately(self.taken_in) {
+            self.take_in().await?;
+            self.taken_in = Some(Instant::now());
         }
         // A frozen leader that thawed may have moved the pointer once more, or an operator emptied the store.
         let found = shelf::pointer(self.context.store.as_ref()).await?;

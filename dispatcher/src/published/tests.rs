@@ -76,8 +76,14 @@ impl Place {
 
     async fn stored(&self, pair: &str, body: &str) -> String {
         let (job, run_id) = self.result(pair, body).await;
-        self.context.database.result_stored(job).await.unwrap();
+        self.store_result(job).await;
         run_id
+    }
+
+    async fn store_result(&self, job: i64) {
+        let due = self.context.database.outbox_due(100).await.unwrap();
+        let entry = due.iter().find(|entry| entry.job_id == job).unwrap();
+        assert!(self.context.database.result_stored(entry).await.unwrap());
     }
 
     async fn pointer(&self) -> Pointer {
@@ -120,7 +126,7 @@ async fn context(folder: &Path, name: &str, store: &Folder, scope: Scope) -> Con
 
 /// The time comes at which the next pair may be announced.
 async fn time_passes(place: &Place, publisher: &mut Publisher<'_>) {
-    publisher.moved = None;
+    (publisher.moved, publisher.taken_in) = (None, None);
     let mut pointer = place.pointer().await;
     pointer.pairs.iter_mut().for_each(|pair| pair.from_us -= 60_000_000);
     shelf::move_pointer(&place.store, &pointer).await.unwrap();
@@ -141,9 +147,10 @@ async fn what_is_stored_is_published_whenever_it_comes() {
     // Nothing new, and not yet time.
     let first = place.pointer().await;
     publisher.round().await.unwrap();
-    place.context.database.result_stored(late).await.unwrap();
+    place.store_result(late).await;
     publisher.round().await.unwrap();
     assert_eq!(place.pointer().await, first);
+    assert_eq!(publisher.edition, first.edition, "it is taken in with what else comes until then");
     // Its id and its run id are smaller than those of what was published before.
     time_passes(&place, &mut publisher).await;
     publisher.round().await.unwrap();
@@ -154,7 +161,11 @@ async fn what_is_stored_is_published_whenever_it_comes() {
     place.stored("jammy/amd64", "blue {\"triggers\": [\"a/1\"]}").await;
     publisher.moved = None;
     publisher.round().await.unwrap();
+    assert_eq!((place.pointer().await, publisher.edition), (second.clone(), second.edition));
+    (publisher.moved, publisher.taken_in) = (None, None);
+    publisher.round().await.unwrap();
     assert_eq!(place.pointer().await, second);
+    assert!(publisher.edition > second.edition, "the file is ready");
 }
 
 #[tokio::test]

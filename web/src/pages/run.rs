@@ -141,7 +141,8 @@ async fn open(app: &App, job: &PublicJob, now: Timestamp) -> Result<Response, Fa
 /// When the dispatcher answers a parked job, as it is configured here.
 fn answer(app: &App, job: &PublicJob, now: Timestamp) -> Answer {
     let is_baseline = job.request().is_ok_and(|request| request.is_baseline());
-    let Some(patience) = app.settings().parked_answer.filter(|_| !is_baseline) else { return Answer::Never };
+    let patience = app.settings().parked_answer.filter(|_| !is_baseline && !job.unanswerable);
+    let Some(patience) = patience else { return Answer::Never };
     let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
     match job.changed_us.saturating_add(patience) {
         at if at > now.as_microsecond() => Answer::At(When::micros(at, now)),

@@ -188,7 +188,9 @@ impl Site {
         let run_id = publication.run_id;
         let done = Completed { id, run_id: run_id.clone(), result_tar: b"tar".to_vec() };
         assert!(self.db.complete(self.epoch, done).await.unwrap());
-        self.db.result_stored(id.job).await.unwrap();
+        let due = self.db.outbox_due(1000).await.unwrap();
+        let entry = due.iter().find(|entry| entry.folder == series.folder(&run_id)).unwrap();
+        assert!(self.db.result_stored(entry).await.unwrap());
         self.store.add(container.as_str(), &series.object(&run_id, "log.gz"), &gzip(log));
         self.store.add(container.as_str(), &series.object(&run_id, "result.tar"), b"tar");
         Stored {

@@ -258,13 +258,18 @@ async fn caches_keep_an_answer_for_each_kind_of_client() {
 async fn a_parked_run_says_when_its_gate_is_told() {
     let parked_answer = Some(std::time::Duration::from_secs(9000));
     let site = Site::with(crate::settings::Settings { parked_answer, ..crate::testing::settings() }).await;
-    for (trigger, said) in
-        [("green/1", "in 2 h, its gate is told"), ("migration-reference/0", "told nothing before")]
-    {
+    for (trigger, refused, said) in [
+        ("green/1", false, "in 2 h, its gate is told"),
+        ("green/2", true, "told nothing before"),
+        ("migration-reference/0", false, "told nothing before"),
+    ] {
         let (job, uuid) =
             site.queue("debci-noble-amd64", &format!("green {{\"triggers\": [\"{trigger}\"]}}")).await;
         let id = site.start(job).await;
         site.fail(id, None).await;
+        if refused {
+            site.db.never_answer(job).await.unwrap();
+        }
         let page = site.browse(&format!("/run/{uuid}")).await;
         let answer = texts(&page.html(), ".answer").join(" ");
         assert!(answer.contains(said), "{answer}");

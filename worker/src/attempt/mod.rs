@@ -23,6 +23,7 @@ use self::{execute::Outcome, prepare::Prepared};
 use crate::{
     leader::{Inbox, Leader},
     leases::{Lease, Leases},
+    offers::Pauses,
     publish,
     settings::Settings,
     state::Stop,
@@ -33,7 +34,7 @@ const GRANT_LIMIT: Duration = Duration::from_secs(OFFER_SECONDS + 15);
 /// How long the leader may take to hear that an attempt is given up; else its lease runs out by itself.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(30);
 const GIVE_UP_LIMIT_HARD: Duration = Duration::from_secs(3);
-/// The leader may keep us from offers for so long; it says so again where that was too short.
+/// The leader may keep us from a pool's offers for so long; it says so again where that was too short.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The pause before asking again while another run of the series is published.
 const TURN_PAUSE: Duration = Duration::from_millis(1500);
@@ -48,8 +49,8 @@ pub(crate) struct Shared {
     pub(crate) leases: Arc<Leases>,
     pub(crate) stop: Stop,
     pub(crate) tasks: TaskTracker,
-    /// No offer is taken before: others are to have them.
-    pub(crate) offers_from: watch::Sender<Instant>,
+    /// Pools that leave their offers to others for a while.
+    pub(crate) pauses: watch::Sender<Pauses>,
     /// What an operator wants of this worker.
     pub(crate) wanted: watch::Sender<Wanted>,
 }
@@ -70,13 +71,13 @@ struct Attempt {
     lease: Lease,
 }
 
-/// Asks for an offer, and runs it if it is granted.
-pub(crate) async fn run(shared: Arc<Shared>, offer: Offer) {
+/// Asks for an offer that came by `queue`, and runs it if it is granted.
+pub(crate) async fn run(shared: Arc<Shared>, offer: Offer, queue: &str) {
     let Some(mut inbox) = shared.leader.open(offer.id, offer.epoch) else {
         debug!("the offer {} is not asked for: it is old, or known", offer.id);
         return;
     };
-    let Some(grant) = ask_grant(&shared, &mut inbox, offer).await else {
+    let Some(grant) = ask_grant(&shared, &mut inbox, offer, queue).await else {
         return;
     };
     inbox.granted();
@@ -86,13 +87,21 @@ pub(crate) async fn run(shared: Arc<Shared>, offer: Offer) {
     attempt.live(inbox).instrument(span).await;
 }
 
-async fn ask_grant(shared: &Shared, inbox: &mut Inbox, Offer { id, epoch }: Offer) -> Option<Grant> {
+async fn ask_grant(
+    shared: &Shared,
+    inbox: &mut Inbox,
+    Offer { id, epoch }: Offer,
+    queue: &str,
+) -> Option<Grant> {
     let answer = inbox.ask(Ask::Grant { id, epoch }, |answer| match answer {
         Answer::Granted(grant) => Some(Some(*grant)),
         Answer::Refused { pause_seconds, .. } => {
             if pause_seconds > 0 {
                 let pause = Duration::from_secs(pause_seconds).min(LONGEST_PAUSE);
-                shared.offers_from.send_replace(Instant::now() + pause);
+                let until = Instant::now() + pause;
+                shared.pauses.send_modify(|pauses| {
+                    pauses.insert(queue.to_owned(), until);
+                });
             }
             Some(None)
         }

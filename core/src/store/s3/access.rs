@@ -14,7 +14,7 @@ use aws_sdk_s3::{
     types::{BucketCannedAcl, BucketLocationConstraint, CreateBucketConfiguration},
 };
 use serde_json::Value;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Failure, OURS, Place, S3,
@@ -27,6 +27,10 @@ use crate::{
 
 /// How long a record is believed.
 const AGE: Duration = Duration::from_secs(60);
+
+/// How long the server is believed to know who may read a container. Policies are written whole, so that of two processes
+/// one can undo what the other added, and has seen to be there.
+const RULES_AGE: Duration = Duration::from_secs(600);
 
 /// How often a policy is put again that another process overwrote.
 const TRIES: usize = 5;
@@ -86,11 +90,19 @@ impl S3 {
             return Err(self.forbidden(format!("a container named {container} is readable by everyone")));
         }
         match self.found(container).await? {
-            Found::Record(record) => return self.check_record(container, access, &record).await,
+            Found::Record(record) => {
+                self.check_record(container, access, &record).await?;
+                if record == Record::of(access) {
+                    self.tell_again(container, access).await;
+                }
+                return Ok(());
+            }
             Found::NoBucket => self.make_bucket(container).await?,
             Found::NoRecord => self.check_unclaimed(container, access).await?,
         }
-        self.tell_server(container, access).await?;
+        if !self.tell_server(container, access).await? {
+            info!("the object store takes no rule for a new container's readers: they read through the site");
+        }
         self.write_record(container, &Record::of(access)).await?;
         // Another process may have made it first, for another reader.
         match self.found(container).await? {
@@ -183,8 +195,21 @@ impl S3 {
         }
     }
 
-    /// Lets the readers in at the server, where it has such rules and lets us make them.
-    async fn tell_server(&self, container: &Container, access: &Access) -> Result<(), StoreError> {
+    /// Adds what another process undid. What was made can be used without: the site lets its readers in.
+    async fn tell_again(&self, container: &Container, access: &Access) {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).get(container).copied();
+        if told.is_some_and(|since| since.elapsed() < RULES_AGE) {
+            return;
+        }
+        if let Err(error) = self.tell_server(container, access).await {
+            warn!(%error, "the rules for a container's readers could not be looked at in the object store");
+        }
+    }
+
+    /// Lets the readers in at the server. False where it has no such rules, or does not let us make them.
+    async fn tell_server(&self, container: &Container, access: &Access) -> Result<bool, StoreError> {
+        // Once for a while, whatever comes of it.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(container.clone(), Instant::now());
         let place = self.place(container);
         let told = match access {
             Access::Internal => true,
@@ -194,13 +219,10 @@ impl S3 {
                 self.add_rule(&place, &Reader::Anyone).await? || self.open_bucket(&place).await?
             }
         };
-        if !told {
-            info!("the object store takes no rule for a new container's readers: they read through the site");
-        }
         if *access != Access::Public && self.is_open(&self.place(container)).await? {
             return Err(self.open(container));
         }
-        Ok(())
+        Ok(told)
     }
 
     /// Adds a rule to the bucket's policy. False where the server has no policies, or we may not change them.

@@ -52,6 +52,8 @@ pub struct S3 {
     connection: Connection,
     /// The access rules of existing containers, and since when we know.
     known: Mutex<HashMap<Container, (Instant, Record)>>,
+    /// When the server was last told of these containers' readers.
+    told: Mutex<HashMap<Container, Instant>>,
     /// Larger bodies are sent in parts of this size, in bytes.
     part: u64,
 }
@@ -78,7 +80,7 @@ impl S3 {
         authorities: &Authorities,
     ) -> Result<Self, StoreError> {
         let connection = Connection::new(&address, variable, authorities)?;
-        Ok(Self { address, connection, known: Mutex::default(), part: upload::PART })
+        Ok(Self { address, connection, known: Mutex::default(), told: Mutex::default(), part: upload::PART })
     }
 
     async fn client(&self) -> &Client {

@@ -192,6 +192,36 @@ async fn a_new_container_has_its_rule_before_its_record() {
 }
 
 #[tokio::test]
+async fn a_rule_that_another_process_undid_is_added_again() {
+    for (access, name) in [(Access::Public, "autopkgtest-noble"), (reader("ci"), "private-c")] {
+        let fake = Fake::start("s3://results", |_| None).await;
+        let ensured = async || fake.store.ensure_container(&container(name), &access).await.unwrap();
+        ensured().await;
+        let undo =
+            fake.store.client().await.put_bucket_policy().bucket("results").policy("{\"Statement\": []}");
+        undo.send().await.unwrap();
+        // Not looked at each time, but after a while, and by every other process.
+        ensured().await;
+        assert_eq!(fake.seen(&Method::PUT, "policy").len(), 2);
+        fake.store.told.lock().unwrap().clear();
+        ensured().await;
+        ensured().await;
+        let puts = fake.seen(&Method::PUT, "policy");
+        let [first, _, again] = puts.as_slice() else { panic!("{puts:?}") };
+        let rules = |seen: &Seen| serde_json::from_slice::<Value>(&seen.body).unwrap()["Statement"].clone();
+        assert_eq!(rules(again), rules(first));
+    }
+    // What is made works without.
+    let told = |seen: &Seen| match () {
+        () if seen.is(&Method::GET, "containers/") => Some((200, vec![], "public\n".to_owned())),
+        () if seen.is(&Method::PUT, "policy") => Some(refused(400, "MalformedPolicy")),
+        () => None,
+    };
+    let fake = Fake::start("s3://results", told).await;
+    fake.store.ensure_container(&container("autopkgtest-noble"), &Access::Public).await.unwrap();
+}
+
+#[tokio::test]
 async fn servers_without_policies_or_conditions_do() {
     for (status, code) in [(501, "NotImplemented"), (403, "AccessDenied"), (405, "MethodNotAllowed")] {
         let told = move |seen: &Seen| {

@@ -24,7 +24,7 @@ pub use self::usage::Use;
 use self::usage::{Block, InUse};
 
 /// How many of a lane's jobs are looked at at once.
-pub const WINDOW: usize = 64;
+const WINDOW: usize = 64;
 /// How many lanes are asked for together.
 const LANES_AT_ONCE: usize = 16;
 

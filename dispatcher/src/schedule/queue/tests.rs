@@ -121,7 +121,7 @@ fn triggers_take_turns_however_much_one_of_them_has() {
     place.add(&gate("green/2"), "g");
     place.add(&gate("blue/2"), "b");
     assert_eq!(place.turns(6), ["perl/5", "green/2", "blue/2", "perl/5", "green/2", "perl/5"]);
-    assert_eq!(place.turns(500).len(), 194, "the rest, and nothing twice");
+    assert_eq!(place.turns(500).len(), 195, "the rest, and nothing twice");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn caps_hold_back_what_they_name_and_nothing_else() {
         assert_eq!(place.start().unwrap().package, "p", "{kind} {name}");
         assert_eq!(place.start(), None);
         place.control(vec![], vec![]);
-        assert_eq!(std::iter::from_fn(|| place.start()).count(), 2);
+        assert_eq!(std::iter::from_fn(|| place.start()).count(), 5 - expected.len());
     }
     let mut place = Place::with_slots(9);
     place.control(vec![], vec![cap("requester", "joe", 1)]);
