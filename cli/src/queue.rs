@@ -130,6 +130,9 @@ pub(crate) mod tests {
             answer_code: None,
             answer_log: None,
             unanswerable: false,
+            lane: None,
+            trigger: String::new(),
+            cancel: None,
         }
     }
 

@@ -29,7 +29,7 @@ GRANT SELECT ON _sqlx_migrations, leadership TO proofhouse_dispatcher, proofhous
 
 -- All three take requests in: a new job, or a request that joins one, or one that the database refuses.
 GRANT SELECT, INSERT ON jobs, job_uuids TO proofhouse_dispatcher, proofhouse_web, proofhouse_operator;
-GRANT UPDATE (context, requesters) ON jobs TO proofhouse_dispatcher, proofhouse_web, proofhouse_operator;
+GRANT UPDATE (context, requesters, lane) ON jobs TO proofhouse_dispatcher, proofhouse_web, proofhouse_operator;
 GRANT INSERT ON rejected TO proofhouse_dispatcher, proofhouse_web, proofhouse_operator;
 
 -- The dispatcher schedules, grants and publishes. No job, attempt or result is ever deleted.
@@ -41,6 +41,12 @@ GRANT SELECT, INSERT, DELETE ON unsettled TO proofhouse_dispatcher;
 -- Workers that are gone for good are forgotten.
 GRANT DELETE ON workers TO proofhouse_dispatcher, proofhouse_operator;
 GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;
+-- Operators hold back, the dispatcher obeys, the site shows; what they did is only ever added to.
+GRANT SELECT ON pauses, caps TO proofhouse_dispatcher, proofhouse_web, proofhouse_operator;
+GRANT INSERT, DELETE ON pauses, caps TO proofhouse_operator;
+GRANT UPDATE ON caps TO proofhouse_operator;
+GRANT SELECT ON audit TO proofhouse_web, proofhouse_operator;
+GRANT INSERT ON audit TO proofhouse_operator;
 
 -- The site shows what there is, knows tokens by their hashes, and counts what each person asks for.
 GRANT SELECT ON attempts, results, workers, tokens TO proofhouse_web;

@@ -35,7 +35,8 @@ impl Fill {
     async fn request(&self, body: &str) -> Result<i64> {
         let intake = Intake { served: ["noble/amd64".parse()?].into(), keys: None, answered: [].into() };
         let queue = "debci-noble-amd64".to_owned();
-        let prepared = intake.prepare(&Incoming { queue, body: body.to_owned().into(), redelivered: false });
+        let prepared = intake
+            .prepare(&Incoming { queue, body: body.to_owned().into(), redelivered: false }, |_, _| None);
         let session = self.database.begin_intake_session(self.epoch).await?;
         match &intake.take(&self.database, Some(session), &[prepared]).await?.0[..] {
             [Taken::New { job, .. } | Taken::Merged { job, .. }] => Ok(*job),
@@ -48,7 +49,7 @@ impl Fill {
             .request(&format!("{package}\n{{\"triggers\": [\"{package}/2\"], \"requester\": \"joe\"}}"))
             .await?;
         let id = AttemptId { job, attempt: 1 };
-        match self.database.grant(self.epoch, id, &self.worker, 160_000).await? {
+        match self.database.grant(self.epoch, id, &self.worker, &"amd64".parse()?, 160_000).await? {
             GrantOutcome::Granted(_) => Ok(id),
             GrantOutcome::Refused => bail!("{package} was refused"),
         }

@@ -97,7 +97,7 @@ impl Announcer {
 fn introduction(settings: &Settings) -> Announce {
     Announce {
         host: settings.host.clone(),
-        pools: settings.pools(),
+        pools: settings.pools.clone(),
         slots: 0,
         holds: Vec::new(),
         draining: true,

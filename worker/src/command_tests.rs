@@ -10,7 +10,7 @@ fn settings(provider: Provider) -> Settings {
         name: "w".parse().unwrap(),
         host: "h".to_owned(),
         data: "/data".into(),
-        arches: vec!["amd64".parse().unwrap()],
+        pools: vec!["amd64".parse().unwrap()],
         slots: 1,
         provider,
         autopkgtest: "autopkgtest".into(),

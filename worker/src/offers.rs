@@ -48,7 +48,7 @@ impl Offers {
         pauses: watch::Receiver<Pauses>,
         stop: Stop,
     ) -> Self {
-        let queues = settings.pools().iter().map(pool_queue).collect();
+        let queues = settings.pools.iter().map(pool_queue).collect();
         let slots = Arc::new(Semaphore::new(settings.slots));
         Self { bus, queues, slots, able, wanted, pauses, stop, consumer: None }
     }

@@ -82,8 +82,8 @@ fn checked(mut settings: Settings) -> Result<Settings, Error> {
     if settings.slots == 0 || settings.slots > tokio::sync::Semaphore::MAX_PERMITS {
         return Err(Error::Settings("slots must be at least 1"));
     }
-    if settings.arches.is_empty() {
-        return Err(Error::Settings("no architecture is served"));
+    if settings.pools.is_empty() {
+        return Err(Error::Settings("no pool is served"));
     }
     let path = settings.data.clone();
     let absolute = |path: PathBuf| {
@@ -96,7 +96,7 @@ fn checked(mut settings: Settings) -> Result<Settings, Error> {
 
 fn declarations(settings: &Settings) -> Vec<Declaration> {
     let queues = [ASKS.to_owned(), RENEWALS.to_owned()].into_iter();
-    let pools = settings.pools().into_iter().map(|pool| pool_queue(&pool));
+    let pools = settings.pools.iter().map(pool_queue);
     let fanout = |name: &str, durable| Declaration::Fanout { name: name.to_owned(), durable };
     queues
         .chain(pools)

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use proofhouse_core::{
-    names::{Arch, Pool, WorkerName},
+    names::{Pool, WorkerName},
     rules::Rules,
     seal::SealKeys,
     telemetry::metrics::Metrics,
@@ -18,8 +18,8 @@ pub struct Settings {
     pub host: String,
     /// What must be on a disk: work folders, testbeds, locks.
     pub data: PathBuf,
-    /// The architectures that it serves: each is a pool of the same name.
-    pub arches: Vec<Arch>,
+    /// The pools whose offers it takes.
+    pub pools: Vec<Pool>,
     /// How many tests it runs at once.
     pub slots: usize,
     /// Where testbeds come from.
@@ -40,14 +40,6 @@ pub struct Settings {
     pub metrics: Arc<Metrics>,
     /// How the guard is started: the program that calls [`crate::guard_main`], and its arguments.
     pub guard: Vec<OsString>,
-}
-
-impl Settings {
-    /// The pools whose offers it takes: one for each architecture, of the same name.
-    pub fn pools(&self) -> Vec<Pool> {
-        // An architecture's alphabet is a part of a pool's, and it is shorter.
-        self.arches.iter().filter_map(|arch| arch.as_str().parse().ok()).collect()
-    }
 }
 
 /// Where testbeds come from (contract "Testbed providers").

@@ -79,6 +79,7 @@ fn settings(process: &Process, sole: bool, lists: watch::Receiver<Arc<Lists>>) -
             pause: config.retry_pause,
         },
         lists,
+        pools: config.pool_rules.clone(),
         parked_answer: config.parked_answer,
         published: published(config),
         metrics: process.metrics.clone(),

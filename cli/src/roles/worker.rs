@@ -8,7 +8,8 @@ use proofhouse_core::{
     config::{Config, Options, Role},
     health::Condition,
     lifecycle::BoxError,
-    names::WorkerName,
+    names::{Pool, WorkerName},
+    queue::PoolRules,
     store::Store,
     telemetry::{self, metrics::Metrics},
 };
@@ -89,7 +90,7 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
         name: name.map_or_else(|| name_of_host(&process.host), Ok)?,
         host: host_of_testbeds(process, &provider),
         data: config.data.clone(),
-        arches: config.arches.clone(),
+        pools: pools(config),
         slots: usize::try_from(config.worker.slots)?,
         provider,
         autopkgtest: config.worker.autopkgtest.clone(),
@@ -102,6 +103,16 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
         // This very program, also after an upgrade has put another in its place.
         guard: vec!["/proc/self/exe".into(), GUARD.into()],
     })
+}
+
+/// As configured; else `up` serves all there are, and a worker the pools of its architectures.
+fn pools(config: &Config) -> Vec<Pool> {
+    let own = || config.arches.iter().map(PoolRules::pool_of).collect();
+    match config.role {
+        _ if !config.worker.pools.is_empty() => config.worker.pools.clone(),
+        Role::Up => config.pool_rules.pools(config.served.pairs()).into_iter().collect(),
+        _ => own(),
+    }
 }
 
 /// The machine whose health a fault tells of: with an LXD remote that is not this one.

@@ -13,7 +13,7 @@ mod sources;
 mod urls;
 mod value;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
     declare::{Given, Options, Setting},
@@ -27,8 +27,9 @@ pub use self::{
 use self::{settings::Settings, sources::Reading};
 use crate::{
     lists,
-    names::{Arch, Component, RequestQueue, WorkerName},
+    names::{Arch, Component, Pool, RequestQueue, WorkerName},
     params::SwiftUser,
+    queue::PoolRules,
     rules::Rules,
     seal::SealKeys,
     tls::Authorities,
@@ -96,6 +97,8 @@ pub struct Config {
     pub lists: Option<lists::Source>,
     /// Queues on which bad requests are answered.
     pub answer_bad_requests: Vec<RequestQueue>,
+    /// Which pools may run what.
+    pub pool_rules: Arc<PoolRules>,
     /// How long a lease lasts.
     pub lease: Duration,
     /// How often a job is tried.
@@ -134,6 +137,8 @@ pub struct Worker {
     pub name: Option<WorkerName>,
     /// The machine whose testbeds it uses, where one is configured.
     pub host: Option<WorkerName>,
+    /// The pools whose offers it takes, where some are configured.
+    pub pools: Vec<Pool>,
     /// How many tests run at once; at least 1.
     pub slots: u32,
     /// The provider, where one is configured.
@@ -220,8 +225,10 @@ impl Config {
         let mut settings = draft.settle();
         let seal_keys = secrets::read(&mut settings, &places, &mut mistakes);
         let rules = read_rules(role, &settings, &mut mistakes);
+        let pool_rules = read_pool_rules(&settings, &mut mistakes);
         let authorities = secrets::authorities(&settings, &places, &mut mistakes);
-        let config = Self::settled(role, settings, seal_keys, authorities, rules).with_defaults_of_role();
+        let config = Self::settled(role, settings, seal_keys, authorities, rules, pool_rules);
+        let config = config.with_defaults_of_role();
         // What could not be read would be reported once more as missing.
         if !unread {
             check::check(&config, &places, &mut mistakes);
@@ -235,6 +242,7 @@ impl Config {
         seal_keys: Option<SealKeys>,
         authorities: Authorities,
         rules: Rules,
+        pool_rules: PoolRules,
     ) -> Self {
         let served = Served::new(&s.releases.0, &s.arches.0, &s.pairs.0, &s.disabled_pairs.0);
         Self {
@@ -250,6 +258,7 @@ impl Config {
             store: s.store,
             authorities,
             lists: s.lists,
+            pool_rules: Arc::new(pool_rules),
             answer_bad_requests: s.answer_bad_requests.0,
             lease: Duration::from_secs(s.lease_seconds.get().into()),
             retry_attempts: s.retry_attempts.get(),
@@ -260,6 +269,7 @@ impl Config {
             worker: Worker {
                 name: s.name,
                 host: s.host,
+                pools: s.pools.0,
                 slots: s.slots.get(),
                 provider: s.provider,
                 autopkgtest: s.autopkgtest,
@@ -341,6 +351,17 @@ fn read_rules(role: Role, settings: &Settings, mistakes: &mut Vec<Mistake>) -> R
     Rules::load(file).unwrap_or_else(|bad| {
         mistakes.extend(bad.0);
         Rules::default()
+    })
+}
+
+/// The rules of pools.
+fn read_pool_rules(settings: &Settings, mistakes: &mut Vec<Mistake>) -> PoolRules {
+    let Some(file) = &settings.pool_rules else { return PoolRules::default() };
+    let read = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"));
+    let parsed = read.and_then(|text| PoolRules::parse(&text).map_err(|bad| bad.to_string()));
+    parsed.unwrap_or_else(|what| {
+        mistakes.push(Mistake::new(format!("{}: {what}", file.display())));
+        PoolRules::default()
     })
 }
 

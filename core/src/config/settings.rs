@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     lists,
-    names::{Arch, Component, Pair, Release, RequestQueue, WorkerName},
+    names::{Arch, Component, Pair, Pool, Release, RequestQueue, WorkerName},
     params::SwiftUser,
 };
 
@@ -49,6 +49,8 @@ settings! {
         disabled_pairs: Commas<Pair>, Anywhere "RELEASE/ARCH,…", default "";
         /// A folder or git URL with the lists big_packages, long_tests, never_run, vm_packages; read again every minute.
         lists: lists::Source, Anywhere "DIR|URL";
+        /// A file with the rules by which jobs find their pools; without one each architecture is a pool. See docs/how-to/pools.md.
+        pool_rules: PathBuf, Anywhere "FILE";
         /// Queues on which a bad request that can be read in part is answered with a result of exit code 20.
         answer_bad_requests: Commas<RequestQueue>, Anywhere "QUEUE,…", default "";
     }
@@ -67,6 +69,8 @@ settings! {
         name: WorkerName, Anywhere "NAME";
         /// The machine whose testbeds this worker uses, by which its health is counted; the LXD remote, or this host's name, where none is given.
         host: WorkerName, Anywhere "NAME";
+        /// The pools whose offers it takes, as the pool rules name them; the architectures that it serves where none is given.
+        pools: Commas<Pool>, Anywhere "POOL,…", default "";
         /// How many tests run at once in this process.
         slots: Whole<1, 10_000>, Anywhere "N", default "1";
         /// Where testbeds come from: lxd, unshare or null. Without a value the strongest that works here.

@@ -33,13 +33,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::inherit::{inherit, read_open, subject_of, unreadable, unreadable_request};
 use crate::{
-<<<<<<< HEAD
     Context, Error,
     arrivals::Arrivals,
-    chain, foreign, gauges, intake, outbox,
-=======
-    Context, Error, chain, ending, foreign, gauges, intake, outbox,
->>>>>>> main
+    chain, ending, foreign, gauges, intake, outbox,
     outgoing::Outgoing,
     published,
     schedule::{Action, EndAttempt, Event, Granted, State, Use},

@@ -588,9 +588,8 @@ fn a_retried_job_goes_to_another_host_where_there_is_one() {
     state.decide(Event::Asked(worker(2), announce_on("h2", 1)), now);
     grant_on(&mut state, 2, id(9, 1), now);
     assert_eq!(work(&mut state, &[retried.clone()], now), [], "the other is busy");
-    state.decide(Event::Completed(id(9, 1), true), now);
-    let offered = work(&mut state, &[retried.clone()], now);
-    assert_eq!(offered, [Action::Offer(pool(), id(1, 2))]);
+    let offered = state.decide(Event::Completed(id(9, 1), true), now);
+    assert!(offered.contains(&Action::Offer(pool(), id(1, 2))), "{offered:?}");
     let asked = |n| Event::Asked(worker(n), Ask::Grant { id: id(1, 2), epoch: 1 });
     let refused = state.decide(asked(1), now);
     let pause = Answer::Refused { id: id(1, 2), pause_seconds: 2 };

@@ -260,7 +260,7 @@ fn settings(folder: &Path) -> Settings {
         name: "lab-host".parse().unwrap(),
         host: "lab-host".to_owned(),
         data: folder.join("data"),
-        arches: vec!["amd64".parse().unwrap()],
+        pools: vec!["amd64".parse().unwrap()],
         slots: 2,
         provider: Provider::Null { args: Vec::new() },
         autopkgtest: program,
