@@ -56,7 +56,7 @@ pub(crate) async fn works_on(db: &Database) -> Result<()> {
     let lane = "0 gates ubuntu noble/amd64 - green/2";
     let unsorted = db.unsorted(10).await?;
     db.sort_jobs(epoch, &unsorted.iter().map(|job| (job.id, lane.to_owned())).collect::<Vec<_>>()).await?;
-    let candidates = db.windows(&[lane.to_owned()], now, 10).await?.remove(lane).unwrap_or_default();
+    let candidates = db.windows(&[(lane.to_owned(), 0)], now, 10).await?.remove(lane).unwrap_or_default();
     ensure!(!candidates.is_empty(), "something waits");
     for candidate in candidates {
         let id = candidate.next();

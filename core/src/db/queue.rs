@@ -31,21 +31,23 @@ impl Database {
         .await
     }
 
-    /// The first of each of these lanes that may be offered now, at most `limit` of each; lanes without any are left out.
+    /// The next of each of these lanes, behind the number given with it, that may be offered now; at most `limit` of each.
+    /// Lanes without any are left out.
     pub async fn windows(
         &self,
-        lanes: &[String],
+        lanes: &[(String, i64)],
         now_us: i64,
         limit: i64,
     ) -> Result<BTreeMap<String, Vec<Candidate>>, DbError> {
         let mut found: Vec<Candidate> = if self.is_sqlite() {
             let mut found = Vec::new();
-            for lane in lanes {
+            for (lane, after) in lanes {
                 let some: Vec<Candidate> = self
                     .all(
                         "SELECT id, attempts, lane, package, trigger, requesters, tried_before FROM jobs
-                         WHERE state = 'waiting' AND lane = $1 AND not_before_us <= $2 ORDER BY id LIMIT $3",
-                        args![lane, now_us, limit],
+                         WHERE state = 'waiting' AND lane = $1 AND id > $2 AND not_before_us <= $3
+                         ORDER BY id LIMIT $4",
+                        args![lane, *after, now_us, limit],
                     )
                     .await?;
                 found.extend(some);
@@ -53,10 +55,11 @@ impl Database {
             found
         } else {
             self.all(
-                "SELECT j.* FROM jsonb_array_elements_text($1::jsonb) AS l (lane) CROSS JOIN LATERAL (
+                "SELECT j.* FROM jsonb_array_elements($1::jsonb) AS l CROSS JOIN LATERAL (
                     SELECT id, attempts, lane, package, trigger, requesters, tried_before FROM jobs
-                    WHERE state = 'waiting' AND jobs.lane = l.lane AND not_before_us <= $2 ORDER BY id LIMIT $3) AS j",
-                args![list(lanes), now_us, limit],
+                    WHERE state = 'waiting' AND jobs.lane = l ->> 0 AND id > (l ->> 1)::bigint AND not_before_us <= $2
+                    ORDER BY id LIMIT $3) AS j",
+                args![serde_json::to_string(lanes).unwrap_or_default(), now_us, limit],
             )
             .await?
         };
@@ -164,9 +167,4 @@ impl Database {
         )
         .await
     }
-}
-
-/// A list as one argument.
-fn list(texts: &[String]) -> String {
-    serde_json::to_string(texts).unwrap_or_default()
 }

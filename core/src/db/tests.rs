@@ -57,7 +57,7 @@ fn pool() -> Pool {
 }
 
 async fn waiting(db: &Database, now_us: i64, limit: i64) -> Vec<Candidate> {
-    db.windows(&[LANE.to_owned()], now_us, limit).await.unwrap().remove(LANE).unwrap_or_default()
+    db.windows(&[(LANE.to_owned(), 0)], now_us, limit).await.unwrap().remove(LANE).unwrap_or_default()
 }
 
 fn series(package: &str) -> Series {

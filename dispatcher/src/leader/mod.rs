@@ -162,7 +162,7 @@ impl Leader {
                 },
                 Some(job) = inputs.stored.recv() => Event::Stored(job),
                 lanes = inputs.arrivals.next() => Event::Arrived(lanes),
-                Some(lanes) = inputs.surveyed.recv() => Event::Arrived(lanes),
+                Some(lanes) = inputs.surveyed.recv() => Event::Waiting(lanes),
                 // The sender lives as long as the process; without one the lists stay as they are.
                 Ok(()) = lists.changed() => {
                     self.sorted_again = Some(0);
@@ -205,7 +205,7 @@ impl Leader {
         }
         events.push_back(event);
         if !self.arrived.is_empty() {
-            events.push_back(Event::Arrived(std::mem::take(&mut self.arrived)));
+            events.push_back(Event::Waiting(std::mem::take(&mut self.arrived)));
         }
         while let Some(event) = events.pop_front() {
             for action in self.state.decide(event, now.take().unwrap_or_else(Instant::now)) {
@@ -314,7 +314,7 @@ impl Leader {
         &self.context.settings.metrics.dispatcher
     }
 
-    async fn read(&self, lanes: Vec<String>, limit: usize) -> Result<Vec<Event>, DbError> {
+    async fn read(&self, lanes: Vec<(String, i64)>, limit: usize) -> Result<Vec<Event>, DbError> {
         let database = &self.context.database;
         let now = database.now_us().await?;
         let found = database.windows(&lanes, now, i64::try_from(limit).unwrap_or(i64::MAX)).await?;

@@ -17,6 +17,13 @@ impl State {
             Event::Nudge => vec![],
             Event::Arrived(lanes) => {
                 for lane in lanes {
+                    let pools = self.queue.arrived(&lane);
+                    self.stirred.extend(pools.iter().flat_map(|pools| pools.iter().cloned()));
+                }
+                vec![]
+            }
+            Event::Waiting(lanes) => {
+                for lane in lanes {
                     self.woken(&lane);
                 }
                 vec![]

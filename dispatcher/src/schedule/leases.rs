@@ -36,7 +36,7 @@ impl State {
 
     pub(super) fn granted(&mut self, granted: Granted, now: Instant) -> Vec<Action> {
         let Granted { id, worker, used, subject, end, answer } = granted;
-        match self.offers.remove(&id) {
+        match self.remove_offer(id) {
             Some(offer) => self.queue.withdrawn(&offer.used, true),
             // The link was new meanwhile.
             None => self.queue.inherited(&used),
@@ -152,7 +152,7 @@ impl State {
 
     /// The offer is not there any more; its job is to be offered again.
     pub(super) fn withdraw(&mut self, id: AttemptId) {
-        let Some(offer) = self.offers.remove(&id) else { return };
+        let Some(offer) = self.remove_offer(id) else { return };
         self.queue.withdrawn(&offer.used, false);
         self.stirred.insert(offer.used.pool.clone());
         self.woken(&offer.used.lane);

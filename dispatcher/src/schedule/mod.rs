@@ -68,8 +68,10 @@ pub enum Event {
     Tick,
     /// Something may have come by another way than the queues.
     Nudge,
-    /// Jobs wait in these lanes, or may.
+    /// Jobs came to the end of these lanes.
     Arrived(Vec<String>),
+    /// Jobs wait in these lanes, wherever.
+    Waiting(Vec<String>),
     /// What operators hold back.
     Controls(Controls),
     /// Operators want these running jobs to end, with the reason.
@@ -79,7 +81,7 @@ pub enum Event {
     /// The link is new: everything is offered anew, and all leases count from now.
     LinkUp,
     /// The job table answered [`Action::Read`]: what was asked, and the first of each lane that has any.
-    Read(Vec<String>, usize, BTreeMap<String, Vec<Candidate>>),
+    Read(Vec<(String, i64)>, usize, BTreeMap<String, Vec<Candidate>>),
     /// The job table committed [`Action::Grant`].
     Granted(Granted),
     /// It did not: the job does not wait for this attempt.
@@ -143,8 +145,8 @@ pub enum Action {
     Hail,
     /// Put an offer on a pool's queue.
     Offer(Pool, AttemptId),
-    /// Ask the job table for the first jobs of these lanes, at most so many of each.
-    Read(Vec<String>, usize),
+    /// Ask the job table for the jobs of these lanes behind these numbers, at most so many of each.
+    Read(Vec<(String, i64)>, usize),
     /// Commit that an operator ended a running job, for this reason.
     Cancel(AttemptId, String),
     /// Write down what a worker said of itself.
@@ -264,6 +266,8 @@ pub struct State {
     hosts: BTreeMap<String, HostView>,
     /// What waits.
     queue: Queue,
+    /// How many offers of each pool nobody has taken yet.
+    outstanding: BTreeMap<Pool, usize>,
     /// Lanes with a job that waits for its next attempt, by when.
     pausing: BTreeSet<(Instant, String)>,
     /// Attempts that are offered again with the next tick, and where their jobs stand.
@@ -300,6 +304,7 @@ impl State {
                 .map(|(host, health, last_fault)| (host, HostView { health, last_fault }))
                 .collect(),
             queue: Queue::new(pools, Controls::default()),
+            outstanding: BTreeMap::new(),
             pausing: BTreeSet::new(),
             resting: BTreeMap::new(),
             stirred: BTreeSet::new(),

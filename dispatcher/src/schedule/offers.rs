@@ -65,9 +65,13 @@ impl State {
         }
     }
 
-    /// Offers of a pool that nobody has taken yet.
-    fn outstanding(&self, pool: &Pool) -> usize {
-        self.offers.values().filter(|offer| offer.used.pool == *pool).count()
+    /// Takes an offer back, or off the list.
+    pub(super) fn remove_offer(&mut self, id: AttemptId) -> Option<OfferView> {
+        let offer = self.offers.remove(&id)?;
+        if let Some(count) = self.outstanding.get_mut(&offer.used.pool) {
+            *count = count.saturating_sub(1);
+        }
+        Some(offer)
     }
 
     /// Offers as much as slots are free.
@@ -86,7 +90,7 @@ impl State {
 
     fn fill_pool(&mut self, pool: &Pool, now: Instant, actions: &mut Vec<Action>) {
         let (free, slots) = (self.free(pool, now), self.slots(pool));
-        let mut outstanding = self.outstanding(pool);
+        let mut outstanding = self.outstanding.get(pool).copied().unwrap_or(0);
         while outstanding < free {
             let mut queue = std::mem::take(&mut self.queue);
             let next = queue.next(pool, slots, |failed_on| self.has_room_for(pool, failed_on, now));
@@ -114,11 +118,17 @@ impl State {
     fn offer(&mut self, pool: &Pool, candidate: Candidate, now: Instant) -> Action {
         let id = candidate.next();
         let used = Use::of_candidate(&candidate, pool.clone());
+        *self.outstanding.entry(pool.clone()).or_default() += 1;
         self.offers.insert(id, OfferView { used, since: now, failed_on: candidate.failed_on });
         Action::Offer(pool.clone(), id)
     }
 
-    pub(super) fn read(&mut self, lanes: &[String], limit: usize, found: BTreeMap<String, Vec<Candidate>>) {
+    pub(super) fn read(
+        &mut self,
+        lanes: &[(String, i64)],
+        limit: usize,
+        found: BTreeMap<String, Vec<Candidate>>,
+    ) {
         let (offers, leases, resting) = (&self.offers, &self.leases, &self.resting);
         let taken =
             |id: AttemptId| offers.contains_key(&id) || leases.contains_key(&id) || resting.contains_key(&id);

@@ -78,7 +78,7 @@ pub(super) fn candidate(id: i64, attempts: i64) -> Candidate {
 
 /// These wait in the table, and the state hears of them.
 pub(super) fn work(state: &mut State, waiting: &[Candidate], now: Instant) -> Vec<Action> {
-    let actions = state.decide(Event::Arrived(vec![LANE.to_owned()]), now);
+    let actions = state.decide(Event::Waiting(vec![LANE.to_owned()]), now);
     reads(state, actions, waiting, now)
 }
 
@@ -91,7 +91,9 @@ pub(super) fn reads(
 ) -> Vec<Action> {
     while let Some(place) = actions.iter().position(|action| matches!(action, Action::Read(..))) {
         let Action::Read(lanes, limit) = actions.remove(place) else { unreachable!() };
-        let found = BTreeMap::from([(LANE.to_owned(), waiting.to_vec())]);
+        let after = lanes[0].1;
+        let behind = waiting.iter().filter(|candidate| candidate.id > after).cloned().collect();
+        let found = BTreeMap::from([(LANE.to_owned(), behind)]);
         actions.extend(state.decide(Event::Read(lanes, limit, found), now));
     }
     actions

@@ -36,8 +36,8 @@ type LaneId = u64;
 pub enum Next {
     /// This one.
     Job(Candidate),
-    /// The first jobs of these lanes have to be read first; so many of each.
-    Read(Vec<String>, usize),
+    /// The jobs of these lanes behind these numbers have to be read first; so many of each.
+    Read(Vec<(String, i64)>, usize),
     /// Nothing may be offered.
     Nothing,
 }
@@ -55,8 +55,10 @@ struct Waiting {
     text: Arc<str>,
     rank: Rank,
     pools: Arc<[Pool]>,
-    /// Its first jobs; none: not read.
-    window: Option<VecDeque<Candidate>>,
+    /// Its next jobs, as far as they were read.
+    window: VecDeque<Candidate>,
+    /// Up to this number they were read.
+    after: i64,
     /// Nothing stands behind the window.
     whole: bool,
     /// How many of its jobs are on offer: they stand in front of its window in the table.
@@ -95,15 +97,35 @@ impl Queue {
         Self { rules, controls, ..Self::default() }
     }
 
-    /// Jobs may wait in this lane: it takes turns, and its first jobs are read anew. Returns the pools that may take them;
-    /// none where the lane's text is not one.
-    pub fn wake(&mut self, lane: &str) -> Option<Arc<[Pool]>> {
-        if let Some(id) = self.names.get(lane).copied() {
-            let waiting = self.lanes.get_mut(&id)?;
-            waiting.window = None;
-            waiting.whole = false;
-            return Some(waiting.pools.clone());
+    /// Jobs came to the end of this lane. Returns the pools that may take them; none where the lane's text is not one.
+    pub fn arrived(&mut self, lane: &str) -> Option<Arc<[Pool]>> {
+        match self.names.get(lane).copied() {
+            Some(id) => {
+                let waiting = self.lanes.get_mut(&id)?;
+                waiting.whole = false;
+                let (pools, standing) = (waiting.pools.clone(), waiting.standing.clone());
+                // What holds the others back need not hold back these.
+                if let Standing::Blocked(block) = standing {
+                    self.blocked.entry(block).or_default().remove(&id);
+                    self.line_up(id);
+                }
+                Some(pools)
+            }
+            None => self.enter(lane),
         }
+    }
+
+    /// Jobs may wait anywhere in this lane: it is read anew.
+    pub fn wake(&mut self, lane: &str) -> Option<Arc<[Pool]>> {
+        let pools = self.arrived(lane);
+        if let Some(waiting) = self.names.get(lane).and_then(|id| self.lanes.get_mut(id)) {
+            waiting.window.clear();
+            waiting.after = 0;
+        }
+        pools
+    }
+
+    fn enter(&mut self, lane: &str) -> Option<Arc<[Pool]>> {
         let parsed: Lane = lane.parse().ok()?;
         let pools = self.route(&parsed);
         let text: Arc<str> = lane.into();
@@ -115,7 +137,8 @@ impl Queue {
             text: text.clone(),
             rank,
             pools: pools.clone(),
-            window: None,
+            window: VecDeque::new(),
+            after: 0,
             whole: false,
             offered: 0,
             standing: if paused { Standing::Paused } else { Standing::InLine },
@@ -179,39 +202,30 @@ impl Queue {
                 debug_assert!(false, "a lane in line is there");
                 return Next::Nothing;
             };
-            let Some(window) = &mut lane.window else {
-                return self.to_read(pool, id);
-            };
             let mut block = None;
-            let place = window.iter().position(|candidate| {
+            let place = lane.window.iter().position(|candidate| {
                 let hindered = self.in_use.hinders(&self.controls, candidate).filter(|_| capped);
                 let hindered = hindered.or_else(|| (!has_room(&candidate.failed_on)).then_some(Block::Host));
                 let free = hindered.is_none();
                 block = block.take().or(hindered);
                 free
             });
-            match place.and_then(|place| window.remove(place)) {
-                Some(candidate) => {
-                    if window.is_empty() && !lane.whole {
-                        lane.window = None;
-                    }
-                    lane.offered += 1;
-                    queue.took(&turn);
-                    let taken = Use::of_candidate(&candidate, pool.clone());
-                    self.in_use.add(&taken);
-                    if self
-                        .lanes
-                        .get(&id)
-                        .is_some_and(|lane| lane.window.as_ref().is_some_and(VecDeque::is_empty))
-                    {
-                        self.drop_lane(id);
-                    }
-                    return Next::Job(candidate);
+            if let Some(candidate) = place.and_then(|place| lane.window.remove(place)) {
+                lane.offered += 1;
+                let over = lane.window.is_empty() && lane.whole;
+                queue.took(&turn);
+                self.in_use.add(&Use::of_candidate(&candidate, pool.clone()));
+                if over {
+                    self.drop_lane(id);
                 }
-                None => match block {
-                    Some(block) => self.step_out(id, Standing::Blocked(block)),
-                    None => self.drop_lane(id),
-                },
+                return Next::Job(candidate);
+            }
+            if !lane.whole && lane.window.len() < WINDOW {
+                return self.to_read(pool, id);
+            }
+            match block {
+                Some(block) => self.step_out(id, Standing::Blocked(block)),
+                None => self.drop_lane(id),
             }
         }
     }
@@ -219,33 +233,33 @@ impl Queue {
     /// The lane whose turn it is and those that come soon, as far as nothing is known of them.
     fn to_read(&self, pool: &Pool, first: LaneId) -> Next {
         let soon = self.pools.get(pool).map(|queue| queue.soon(LANES_AT_ONCE)).unwrap_or_default();
-        let unread = |id: &LaneId| self.lanes.get(id).filter(|lane| lane.window.is_none());
+        let unread = |id: &LaneId| self.lanes.get(id).filter(|lane| lane.window.is_empty() && !lane.whole);
         let mut asked: BTreeSet<LaneId> = soon.into_iter().filter(|id| unread(id).is_some()).collect();
         asked.insert(first);
         let lanes: Vec<&Waiting> = asked.iter().filter_map(|id| self.lanes.get(id)).collect();
-        let most = lanes.iter().map(|lane| lane.offered).max().unwrap_or(0);
-        Next::Read(lanes.iter().map(|lane| lane.text.to_string()).collect(), WINDOW + most)
+        // What is on offer stands in front of those that are read from the first.
+        let most = lanes.iter().filter(|lane| lane.after == 0).map(|lane| lane.offered).max().unwrap_or(0);
+        Next::Read(lanes.iter().map(|lane| (lane.text.to_string(), lane.after)).collect(), WINDOW + most)
     }
 
     /// The job table answered [`Next::Read`]. `taken`: jobs that are on offer, or run already.
     pub fn read(
         &mut self,
-        lanes: &[String],
+        lanes: &[(String, i64)],
         limit: usize,
         mut found: BTreeMap<String, Vec<Candidate>>,
         taken: impl Fn(AttemptId) -> bool,
     ) {
-        for name in lanes {
+        for (name, after) in lanes {
             let Some(id) = self.names.get(name.as_str()).copied() else { continue };
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            // Woken meanwhile, it is read once more.
+            let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.after == *after) else { continue };
             let found = found.remove(name).unwrap_or_default();
             lane.whole = found.len() < limit;
-            let window: VecDeque<Candidate> = found.into_iter().filter(|c| !taken(c.next())).collect();
-            match (window.is_empty(), lane.whole) {
-                (true, true) => self.drop_lane(id),
-                // More of it is on offer than was known: the next look goes further.
-                (true, false) => lane.offered = lane.offered.max(limit),
-                (false, _) => lane.window = Some(window),
+            lane.after = found.last().map_or(*after, |last| last.id);
+            lane.window.extend(found.into_iter().filter(|c| !taken(c.next())));
+            if lane.window.is_empty() && lane.whole {
+                self.drop_lane(id);
             }
         }
     }

@@ -51,7 +51,7 @@ impl Place {
             failed_on: BTreeSet::new(),
         };
         self.table.entry(lane.to_owned()).or_default().push(candidate);
-        self.queue.wake(lane);
+        self.queue.arrived(lane);
     }
 
     /// Starts the next one, if any may.
@@ -69,9 +69,9 @@ impl Place {
                     return Some(candidate);
                 }
                 Next::Read(lanes, limit) => {
-                    let some = |lane: &String| {
-                        let first: Vec<_> = self.table.get(lane)?.iter().take(limit).cloned().collect();
-                        Some((lane.clone(), first))
+                    let some = |(lane, after): &(String, i64)| {
+                        let behind = self.table.get(lane)?.iter().filter(|candidate| candidate.id > *after);
+                        Some((lane.clone(), behind.take(limit).cloned().collect()))
                     };
                     let found = lanes.iter().filter_map(some).collect();
                     self.queue.read(&lanes, limit, found, |_| false);
@@ -218,6 +218,20 @@ fn caps_hold_back_what_they_name_and_nothing_else() {
     place.add(&person("joe"), "j");
     place.add(&person("ann"), "a");
     assert_eq!(std::iter::from_fn(|| place.start()).count(), 2);
+}
+
+#[test]
+fn what_comes_behind_jobs_that_a_cap_holds_back_goes_on() {
+    let mut place = Place::with_slots(9);
+    place.control(vec![], vec![cap("package", "p", 1)]);
+    for _ in 0..5 {
+        place.add(&gate("perl/5"), "p");
+    }
+    assert_eq!(std::iter::from_fn(|| place.start()).count(), 1);
+    place.add(&gate("perl/5"), "q");
+    assert_eq!(place.start().unwrap().package, "q");
+    place.end();
+    assert_eq!(place.start().unwrap().package, "p");
 }
 
 #[test]
