@@ -356,7 +356,8 @@ impl Leader {
         let subject = subject_of(&job)?;
         let answer = Answer::Granted(Box::new(grant));
         let used = Use::of_job(&job, pool);
-        Ok(vec![Event::Granted(Granted { id, worker, used, subject, end, answer })])
+        let granted = Granted { id, worker, used, subject, end, answer };
+        Ok(vec![Event::Granted(Box::new(granted))])
     }
 
     fn grant_of(&self, id: AttemptId, job: &JobRow) -> Result<Grant, DbError> {

@@ -40,7 +40,7 @@ impl State {
                 self.read(&lanes, limit, found);
                 vec![]
             }
-            Event::Granted(granted) => self.granted(granted, now),
+            Event::Granted(granted) => self.granted(*granted, now),
             Event::NotGranted(id, worker) => self.not_granted(id, &worker),
             Event::Opened(id, publication) => self.opened(id, publication, now),
             Event::Weighed(worker, ended, fault, code) => self.weighed(&worker, ended, fault, code),

@@ -83,7 +83,7 @@ pub enum Event {
     /// The job table answered [`Action::Read`]: what was asked, and the first of each lane that has any.
     Read(Vec<(String, i64)>, usize, BTreeMap<String, Vec<Candidate>>),
     /// The job table committed [`Action::Grant`].
-    Granted(Granted),
+    Granted(Box<Granted>),
     /// It did not: the job does not wait for this attempt.
     NotGranted(AttemptId, WorkerId),
     /// The job table committed [`Action::OpenPublication`]; none where the attempt was over.

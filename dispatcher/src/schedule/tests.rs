@@ -145,7 +145,7 @@ fn grant(state: &mut State, n: u128, id: AttemptId, package: &str, now: Instant)
         end: Duration::from_secs(100_000),
         answer,
     };
-    state.decide(Event::Granted(granted), now);
+    state.decide(Event::Granted(Box::new(granted)), now);
 }
 
 fn publication(package: &str) -> Publication {
@@ -379,14 +379,14 @@ impl Table {
                 self.waiting.remove(&id.job);
                 assert!(self.held.insert(id, worker.id.clone()).is_none(), "granted twice");
                 let answer = Answer::Welcome;
-                Some(Event::Granted(Granted {
+                Some(Event::Granted(Box::new(Granted {
                     id,
                     worker,
                     used: Use { pool, ..used() },
                     subject: subject("green"),
                     end: LEASE * 50,
                     answer,
-                }))
+                })))
             }
             Action::OpenPublication(ended, series) => {
                 assert!(
@@ -529,7 +529,7 @@ fn grant_on(state: &mut State, n: u128, id: AttemptId, now: Instant) {
     let worker = WorkerRef { id: worker(n), host: format!("h{n}") };
     let answer = Answer::Welcome;
     let granted = Granted { id, worker, used: used(), subject: subject("green"), end: LEASE * 50, answer };
-    state.decide(Event::Granted(granted), now);
+    state.decide(Event::Granted(Box::new(granted)), now);
 }
 
 #[test]
@@ -583,19 +583,22 @@ fn a_retried_job_goes_to_another_host_where_there_is_one() {
     let mut state = new(now);
     let retried = Candidate { failed_on: BTreeSet::from(["h1".to_owned()]), ..candidate(1, 1) };
     state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
-    let alone = work(&mut state, &[retried.clone()], now);
+    let alone = work(&mut state, std::slice::from_ref(&retried), now);
     assert_eq!(alone, [Action::Offer(pool(), id(1, 2))], "no other host");
     let mut state = new(now);
     state.decide(Event::Asked(worker(1), announce_on("h1", 1)), now);
     state.decide(Event::Asked(worker(2), announce_on("h2", 1)), now);
     grant_on(&mut state, 2, id(9, 1), now);
-    assert_eq!(work(&mut state, &[retried.clone()], now), [], "the other is busy");
+    assert_eq!(work(&mut state, std::slice::from_ref(&retried), now), [], "the other is busy");
     let offered = state.decide(Event::Completed(id(9, 1), true), now);
     assert!(offered.contains(&Action::Offer(pool(), id(1, 2))), "{offered:?}");
     let asked = |n| Event::Asked(worker(n), Ask::Grant { id: id(1, 2), epoch: 1 });
     let refused = state.decide(asked(1), now);
     let pause = Answer::Refused { id: id(1, 2), pause_seconds: 2 };
-    assert_eq!(reads(&mut state, refused, &[retried.clone()], now), [Action::Answer(worker(1), pause)]);
+    assert_eq!(
+        reads(&mut state, refused, std::slice::from_ref(&retried), now),
+        [Action::Answer(worker(1), pause)]
+    );
     ticked(&mut state, &[retried], now);
     assert!(matches!(state.decide(asked(2), now)[..], [Action::Grant(..)]));
 }
@@ -638,7 +641,7 @@ fn the_last_attempt_is_weighed_with_those_before() {
         let subject = Subject { tried_before, baseline, ..subject("green") };
         let (id, answer) = (id(1, attempt), Answer::Welcome);
         state.decide(
-            Event::Granted(Granted { id, worker, used: used(), subject, end: LEASE * 50, answer }),
+            Event::Granted(Box::new(Granted { id, worker, used: used(), subject, end: LEASE * 50, answer })),
             now,
         );
         let said = with_rule(ended(id, 16));

@@ -26,7 +26,7 @@ impl Line {
     }
 
     /// To the end, from wherever it stood.
-    pub(super) fn to_end(&mut self, lane: LaneId) {
+    pub(super) fn move_to_end(&mut self, lane: LaneId) {
         self.leave(lane);
         self.last += 1;
         self.order.insert(self.last, lane);
@@ -36,7 +36,7 @@ impl Line {
     /// To the end, unless it stands in line.
     pub(super) fn join(&mut self, lane: LaneId) {
         if !self.places.contains_key(&lane) {
-            self.to_end(lane);
+            self.move_to_end(lane);
         }
     }
 

@@ -126,13 +126,13 @@ impl Queue {
     }
 
     fn enter(&mut self, lane: &str) -> Option<Arc<[Pool]>> {
-        let parsed: Lane = lane.parse().ok()?;
-        let pools = self.route(&parsed);
+        let place: Lane = lane.parse().ok()?;
+        let pools = self.route(&place);
         let text: Arc<str> = lane.into();
         self.last += 1;
         let id = self.last;
-        let rank = Rank { level: parsed.level, class: parsed.class, context: parsed.context };
-        let paused = self.controls.pause_of(&parsed).is_some();
+        let rank = Rank { level: place.level, class: place.class, context: place.context };
+        let paused = self.controls.pause_of(&place).is_some();
         let waiting = Waiting {
             text: text.clone(),
             rank,

@@ -122,12 +122,12 @@ impl PoolQueue {
         self.person_went = person;
         let Some(level) = self.levels.get_mut(&Reverse(turn.rank.level)) else { return };
         if person {
-            return level.people.to_end(turn.lane);
+            return level.people.move_to_end(turn.lane);
         }
         if let Some(account) = level.contexts.get_mut(&turn.rank.context) {
             level.paid = account.paid;
             account.paid += price(turn.rank.context);
-            account.line.to_end(turn.lane);
+            account.line.move_to_end(turn.lane);
         }
     }
 
