@@ -74,11 +74,7 @@ pub struct Prepared {
 impl Prepared {
     /// Where the job stands that it becomes.
     pub fn lane(&self) -> Option<&str> {
-        let job = match &self.what {
-            Ok(job) => Some(job),
-            Err(rejection) => rejection.answer.as_ref(),
-        };
-        job.and_then(|job| job.lane.as_deref())
+        self.job()?.lane.as_deref()
     }
 
     /// True where it would become a job: that is what the database may refuse, and it is rejected then.

@@ -112,7 +112,7 @@ impl<'a> Plan<'a> {
         spot.joined = true;
         // Plain is more urgent than huge; ppa and upstream are never the same job as these.
         if spot.context == Context::Huge.as_str() {
-            new.context.as_str().clone_into(&mut spot.context);
+            spot.context = new.context.to_string();
         }
         if let Some(name) = &new.requester
             && !spot.requesters.lines().any(|line| line == name)
