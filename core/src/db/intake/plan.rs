@@ -117,7 +117,7 @@ impl<'a> Plan<'a> {
         if let Some(name) = &new.requester
             && !spot.requesters.lines().any(|line| line == name)
         {
-            spot.requesters = format!("{}\n{name}", spot.requesters).trim().to_owned();
+            format!("{}\n{name}", spot.requesters).trim().clone_into(&mut spot.requesters);
         }
         if spot.waits {
             spot.lane = more_urgent(spot.lane.take(), new);
