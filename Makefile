@@ -1,7 +1,7 @@
 # make demo     one real test on a fresh testbed, with everything embedded; goes on serving (DEMO_ONCE=1: ends with its outcome)
 # make test     every test but those that only `verify` runs, against real servers
-# make verify   those too: containers, browser, long faults
-# make bench    how long things take, beside what the machine itself needs for them
+# make verify   those too: containers, browser, long faults, a short form of the figures
+# make bench    how long things take, beside what the machine itself needs for them, against the goals (20 minutes)
 # make britney BRITNEY_DIR=…  a real britney (a checkout of britney2-ubuntu) asks, waits and migrates
 # make upstream OPERATORS_DIR=…  the old system's writer, publisher and collectors (a checkout of
 #               ubuntu-autopkgtest-operators) follow Proofhouse and write what it publishes
@@ -42,11 +42,11 @@ upstream:
 	cargo build --locked -p proofhouse
 	@OPERATORS_DIR=$$(realpath "$(OPERATORS_DIR)") $(setup)/run.sh --locked -p proofhouse-tests --features upstream --test upstream
 
-# The figures of `verify` by themselves, on a quieter machine.
+# Three runs of each figure, in the release profile. BENCH_JSON=FILE keeps them; BENCH_ONLY=idle,burst takes some.
 bench:
 	@$(setup)/install.sh test
-	cargo build --locked --workspace --bins
-	cargo test --locked -p proofhouse-tests --features verify --test verify -- bench:: --nocapture --test-threads 1
+	cargo build --locked --release -p proofhouse
+	BENCH_FULL=1 cargo test --locked --release -p proofhouse-tests --features bench --test bench -- --nocapture
 
 deny_version := 0.20.2
 deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny

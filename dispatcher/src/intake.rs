@@ -6,19 +6,34 @@ use std::{
 };
 
 use proofhouse_core::{
-    bus::{Consumer, Delivery, Source},
+    bus::{Barrier, Consumer, Delivery, Link, Source},
     db::{DbError, IntakeSession, Prepared, Taken},
     intake::Incoming,
     names::RequestQueue,
 };
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, Error, arrivals::Arrivals, chain, leader::sort};
 
 /// The most that is committed at once.
-const BATCH: usize = 200;
-/// The most that is delivered and not acknowledged.
-const PREFETCH: u16 = 1000;
+const BATCH: usize = 1000;
+/// The most bytes that are committed at once, but for one message that is longer.
+const BATCH_BYTES: usize = 8 << 20;
+/// The most that is delivered and not acknowledged: a batch is acknowledged while one is committed, and the next prepared.
+const PREFETCH: u16 = 4000;
+
+/// What came together.
+struct Batch {
+    deliveries: Vec<Delivery>,
+    prepared: Vec<Prepared>,
+}
+
+/// What is in the table, and by which numbers it is known there until the broker has heard it.
+struct Committed {
+    deliveries: Vec<Delivery>,
+    unsettled: Vec<i64>,
+}
 
 /// Takes requests in until `over`. `arrivals` hears where new jobs stand.
 pub(crate) async fn run(
@@ -31,60 +46,46 @@ pub(crate) async fn run(
     let queues = served.iter().flat_map(RequestQueue::of).map(|queue| queue.to_string()).collect();
     let source = Source::Ranked { queues, rank: epoch };
     let mut consumer = context.bus.consume(source, PREFETCH).await.map_err(Error::Declare)?;
-    let link = context.bus.link();
-    let mut session = None;
+    let barrier = consumer.barrier();
+    // One batch is prepared while one is committed and one is acknowledged; none overtakes another.
+    let (prepared, to_commit) = mpsc::channel(1);
+    let (committed, to_acknowledge) = mpsc::channel(1);
+    tokio::try_join!(
+        prepare_all(&context, &mut consumer, prepared, &over),
+        commit_all(&context, epoch, to_commit, committed, &arrivals, &over),
+        acknowledge_all(&context, &*barrier, to_acknowledge),
+    )
+    .map(drop)
+}
+
+async fn prepare_all(
+    context: &Context,
+    consumer: &mut Consumer,
+    out: mpsc::Sender<Batch>,
+    over: &CancellationToken,
+) -> Result<(), Error> {
     loop {
-        let first = tokio::select! {
-            next = consumer.next() => next.ok_or(Error::BusClosed)?,
-            () = over.cancelled() => return Ok(()),
-        };
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Some(next) = consumer.try_next()
-        {
-            batch.push(next);
-        }
-        // Whatever is not settled comes again by a new link, where an earlier session's commits are still known.
-        let generation = link.borrow().generation;
-        let number = match session {
-            Some((known, number)) if known == generation => number,
-            _ => match until_done(&over, |_| context.database.begin_intake_session(epoch)).await? {
-                Some(number) => number,
-                None => return Ok(()),
-            },
-        };
-        session = Some((generation, number));
-        let Some(unsettled) = commit(&context, number, &batch, &arrivals, &over).await? else {
-            return Ok(());
-        };
-        acknowledge(&context, &consumer, batch, &unsettled).await;
+        // As late as it can be, so that it is as large as it can be.
+        let Some(Ok(place)) = over.run_until_cancelled(out.reserve()).await else { return Ok(()) };
+        let Some(first) = over.run_until_cancelled(consumer.next()).await else { return Ok(()) };
+        let deliveries = gather(consumer, first.ok_or(Error::BusClosed)?);
+        let prepared = deliveries.iter().map(|delivery| prepare(context, delivery)).collect();
+        place.send(Batch { deliveries, prepared });
     }
 }
 
-async fn commit(
-    context: &Context,
-    session: IntakeSession,
-    batch: &[Delivery],
-    arrivals: &Arrivals,
-    over: &CancellationToken,
-) -> Result<Option<Vec<i64>>, Error> {
-    let _timer = context.settings.metrics.dispatcher.intake_batch_seconds.start_timer();
-    let prepared: Vec<Prepared> = batch.iter().map(|delivery| prepare(context, delivery)).collect();
-    // A commit whose answer was lost may have happened: what it took is not taken again.
-    let again = LazyLock::new(|| {
-        prepared.iter().cloned().map(|p| Prepared { redelivered: true, ..p }).collect::<Vec<_>>()
-    });
-    let take = |tries| {
-        let batch = if tries == 0 { &prepared } else { &*again };
-        context.settings.intake.take(&context.database, Some(session), batch)
-    };
-    let Some((taken, unsettled)) = until_done(over, take).await? else { return Ok(None) };
-    for (prepared, taken) in prepared.iter().zip(&taken) {
-        count(context, prepared, taken);
-        report(prepared, taken);
+/// What is there already.
+fn gather(consumer: &mut Consumer, first: Delivery) -> Vec<Delivery> {
+    let mut bytes = first.body.len();
+    let mut batch = vec![first];
+    while batch.len() < BATCH
+        && bytes < BATCH_BYTES
+        && let Some(next) = consumer.try_next()
+    {
+        bytes += next.body.len();
+        batch.push(next);
     }
-    arrivals.add(prepared.iter().filter_map(Prepared::lane));
-    Ok(Some(unsettled))
+    batch
 }
 
 fn prepare(context: &Context, delivery: &Delivery) -> Prepared {
@@ -93,10 +94,79 @@ fn prepare(context: &Context, delivery: &Delivery) -> Prepared {
         body: delivery.body.clone(),
         redelivered: delivery.redelivered,
     };
-    context
-        .settings
-        .intake
-        .prepare(&incoming, |queue, request| Some(sort::lane_text(&context.settings, queue, request)))
+    let settings = &context.settings;
+    settings.intake.prepare(&incoming, |queue, request| Some(sort::lane_text(settings, queue, request)))
+}
+
+async fn commit_all(
+    context: &Context,
+    epoch: i64,
+    mut batches: mpsc::Receiver<Batch>,
+    out: mpsc::Sender<Committed>,
+    arrivals: &Arrivals,
+    over: &CancellationToken,
+) -> Result<(), Error> {
+    let mut session = Session { epoch, link: context.bus.link(), known: None };
+    while let Some(Some(batch)) = over.run_until_cancelled(batches.recv()).await {
+        let Some(number) = session.present(context, over).await? else { break };
+        let Some(unsettled) = commit(context, number, &batch.prepared, arrivals, over).await? else { break };
+        if out.send(Committed { deliveries: batch.deliveries, unsettled }).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The consuming by one link. Whatever is not settled comes again by a new one, where an earlier session's commits are still
+/// known.
+struct Session {
+    epoch: i64,
+    link: watch::Receiver<Link>,
+    known: Option<(u64, IntakeSession)>,
+}
+
+impl Session {
+    async fn present(
+        &mut self,
+        context: &Context,
+        over: &CancellationToken,
+    ) -> Result<Option<IntakeSession>, Error> {
+        let generation = self.link.borrow().generation;
+        if let Some((known, session)) = self.known
+            && known == generation
+        {
+            return Ok(Some(session));
+        }
+        let session = until_done(over, |_| context.database.begin_intake_session(self.epoch)).await?;
+        self.known = session.map(|session| (generation, session));
+        Ok(session)
+    }
+}
+
+async fn commit(
+    context: &Context,
+    session: IntakeSession,
+    prepared: &[Prepared],
+    arrivals: &Arrivals,
+    over: &CancellationToken,
+) -> Result<Option<Vec<i64>>, Error> {
+    let _timer = context.settings.metrics.dispatcher.intake_batch_seconds.start_timer();
+    // A commit whose answer was lost may have happened: what it took is not taken again.
+    let again = LazyLock::new(|| {
+        prepared.iter().cloned().map(|p| Prepared { redelivered: true, ..p }).collect::<Vec<_>>()
+    });
+    let take = |tries| {
+        let batch = if tries == 0 { prepared } else { &*again };
+        context.settings.intake.take(&context.database, Some(session), batch)
+    };
+    let Some((taken, unsettled)) = until_done(over, take).await? else { return Ok(None) };
+    for (prepared, taken) in prepared.iter().zip(&taken) {
+        count(context, prepared, taken);
+        report(prepared, taken);
+    }
+    sum_up(&taken);
+    arrivals.add(prepared.iter().filter_map(Prepared::lane));
+    Ok(Some(unsettled))
 }
 
 fn count(context: &Context, prepared: &Prepared, taken: &Taken) {
@@ -115,14 +185,26 @@ fn count(context: &Context, prepared: &Prepared, taken: &Taken) {
     }
 }
 
+/// One line for each batch. What is in it may be nobody's business.
+fn sum_up(taken: &[Taken]) {
+    let count = |which: fn(&Taken) -> bool| taken.iter().filter(|taken| which(taken)).count();
+    let new = count(|taken| matches!(taken, Taken::New { .. }));
+    let joined = count(|taken| matches!(taken, Taken::Merged { .. }));
+    tracing::info!(
+        batch.new = new,
+        batch.joined = joined,
+        "requests taken: {new} new, {joined} joined others"
+    );
+}
+
 /// One line for each message. Nothing is said of a private one, nor of what could not be read.
 fn report(prepared: &Prepared, taken: &Taken) {
     match (&prepared.what, taken) {
         (Ok(job), Taken::New { uuid, job: id }) if !job.private => {
-            tracing::info!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request taken: job {id}, {}", job.package);
+            tracing::debug!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request taken: job {id}, {}", job.package);
         }
         (Ok(job), Taken::Merged { uuid, job: id }) if !job.private => {
-            tracing::info!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request joins job {id}, {}", job.package);
+            tracing::debug!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request joins job {id}, {}", job.package);
         }
         (Err(rejection), Taken::Rejected) => {
             tracing::warn!(
@@ -135,23 +217,26 @@ fn report(prepared: &Prepared, taken: &Taken) {
         (_, Taken::Again) => {
             tracing::info!(queue = prepared.queue, "request was taken before; acknowledged again");
         }
-        _ => tracing::info!(queue = prepared.queue, "private request taken"),
+        _ => tracing::debug!(queue = prepared.queue, "private request taken"),
     }
 }
 
-/// Acknowledges, and forgets the batch once the broker is known to have heard it.
-async fn acknowledge(context: &Context, consumer: &Consumer, batch: Vec<Delivery>, unsettled: &[i64]) {
-    for delivery in batch {
-        if let Err(error) = delivery.settle.ack().await {
-            tracing::warn!(error = %error, "an acknowledgement is lost; the message will come again and have no effect");
-            return;
+/// Acknowledges, and forgets each batch once the broker is known to have heard it.
+async fn acknowledge_all(
+    context: &Context,
+    barrier: &dyn Barrier,
+    mut batches: mpsc::Receiver<Committed>,
+) -> Result<(), Error> {
+    while let Some(Committed { deliveries, unsettled }) = batches.recv().await {
+        if let Err(error) = barrier.ack(&deliveries).await {
+            tracing::warn!(error = %error, "acknowledgements are lost; those messages will come again and have no effect");
+        } else if let Err(error) = barrier.settled().await {
+            tracing::warn!(error = %error, "it is not known whether the last acknowledgements arrived");
+        } else if let Err(error) = context.database.settle(&unsettled).await {
+            tracing::warn!(error = %chain(&error), "acknowledged messages could not be forgotten");
         }
     }
-    if let Err(error) = consumer.settled().await {
-        tracing::warn!(error = %error, "it is not known whether the last acknowledgements arrived");
-    } else if let Err(error) = context.database.settle(unsettled).await {
-        tracing::warn!(error = %chain(&error), "acknowledged messages could not be forgotten");
-    }
+    Ok(())
 }
 
 /// Repeats until the database answers; none when leadership is over meanwhile. `work` hears how often it was tried.

@@ -77,8 +77,13 @@ impl Cluster {
         let name = format!("cluster_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let bus = shared::rabbit().await?.secured(&name).await?;
         let database = shared::postgres().await?.secured(&name).await?;
-        let folder = tempfile::tempdir()?;
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+        Ok(Self { bus, database, results, folder: new_folder()? })
+    }
+
+    /// On a broker and a database of the caller's, with the accounts of all parts, and a folder for the results.
+    pub fn on(bus: String, database: String) -> Result<Self> {
+        let folder = new_folder()?;
+        let results = Results::Folder(folder.path().join("store"));
         Ok(Self { bus, database, results, folder })
     }
 
@@ -223,6 +228,13 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// One that others may look into.
+fn new_folder() -> Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
 }
 
 /// What `--ca-file` takes.

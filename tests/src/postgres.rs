@@ -41,13 +41,26 @@ pub struct Postgres {
     port: u16,
     bin: PathBuf,
     keeper: Keeper,
+    /// As in production: what is committed is on the disk. Else nothing needs to be, and the roles that are shipped come over
+    /// TLS alone.
+    durable: bool,
     roles: tokio::sync::Mutex<()>,
 }
 
 impl Postgres {
     /// Makes a cluster and starts it (about 3 s).
     pub async fn start() -> Result<Self> {
+        Self::start_as(false).await
+    }
+
+    /// The same with fsync, for figures.
+    pub async fn start_durable() -> Result<Self> {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(durable: bool) -> Result<Self> {
         let postgres = Self {
+            durable,
             port: free_port()?,
             bin: newest_bin()?,
             keeper: Keeper::with_hook("postgres", &std::env::temp_dir(), HOOK)?,
@@ -114,8 +127,11 @@ impl Postgres {
         let mut command = self.command("postgres");
         let port = self.port.to_string();
         command.arg("-D").arg(self.data()).args(["-p", &port, "-k", "", "-h", "127.0.0.1", "-N", "200"]);
-        // The operating system survives what tests do to the server, so nothing needs to reach the disk.
-        command.args(["-F", "-c", "dynamic_shared_memory_type=mmap"]);
+        if !self.durable {
+            // The operating system survives what tests do to the server, so nothing needs to reach the disk.
+            command.arg("-F");
+        }
+        command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         command.args([
             "-c",
             "ssl=on",
@@ -147,6 +163,9 @@ impl Postgres {
         initdb.args(["--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]);
         initdb.args(["--locale-provider=icu", "--icu-locale=en-US"]);
         run(initdb).await?;
+        if self.durable {
+            return Ok(());
+        }
         // What is shipped goes over TLS alone.
         let rules = self.data().join("pg_hba.conf");
         let usual = fs::read_to_string(&rules)?;

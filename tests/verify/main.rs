@@ -1,6 +1,5 @@
-//! Tests that `make verify` adds: they need root, or much time; and the figures of `make bench`.
+//! Tests that `make verify` adds: they need root, or much time.
 
-mod bench;
 mod browser;
 mod containers;
 mod leaders;

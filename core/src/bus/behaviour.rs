@@ -27,6 +27,7 @@ pub async fn all(bus: &dyn Bus, prefix: &str) {
     mailboxes_hear_their_exchanges(bus, &name("mailbox")).await;
     a_bound_queue_keeps_what_nobody_heard(bus, &name("bound")).await;
     what_is_settled_stays_settled(bus, &name("settled")).await;
+    a_batch_is_settled_and_nothing_else(bus, [name("batch1"), name("batch2")]).await;
 }
 
 /// Declares a queue and sends these to it.
@@ -230,4 +231,31 @@ async fn what_is_settled_stays_settled(bus: &dyn Bus, queue: &str) {
     let mut heir = consumer(bus, queue, 10).await;
     assert_eq!(take(&mut heir).await, "3");
     assert_empty(bus, queue, &mut heir).await;
+}
+
+async fn a_batch_is_settled_and_nothing_else(bus: &dyn Bus, queues: [String; 2]) {
+    for queue in &queues {
+        filled(bus, queue, &["1", "2", "3"]).await;
+    }
+    let mut first = bus.consume(Source::Queues(queues.to_vec()), 10).await.expect("consumes");
+    let mut batch = Vec::new();
+    for _ in 0..6 {
+        batch.push(next(&mut first).await);
+    }
+    // Whatever came first: one of each queue is still being dealt with.
+    let held = |delivery: &Delivery| delivery.body.as_ref() == b"2";
+    let (kept, dealt): (Vec<_>, Vec<_>) = batch.into_iter().partition(held);
+    assert_eq!(kept.len(), 2);
+    first.barrier().ack(&[]).await.expect("nothing to acknowledge");
+    first.barrier().ack(&dealt[..2]).await.expect("acknowledges");
+    first.barrier().ack(&dealt[2..]).await.expect("acknowledges");
+    first.settled().await.expect("settles");
+    drop((first, kept));
+    for queue in &queues {
+        let mut heir = consumer(bus, queue, 10).await;
+        let delivery = next(&mut heir).await;
+        assert_eq!((text(&delivery).as_str(), delivery.redelivered), ("2", true), "{queue}");
+        heir.barrier().ack(&[delivery]).await.expect("acknowledges");
+        assert_empty(bus, queue, &mut heir).await;
+    }
 }

@@ -175,6 +175,10 @@ pub trait Settle: Send + Sync {
     async fn ack(&self) -> Result<(), BusError>;
     /// The message goes back to its queue.
     async fn requeue(&self) -> Result<(), BusError>;
+    /// The subscription it came by and its number there, from 1, where an end acknowledges many at once.
+    fn place(&self) -> Option<(u64, u64)> {
+        None
+    }
 }
 
 /// A message that came.
@@ -206,11 +210,20 @@ pub struct Consumer {
     barrier: Arc<dyn Barrier>,
 }
 
-/// Waits until the broker has dealt with every acknowledgement sent so far.
+/// Acknowledges, and waits until the broker has dealt with every acknowledgement sent so far.
 #[async_trait]
 pub trait Barrier: Send + Sync {
     /// Errors when the link broke: then nothing is known of the last acknowledgements.
     async fn settled(&self) -> Result<(), BusError>;
+
+    /// All of these are dealt with. Errors where some came by a link that is gone; the others are acknowledged.
+    async fn ack(&self, deliveries: &[Delivery]) -> Result<(), BusError> {
+        let mut outcome = Ok(());
+        for delivery in deliveries {
+            outcome = outcome.and(delivery.settle.ack().await);
+        }
+        outcome
+    }
 }
 
 impl Consumer {
@@ -232,6 +245,11 @@ impl Consumer {
     /// Returns once every acknowledgement sent before is known to have reached the broker.
     pub async fn settled(&self) -> Result<(), BusError> {
         self.barrier.settled().await
+    }
+
+    /// What acknowledges this consumer's messages, many at once, while others come.
+    pub fn barrier(&self) -> Arc<dyn Barrier> {
+        self.barrier.clone()
     }
 }
 

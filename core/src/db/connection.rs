@@ -3,6 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use sqlx::{
     Arguments, ConnectOptions, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
@@ -100,6 +101,10 @@ pub(crate) enum Value {
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
     Bool(bool),
+    /// Lists: an array for PostgreSQL, JSON for SQLite.
+    Ints(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
+    Bools(Vec<bool>),
 }
 
 macro_rules! value_from {
@@ -124,6 +129,9 @@ value_from! {
     Vec<u8>, v => Self::Bytes(Some(v));
     &[u8], v => Self::Bytes(Some(v.to_vec()));
     Option<Vec<u8>>, v => Self::Bytes(v);
+    Vec<Option<i64>>, v => Self::Ints(v);
+    Vec<Option<String>>, v => Self::Texts(v);
+    Vec<bool>, v => Self::Bools(v);
 }
 
 /// Values of a statement, in the order of their placeholders.
@@ -155,6 +163,9 @@ fn postgres(values: Vec<Value>) -> PgArguments {
         Value::Text(v) => all.add(v),
         Value::Bytes(v) => all.add(v),
         Value::Bool(v) => all.add(v),
+        Value::Ints(v) => all.add(v),
+        Value::Texts(v) => all.add(v),
+        Value::Bools(v) => all.add(v),
     })
 }
 
@@ -164,7 +175,15 @@ fn sqlite(values: Vec<Value>) -> SqliteArguments {
         Value::Text(v) => all.add(v),
         Value::Bytes(v) => all.add(v),
         Value::Bool(v) => all.add(v),
+        Value::Ints(v) => all.add(json(&v)),
+        Value::Texts(v) => all.add(json(&v)),
+        Value::Bools(v) => all.add(json(&v)),
     })
+}
+
+/// A list of plain values, which always has a form in JSON.
+fn json(list: &impl Serialize) -> String {
+    serde_json::to_string(list).unwrap_or_default()
 }
 
 #[derive(Clone, Debug)]
@@ -496,6 +515,23 @@ impl Tx<'_> {
                 .map_err(|e| sort_error(address, e)),
             Self::Sqlite(tx, address) => sqlx::query_as_with(sql, sqlite(values))
                 .fetch_optional(&mut **tx)
+                .await
+                .map_err(|e| sort_error(address, e)),
+        }
+    }
+
+    pub(crate) async fn all<T: Row>(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<T>, DbError> {
+        match self {
+            Self::Postgres(tx, address) => sqlx::query_as_with(sql, postgres(values))
+                .fetch_all(&mut **tx)
+                .await
+                .map_err(|e| sort_error(address, e)),
+            Self::Sqlite(tx, address) => sqlx::query_as_with(sql, sqlite(values))
+                .fetch_all(&mut **tx)
                 .await
                 .map_err(|e| sort_error(address, e)),
         }

@@ -104,8 +104,9 @@ macro_rules! insert {
         // A job only where everything else is the same: a file in the store can claim any uuid.
         "INSERT INTO results (job_id, container, release, arch, package, run_id, uuid, version, triggers, env, requester,
             exit_code, duration_seconds, private, readable_by, rule, stored, recorded_us)
-         SELECT (SELECT j.id FROM job_uuids u JOIN jobs j ON j.id = u.job_id WHERE u.uuid = n.uuid AND j.release = n.release
-                AND j.arch = n.arch AND j.package = n.package AND j.private = n.private),
+         SELECT (SELECT j.id FROM jobs j WHERE j.id = coalesce((SELECT id FROM jobs WHERE uuid = n.uuid),
+                    (SELECT job_id FROM job_uuids WHERE uuid = n.uuid))
+                AND j.release = n.release AND j.arch = n.arch AND j.package = n.package AND j.private = n.private),
             n.container, n.release, n.arch, n.package, n.run_id, n.uuid, n.version, n.triggers, n.env, n.requester,
             n.exit_code, n.duration_seconds, n.private, n.readable_by, n.rule, $2, $3 "
     };

@@ -252,7 +252,8 @@ impl Database {
             concat!(
                 "SELECT ",
                 job_columns!(),
-                " FROM jobs WHERE id = (SELECT job_id FROM job_uuids WHERE uuid = $1)"
+                " FROM jobs WHERE id = coalesce((SELECT id FROM jobs WHERE uuid = $1),
+                    (SELECT job_id FROM job_uuids WHERE uuid = $1))"
             ),
             args![uuid.to_string()],
         )

@@ -1,5 +1,7 @@
 //! Every database must pass [`behaves`].
 
+mod bulk;
+
 use super::{
     Candidate, Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection,
     OutboxKind, Prepared, PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult,
@@ -97,6 +99,7 @@ pub async fn behaves(db: &Database) {
     answers_without_a_run(db, epoch).await;
     tokens(db).await;
     index(db, epoch).await;
+    bulk::behaves(db, epoch).await;
 }
 
 async fn leadership(db: &Database) -> i64 {

@@ -132,6 +132,7 @@ impl Order {
     fn delivery(&self, by: &Subscription, queue: &str, arrived: lapin::message::Delivery) -> Delivery {
         let receipt = Receipt {
             number: by.number,
+            tag: arrived.delivery_tag,
             acker: arrived.acker,
             lost: by.lost.clone(),
             ledger: self.ledger.clone(),
