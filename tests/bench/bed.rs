@@ -48,15 +48,17 @@ impl Bed {
             anyhow::ensure!(value == "on", "{setting} is {value}");
         }
         let channel = amqp::connection(&bus).await?.create_channel().await?;
-        let cluster = Cluster::on(bus, database)?;
+        let cluster = Cluster::on(bus.clone(), database)?;
         fs::create_dir(cluster.folder().join("gate"))?;
-        Ok(Site { form: self.form, cluster, table: tokio::sync::Mutex::new(table), channel })
+        Ok(Site { form: self.form, bus, cluster, table: tokio::sync::Mutex::new(table), channel })
     }
 }
 
 /// One figure's cluster, with connections to look and to ask by that stay open.
 pub(crate) struct Site {
     pub(crate) form: Form,
+    /// The broker's URL, for one who may do everything.
+    pub(crate) bus: String,
     pub(crate) cluster: Cluster,
     table: tokio::sync::Mutex<PgConnection>,
     channel: Channel,

@@ -6,6 +6,7 @@
 
 mod bed;
 mod burst;
+mod decisions;
 mod flood;
 mod idle;
 mod memory;
@@ -51,6 +52,9 @@ async fn figures() -> Result<()> {
         }
         if wanted("memory") {
             memory::measure(&bed, &mut report).await?;
+        }
+        if wanted("decisions") {
+            decisions::measure(&bed, &mut report).await?;
         }
         if wanted("waiting") {
             waiting::measure(&bed, &mut report).await?;

@@ -9,6 +9,8 @@ use crate::numbers::median;
 pub(crate) enum Goal {
     /// No more.
     AtMost(f64),
+    /// No less.
+    AtLeast(f64),
     /// No less than this share of the limit of the same run.
     Share(f64),
 }
@@ -50,6 +52,7 @@ impl Row {
     fn is_met(&self) -> bool {
         match self.figure.goal {
             Goal::AtMost(most) => self.value() <= most,
+            Goal::AtLeast(least) => self.value() >= least,
             Goal::Share(share) => {
                 median(&self.runs.iter().map(|run| run.value / run.limit).collect::<Vec<_>>()) >= share
             }
@@ -63,6 +66,7 @@ impl Row {
     fn goal(&self) -> String {
         match self.figure.goal {
             Goal::AtMost(most) => format!("<= {most} {}", self.figure.unit),
+            Goal::AtLeast(least) => format!(">= {least} {}", self.figure.unit),
             Goal::Share(share) => format!(">= {share} x limit"),
         }
     }

@@ -18,9 +18,12 @@ static MEMORY: Figure = Figure {
     limit: "with nothing waiting",
 };
 
+/// Where these jobs are to run.
+pub(crate) const ARCHES: [&str; 7] = ["amd64", "arm64", "armhf", "i386", "ppc64el", "riscv64", "s390x"];
+
 pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     let site = bed.site().await?;
-    let arches = "amd64,arm64,armhf,i386,ppc64el,riscv64,s390x";
+    let arches = &ARCHES.join(",");
     let empty = {
         let dispatcher = site.dispatcher(arches).start().await?;
         dispatcher.becomes_ready().await?;
@@ -39,7 +42,7 @@ pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
 }
 
 /// Requests of 4,900 lanes: 700 triggers on seven arches, as if gates had sent them.
-fn fill(rows: usize) -> String {
+pub(crate) fn fill(rows: usize) -> String {
     format!(
         "INSERT INTO jobs (kind, uuid, identity, context, release, arch, package, pool, body, run_hash, private, requesters,
             state, attempts, not_before_us, received_us, changed_us, lane, trigger)

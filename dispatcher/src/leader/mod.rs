@@ -298,7 +298,7 @@ impl Leader {
             Action::SaveWorker(worker, said) => {
                 self.context.database.worker_announced(self.epoch, &worker, &said).await?;
             }
-            Action::Read(lanes, limit) => return self.read(lanes, limit).await,
+            Action::Read(pool, lanes, limit) => return self.read(pool, lanes, limit).await,
             Action::Cancel(id, reason) => return self.cancel(id, &reason).await,
             Action::Grant(id, worker, pool) => return self.grant(id, worker, pool).await,
             Action::Weigh(worker, ended, fault) => return self.weigh(worker, ended, fault).await,
@@ -314,11 +314,11 @@ impl Leader {
         &self.context.settings.metrics.dispatcher
     }
 
-    async fn read(&self, lanes: Vec<(String, i64)>, limit: usize) -> Result<Vec<Event>, DbError> {
+    async fn read(&self, pool: Pool, lanes: Vec<(String, i64)>, limit: usize) -> Result<Vec<Event>, DbError> {
         let database = &self.context.database;
         let now = database.now_us().await?;
         let found = database.windows(&lanes, now, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
-        Ok(vec![Event::Read(lanes, limit, found)])
+        Ok(vec![Event::Read(pool, lanes, limit, found)])
     }
 
     async fn cancel(&self, id: AttemptId, reason: &str) -> Result<Vec<Event>, DbError> {

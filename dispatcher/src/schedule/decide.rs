@@ -36,8 +36,8 @@ impl State {
             Event::Cancel(jobs) => self.cancel(&jobs),
             Event::LinkDown => self.link_down(),
             Event::LinkUp => self.link_new(now),
-            Event::Read(lanes, limit, found) => {
-                self.read(&lanes, limit, found);
+            Event::Read(pool, lanes, limit, found) => {
+                self.read(pool, &lanes, limit, found);
                 vec![]
             }
             Event::Granted(granted) => self.granted(*granted, now),

@@ -80,8 +80,8 @@ pub enum Event {
     LinkDown,
     /// The link is new: everything is offered anew, and all leases count from now.
     LinkUp,
-    /// The job table answered [`Action::Read`]: what was asked, and the first of each lane that has any.
-    Read(Vec<(String, i64)>, usize, BTreeMap<String, Vec<Candidate>>),
+    /// The job table answered [`Action::Read`]: what was asked, and the next of each lane that has any.
+    Read(Pool, Vec<(String, i64)>, usize, BTreeMap<String, Vec<Candidate>>),
     /// The job table committed [`Action::Grant`].
     Granted(Box<Granted>),
     /// It did not: the job does not wait for this attempt.
@@ -145,8 +145,8 @@ pub enum Action {
     Hail,
     /// Put an offer on a pool's queue.
     Offer(Pool, AttemptId),
-    /// Ask the job table for the jobs of these lanes behind these numbers, at most so many of each.
-    Read(Vec<(String, i64)>, usize),
+    /// For this pool ask the job table for the jobs of these lanes behind these numbers, at most so many of each.
+    Read(Pool, Vec<(String, i64)>, usize),
     /// Commit that an operator ended a running job, for this reason.
     Cancel(AttemptId, String),
     /// Write down what a worker said of itself.

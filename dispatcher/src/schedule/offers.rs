@@ -102,7 +102,7 @@ impl State {
                 }
                 Next::Read(lanes, limit) => {
                     self.reading.insert(pool.clone());
-                    actions.push(Action::Read(lanes, limit));
+                    actions.push(Action::Read(pool.clone(), lanes, limit));
                     break;
                 }
                 Next::Nothing => break,
@@ -125,6 +125,7 @@ impl State {
 
     pub(super) fn read(
         &mut self,
+        pool: Pool,
         lanes: &[(String, i64)],
         limit: usize,
         found: BTreeMap<String, Vec<Candidate>>,
@@ -133,6 +134,7 @@ impl State {
         let taken =
             |id: AttemptId| offers.contains_key(&id) || leases.contains_key(&id) || resting.contains_key(&id);
         self.queue.read(lanes, limit, found, taken);
-        self.stirred.append(&mut self.reading);
+        self.reading.remove(&pool);
+        self.stirred.insert(pool);
     }
 }

@@ -90,11 +90,11 @@ pub(super) fn reads(
     now: Instant,
 ) -> Vec<Action> {
     while let Some(place) = actions.iter().position(|action| matches!(action, Action::Read(..))) {
-        let Action::Read(lanes, limit) = actions.remove(place) else { unreachable!() };
+        let Action::Read(pool, lanes, limit) = actions.remove(place) else { unreachable!() };
         let after = lanes[0].1;
         let behind = waiting.iter().filter(|candidate| candidate.id > after).cloned().collect();
         let found = BTreeMap::from([(LANE.to_owned(), behind)]);
-        actions.extend(state.decide(Event::Read(lanes, limit, found), now));
+        actions.extend(state.decide(Event::Read(pool, lanes, limit, found), now));
     }
     actions
 }
@@ -324,6 +324,36 @@ fn a_database_that_is_away_leaves_the_series_open_to_others() {
     }
 }
 
+#[test]
+fn each_pool_reads_what_it_needs_and_no_more() {
+    let now = Instant::now();
+    let mut state = new(now);
+    let pools: Vec<Pool> = ["amd64", "arm64", "armhf"].map(|name| name.parse().unwrap()).into();
+    let said = Announce { pools: pools.clone(), ..announcement(2) };
+    state.decide(Event::Asked(worker(1), Ask::Announce(said)), now);
+    let lane = |pool: &Pool, n: i64| format!("0 gates ubuntu noble/{pool} - green/{n}");
+    let lanes = pools.iter().flat_map(|pool| [1, 2, 3].map(|n| lane(pool, n))).collect();
+    let mut actions = state.decide(Event::Waiting(lanes), now);
+    let (mut reads, mut offers) = (0, 0);
+    while let Some(action) = actions.pop() {
+        match action {
+            Action::Read(pool, lanes, limit) => {
+                reads += 1;
+                assert!(reads < 20, "it goes round in a circle");
+                let one = |(n, (lane, _)): (usize, &(String, i64))| {
+                    let id = reads * 100 + i64::try_from(n).unwrap();
+                    (lane.clone(), vec![Candidate { lane: lane.clone(), ..candidate(id, 0) }])
+                };
+                let found = lanes.iter().enumerate().map(one).collect();
+                actions.extend(state.decide(Event::Read(pool, lanes, limit, found), now));
+            }
+            Action::Offer(..) => offers += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((reads, offers), (3, 6));
+}
+
 /// What a random history does next.
 #[derive(Debug, Clone)]
 enum Step {
@@ -368,9 +398,9 @@ struct Table {
 impl Table {
     fn answer(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Read(lanes, limit) => {
+            Action::Read(pool, lanes, limit) => {
                 let found = self.waiting.iter().map(|(id, n)| candidate(*id, i64::from(*n))).collect();
-                Some(Event::Read(lanes, limit, BTreeMap::from([(LANE.to_owned(), found)])))
+                Some(Event::Read(pool, lanes, limit, BTreeMap::from([(LANE.to_owned(), found)])))
             }
             Action::Grant(id, worker, pool) => {
                 if self.waiting.get(&id.job) != Some(&(id.attempt - 1)) {

@@ -136,7 +136,7 @@ impl PoolQueue {
         let levels = self.levels.values().filter(|level| !level.is_empty()).take(1);
         levels
             .flat_map(|level| {
-                let contexts = level.contexts.values().flat_map(|account| account.line.soon(n / 4));
+                let contexts = level.contexts.values().flat_map(|account| account.line.soon(n / 2));
                 level.people.soon(n / 2).chain(contexts).collect::<Vec<_>>()
             })
             .collect()
