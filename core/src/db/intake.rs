@@ -279,6 +279,7 @@ impl Tx<'_> {
         self.optional(
             "SELECT id, uuid, context, requesters FROM jobs
              WHERE identity = $1 AND (state = 'waiting' OR (state = 'running' AND NOT $2)) AND answer_code IS NULL
+                AND cancel IS NULL
              ORDER BY state DESC, id LIMIT 1",
             args![&new.identity, new.volatile],
         )
