@@ -45,7 +45,9 @@ impl Taken for OfArchive {
         "database_password_file",
         "bus",
         "bus_password_file",
+        "store",
         "ca_file",
+        "seal_key_file",
         "archive",
         "archive_components",
     ];
