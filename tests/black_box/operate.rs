@@ -71,7 +71,7 @@ async fn pauses_and_caps_hold_back_until_they_are_taken_back() -> Result<()> {
     let go = cluster.folder().join("go");
     let hold = format!("HOLD={}", go.display());
     for n in 1..=3 {
-        let (queue, number) = ("debci-upstream-noble-amd64", format!("N={n}"));
+        let (queue, number) = ("debci-upstream-noble-amd64", format!("NUMBER={n}"));
         request(&cluster, queue, "amber", "capped/1", &[&hold, &number]).await?;
     }
     request(&cluster, "debci-upstream-noble-amd64", "blue", "blue/1", &[]).await?;
