@@ -143,6 +143,8 @@ pub(crate) enum QueueCommand {
     /// List what waits and what runs, oldest first
     #[command(after_help = "Example:\n  proofhouse queue ls --release noble --arch amd64 --json")]
     Ls(QueueArgs),
+    #[command(flatten)]
+    Operate(crate::operate::OperateCommand),
 }
 
 #[derive(Debug, Args)]

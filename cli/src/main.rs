@@ -8,6 +8,7 @@ mod database;
 mod demo;
 mod doctor;
 mod follow;
+mod operate;
 mod outcome;
 mod parked;
 mod print;
@@ -62,6 +63,7 @@ async fn run(command: Command) -> anyhow::Result<Status> {
         Command::Web(options) => roles::web::main(&options).await,
         Command::Request(args) => request::main(*args).await,
         Command::Queue(QueueCommand::Ls(args)) => queue::ls(args).await,
+        Command::Queue(QueueCommand::Operate(command)) => operate::main(command).await,
         Command::Run(RunCommand::Show(args)) => run::show::main(args).await,
         Command::Run(RunCommand::Log(args)) => run::log::main(args).await,
         Command::Rejected(args) => match args.command {

@@ -10,6 +10,10 @@ use proofhouse_core::config::{BadConfig, Config, Options, Role};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OfServers;
 
+/// Where the servers and the archive are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OfArchive;
+
 /// Where the rules of the log are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OfRules;
@@ -30,6 +34,22 @@ impl Taken for OfServers {
         "store",
         "ca_file",
         "seal_key_file",
+    ];
+}
+
+impl Taken for OfArchive {
+    const FIELDS: &[&str] = &[
+        "config",
+        "data",
+        "database",
+        "database_password_file",
+        "bus",
+        "bus_password_file",
+        "store",
+        "ca_file",
+        "seal_key_file",
+        "archive",
+        "archive_components",
     ];
 }
 
@@ -86,6 +106,7 @@ mod tests {
             assert!(T::FIELDS.iter().all(|field| SETTINGS.iter().any(|s| s.field == *field)));
         }
         exist::<OfServers>();
+        exist::<OfArchive>();
         exist::<OfRules>();
     }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod harness;
 mod journey;
 mod leaders;
+mod operate;
 mod private;
 mod privilege;
 mod published;

@@ -79,7 +79,7 @@ impl Filter {
 
     /// The options that say the same but for the reason, for a shell.
     fn options(&self) -> String {
-        let package = self.package.as_ref().map(|p| format!(" --package {}", quoted(p.0.glob().glob())));
+        let package = self.package.as_ref().map(|p| format!(" --package {}", quoted(p.text())));
         let release = self.release.as_ref().map(|r| format!(" --release {r}"));
         let arch = self.arch.as_ref().map(|a| format!(" --arch {a}"));
         [package, release, arch].into_iter().flatten().collect()
@@ -186,7 +186,7 @@ impl FromStr for Which {
 
 /// A package's name, or a glob of names.
 #[derive(Debug, Clone)]
-struct PackageGlob(GlobMatcher);
+pub(crate) struct PackageGlob(GlobMatcher);
 
 impl FromStr for PackageGlob {
     type Err = String;
@@ -197,8 +197,13 @@ impl FromStr for PackageGlob {
 }
 
 impl PackageGlob {
-    fn matches(&self, package: &str) -> bool {
+    pub(crate) fn matches(&self, package: &str) -> bool {
         self.0.is_match(package)
+    }
+
+    /// As it was typed.
+    pub(crate) fn text(&self) -> &str {
+        self.0.glob().glob()
     }
 }
 

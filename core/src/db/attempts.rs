@@ -194,7 +194,8 @@ impl Database {
         Ok(open)
     }
 
-    /// Ends an attempt without a result. The job waits again after `pause_us`, or is parked.
+    /// Ends an attempt without a result. The job waits again after `pause_us`, or is parked; one that an operator called off
+    /// meanwhile ends as by [`Database::cancel_attempt`].
     ///
     /// What it may have uploaded is deleted through the outbox. False where the attempt was over already.
     pub async fn end_attempt(
@@ -236,8 +237,11 @@ impl Database {
             None => (JobState::Parked, 0),
         };
         tx.execute(
-            "UPDATE jobs SET state = $1, reason = $2, not_before_us = $3, changed_us = $4 WHERE id = $5",
-            args![state.as_str(), fault.sentence(), not_before, now, id.job],
+            "UPDATE jobs SET
+                state = CASE WHEN cancel IS NULL THEN $1 WHEN answer_code IS NULL THEN 'cancelled' ELSE 'waiting' END,
+                lane = CASE WHEN cancel IS NULL THEN lane ELSE $6 END, reason = coalesce(cancel, $2),
+                not_before_us = $3, changed_us = $4 WHERE id = $5",
+            args![state.as_str(), fault.sentence(), not_before, now, id.job, ANSWERS],
         )
         .await?;
         tx.sweep_uploads(&row, now).await?;

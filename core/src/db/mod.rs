@@ -3,13 +3,16 @@
 //! Statements are shared by the two: common types, `$n` placeholders, times in microseconds.
 
 mod attempts;
+mod audit;
 mod connection;
 mod editions;
+mod holds;
 mod hosts;
 mod index;
 mod intake;
 mod jobs;
 mod leadership;
+mod operate;
 mod outbox;
 mod parked;
 mod publish;
@@ -20,6 +23,7 @@ mod tokens;
 mod workers;
 
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
+pub use audit::AuditRow;
 pub use connection::{Database, DbError, SchemaState};
 pub use editions::PublishedRow;
 pub use hosts::HostRecord;
@@ -27,6 +31,7 @@ pub use index::Reindexed;
 pub use intake::{IntakeSession, NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
 pub use leadership::LEADERSHIP_SECONDS;
+pub use operate::{LaneMove, OPERATED_AT_ONCE, OperatedRow};
 pub use outbox::{OutboxKind, OutboxRow};
 pub use parked::ParkedRow;
 pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, SyntheticResult};

@@ -3,9 +3,9 @@
 mod bulk;
 
 use super::{
-    Candidate, Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, NewJob, NewRejection,
-    OutboxKind, Prepared, PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome, SyntheticResult,
-    Taken, WorkerRef, token_hash,
+    Candidate, Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, LaneMove, NewJob,
+    NewRejection, OutboxKind, Prepared, PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome,
+    SyntheticResult, Taken, WorkerRef, token_hash,
 };
 use crate::{
     index::{FoundRun, Said, StoredResult},
@@ -13,6 +13,7 @@ use crate::{
     names::{Context, Pool},
     outcome::{ExitCode, Fault},
     protocol::{AttemptId, Ended, WorkerId},
+    queue::{ANSWERS, Cap, CapKind, Pause},
     request::Request,
 };
 
@@ -100,6 +101,7 @@ pub async fn behaves(db: &Database) {
     tokens(db).await;
     index(db, epoch).await;
     bulk::behaves(db, epoch).await;
+    operators(db, epoch).await;
 }
 
 async fn leadership(db: &Database) -> i64 {
@@ -437,6 +439,131 @@ async fn index(db: &Database, epoch: i64) {
     assert!(db.reindexed(&container).await.unwrap().unwrap().finished);
     db.reindex_anew(&container).await.unwrap();
     assert_eq!(db.reindexed(&container).await.unwrap(), None);
+}
+
+async fn new_job(db: &Database, epoch: i64, package: &str, params: &str) -> i64 {
+    let session = db.begin_intake_session(epoch).await.unwrap();
+    let Taken::New { job, .. } = taken(db, session, message(package, params, false)).await else {
+        panic!("new")
+    };
+    job
+}
+
+async fn granted(db: &Database, epoch: i64, job: i64, attempt: i32) -> AttemptId {
+    let id = AttemptId { job, attempt };
+    assert!(matches!(db.grant(epoch, id, &worker(), &pool(), 60).await.unwrap(), GrantOutcome::Granted(_)));
+    id
+}
+
+/// What operators do changes what still stands where they saw it, and is counted in the audit log.
+async fn operators(db: &Database, epoch: i64) {
+    holds(db).await;
+    let git = r#"{"test-git": "https://example.org/a.git"}"#;
+    let first = new_job(db, epoch, "op1", git).await;
+    let second = new_job(db, epoch, "op2", git).await;
+    let third = new_job(db, epoch, "op3", "{}").await;
+    let ids = |rows: Vec<super::OperatedRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(db.operated_waiting(first - 1, 2).await.unwrap()), [first, second]);
+    assert_eq!(ids(db.from_first_waiting_git(0, 10).await.unwrap()), [first, second]);
+    assert_eq!(ids(db.from_first_waiting_git(first, 10).await.unwrap()), [second]);
+    assert!(db.waiting_count().await.unwrap() >= 3);
+    let audit = db.begin_audit("ann", "raise", "{}").await.unwrap();
+    let to = "7 gates ubuntu noble/amd64 - green/2";
+    let moved = |from: &str, job| LaneMove { job, from: from.to_owned(), to: to.to_owned() };
+    let moves = [moved(LANE, first), moved("0 gates ppa noble/amd64 - x", second), moved(LANE, third)];
+    let mut went = db.move_lanes(audit, &moves).await.unwrap();
+    went.sort_unstable();
+    assert_eq!(went, [first, third]);
+    assert!(db.move_lanes(audit, &moves).await.unwrap().is_empty(), "they stand elsewhere by now");
+    assert_eq!(db.job(first).await.unwrap().unwrap().lane.as_deref(), Some(to));
+    assert_eq!(entry(db, audit).await.jobs, 2);
+    let audit = db.begin_audit("joe", "cancel", r#"{"all":true}"#).await.unwrap();
+    let gone = db.end_all_waiting(audit, &[first, i64::MAX], JobState::Cancelled, "mistake").await.unwrap();
+    assert_eq!(gone, [first]);
+    let row = db.job(first).await.unwrap().unwrap();
+    assert_eq!((row.state(), row.reason.as_deref()), (JobState::Cancelled, Some("mistake")));
+    let answer = (99, "nobody wants it\n");
+    let answered = db.answer_all_waiting(audit, &[first, second], "mistake", answer).await.unwrap();
+    assert_eq!(answered, [second]);
+    assert!(db.answer_all_waiting(audit, &[second], "again", answer).await.unwrap().is_empty());
+    let row = db.job(second).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state(), row.lane.as_deref(), row.answer_code),
+        (JobState::Waiting, Some(ANSWERS), Some(99))
+    );
+    // Nobody joins what was called off.
+    new_job(db, epoch, "op2", git).await;
+    cancelled_while_they_run(db, epoch, audit, third).await;
+    let said = entry(db, audit).await;
+    assert_eq!(
+        (said.person.as_str(), said.action.as_str(), said.what.as_str()),
+        ("joe", "cancel", r#"{"all":true}"#)
+    );
+    assert_eq!(said.jobs, 4);
+    assert!(db.audit(audit, 0, None, 10).await.unwrap().is_empty());
+    assert!(db.audit(0, i64::MAX, None, 10).await.unwrap().is_empty());
+    assert!(db.audit(0, 0, Some("ann"), 10).await.unwrap().iter().all(|entry| entry.person == "ann"));
+}
+
+async fn cancelled_while_they_run(db: &Database, epoch: i64, audit: i64, job: i64) {
+    assert!(db.cancel_all_running(audit, &[job], "mistake", None).await.unwrap().is_empty(), "it waits");
+    let id = granted(db, epoch, job, 1).await;
+    assert_eq!(db.operated_running(job - 1, 1).await.unwrap()[0].id, job);
+    assert_eq!(db.cancel_all_running(audit, &[job], "mistake", None).await.unwrap(), [job]);
+    assert!(db.cancel_all_running(audit, &[job], "again", None).await.unwrap().is_empty());
+    assert_eq!(db.to_cancel().await.unwrap(), [(job, "mistake".to_owned())]);
+    // It failed by itself before the leader saw that.
+    assert!(db.end_attempt(epoch, id, Fault::Testbed, None, "d", Some(0)).await.unwrap());
+    assert_eq!(db.job(job).await.unwrap().unwrap().state(), JobState::Cancelled);
+    let other = new_job(db, epoch, "op4", "{}").await;
+    let id = granted(db, epoch, other, 1).await;
+    let answer = Some((99, "nobody wants it\n"));
+    assert_eq!(db.cancel_all_running(audit, &[other], "mistake", answer).await.unwrap(), [other]);
+    assert!(db.cancel_attempt(epoch, id, "mistake").await.unwrap());
+    let row = db.job(other).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state(), row.answer_code, row.lane.as_deref()),
+        (JobState::Waiting, Some(99), Some(ANSWERS))
+    );
+}
+
+async fn entry(db: &Database, audit: i64) -> super::AuditRow {
+    db.audit(audit - 1, 0, None, 1).await.unwrap().remove(0)
+}
+
+async fn holds(db: &Database) {
+    let pause = Pause {
+        id: 0,
+        release: Some("noble".to_owned()),
+        arch: None,
+        context: None,
+        person: "ann".to_owned(),
+        reason: "moving".to_owned(),
+        since_us: 0,
+    };
+    let id = db.pause(&pause, "{}", 3).await.unwrap();
+    let cap = |most| Cap {
+        kind: "trigger".to_owned(),
+        name: "*".to_owned(),
+        most,
+        person: "ann".to_owned(),
+        since_us: 0,
+    };
+    db.set_cap(&cap(5), "{}").await.unwrap();
+    db.set_cap(&cap(6), "{}").await.unwrap();
+    let held = db.controls().await.unwrap();
+    assert_eq!((held.pauses[0].id, held.pauses[0].to_string().as_str()), (id, "noble/* *"));
+    assert!(held.pauses[0].since_us > 0);
+    assert_eq!((held.caps.len(), held.caps[0].most), (1, 6));
+    assert_eq!(db.resume(&[id, id + 1], "joe", "{}", 3).await.unwrap(), [id]);
+    assert!(db.remove_cap(CapKind::Trigger, "*", "joe", "{}").await.unwrap());
+    assert!(!db.remove_cap(CapKind::Trigger, "*", "joe", "{}").await.unwrap());
+    let held = db.controls().await.unwrap();
+    assert!(held.pauses.is_empty() && held.caps.is_empty());
+    let said: Vec<_> =
+        db.audit(0, 0, None, 10).await.unwrap().into_iter().map(|e| (e.action, e.jobs)).collect();
+    let expected = [("pause", 3), ("cap", 0), ("cap", 0), ("resume", 3), ("uncap", 0)];
+    assert_eq!(said, expected.map(|(action, jobs)| (action.to_owned(), jobs)));
 }
 
 #[cfg(test)]

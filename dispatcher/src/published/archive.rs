@@ -148,7 +148,7 @@ pub(super) async fn watch(
     }
 }
 
-fn client(authorities: &Authorities) -> Result<reqwest::Client, reqwest::Error> {
+pub(super) fn client(authorities: &Authorities) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("proofhouse/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
@@ -179,7 +179,7 @@ async fn fetch(
     if timestamp.is_some() && timestamp.as_deref() == since {
         return Ok(None);
     }
-    let mut unpacked = MultiGzDecoder::new(Sources::default());
+    let mut unpacked = MultiGzDecoder::new(Sources::<BTreeMap<_, _>>::default());
     while let Some(chunk) = answer.chunk().await? {
         unpacked.write_all(&chunk)?;
     }

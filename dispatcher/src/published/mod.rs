@@ -5,6 +5,7 @@
 //! from the file that the pointer names. One that thinks that it still leads can but show an older edition for a while.
 
 mod archive;
+mod current;
 mod file;
 mod shelf;
 mod sources;
@@ -32,7 +33,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use self::archive::Archive;
+pub use self::{
+    archive::Archive,
+    current::{Current, CurrentError},
+};
 use self::{
     archive::{Index, Known},
     file::File,

@@ -1,6 +1,6 @@
 //! A Sources index: which version each package has. Read as it comes, and trusted in nothing.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
 use proofhouse_core::params::Trigger;
 
@@ -11,19 +11,20 @@ const MOST_PACKAGES: usize = 1_000_000;
 /// Fields whose line is longer than this are none that are looked for.
 const LONGEST_LINE: usize = 1024;
 
-/// An index while it is read: text is written into it.
+/// An index while it is read: text is written into it. In `V` packages and versions are collected.
 #[derive(Default)]
-pub(super) struct Sources {
+pub(super) struct Sources<V> {
     line: Vec<u8>,
     package: Option<String>,
     version: Option<String>,
     bytes: u64,
-    versions: BTreeMap<String, String>,
+    packages: usize,
+    versions: V,
 }
 
-impl Sources {
-    /// The version of each package: the last one that the index names.
-    pub(super) fn finish(mut self) -> io::Result<BTreeMap<String, String>> {
+impl<V: Extend<(String, String)>> Sources<V> {
+    /// The version of each package: the last one that the index names, where `V` is a map.
+    pub(super) fn finish(mut self) -> io::Result<V> {
         self.end_line()?;
         self.end_stanza()?;
         Ok(self.versions)
@@ -53,16 +54,17 @@ impl Sources {
         };
         // Both are what a trigger is made of; anything else is left out.
         if format!("{package}/{version}").parse::<Trigger>().is_ok() {
-            self.versions.insert(package, version);
+            self.versions.extend([(package, version)]);
+            self.packages += 1;
         }
-        if self.versions.len() > MOST_PACKAGES {
+        if self.packages > MOST_PACKAGES {
             return Err(io::Error::other("the index has too many packages"));
         }
         Ok(())
     }
 }
 
-impl io::Write for Sources {
+impl<V: Extend<(String, String)>> io::Write for Sources<V> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.bytes += text.len() as u64;
         if self.bytes > MOST_BYTES {
@@ -86,14 +88,14 @@ impl io::Write for Sources {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{collections::BTreeMap, io::Write};
 
     use proptest::prelude::*;
 
     use super::*;
 
     fn read(text: &[u8], chunk: usize) -> BTreeMap<String, String> {
-        let mut sources = Sources::default();
+        let mut sources = Sources::<BTreeMap<_, _>>::default();
         text.chunks(chunk.max(1)).for_each(|part| sources.write_all(part).unwrap());
         sources.finish().unwrap()
     }

@@ -120,10 +120,10 @@ impl Tx<'_> {
         let sql = if self.is_sqlite() {
             "SELECT id, uuid, identity, context, requesters, state, lane FROM jobs
              WHERE identity IN (SELECT value FROM json_each($1)) AND state IN ('waiting', 'running')
-                AND answer_code IS NULL ORDER BY id"
+                AND answer_code IS NULL AND cancel IS NULL ORDER BY id"
         } else {
             "SELECT id, uuid, identity, context, requesters, state, lane FROM jobs
-             WHERE identity = ANY($1) AND state IN ('waiting', 'running') AND answer_code IS NULL
+             WHERE identity = ANY($1) AND state IN ('waiting', 'running') AND answer_code IS NULL AND cancel IS NULL
              ORDER BY id FOR NO KEY UPDATE"
         };
         self.all(sql, args![identities]).await
