@@ -70,6 +70,7 @@ impl Site {
         let file = |name: &str| self.cluster.folder().join(name).display().to_string();
         self.cluster
             .worker(name)
+            .quiet()
             .arg("--slots", slots.to_string())
             .arg("--lease-seconds", "60")
             .arg("--autopkgtest", concat!(env!("CARGO_MANIFEST_DIR"), "/bench/autopkgtest.sh"))
@@ -79,7 +80,7 @@ impl Site {
 
     /// A dispatcher for noble on these arches.
     pub(crate) fn dispatcher(&self, arches: &str) -> Role {
-        self.cluster.dispatcher().arg("--arches", arches).arg("--lease-seconds", "60")
+        self.cluster.dispatcher().quiet().arg("--arches", arches).arg("--lease-seconds", "60")
     }
 
     /// The folder in which tests that are held look for their release.

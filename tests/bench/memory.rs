@@ -38,13 +38,13 @@ pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     let one = {
         let worker = site.worker("one", 1).start().await?;
         worker.becomes_ready().await?;
-        megabytes(worker.process().pid()?)?
+        megabytes(worker.process().pid()?, "Rss:")?
     };
     let (idle, running) = bed.form.pick((1000, 200), (100, 5));
     let many = {
         let worker = site.worker("idle", idle).start().await?;
         worker.becomes_ready().await?;
-        megabytes(worker.process().pid()?)?
+        megabytes(worker.process().pid()?, "Rss:")?
     };
     report.add(&IDLE, (many - one) / (count(idle) - 1.0), one, &[("whole, MB", many)]);
     let gate = site.gate().display().to_string();
@@ -54,7 +54,7 @@ pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
         site.publish("debci-noble-amd64", &body(&package, &params(&format!("{package}/1"), &[]))).await?;
     }
     wait_for("all to run", PATIENCE, async || (site.starts().len() == running).then_some(())).await?;
-    let busy = megabytes(worker.process().pid()?)?;
+    let busy = megabytes(worker.process().pid()?, "Rss:")?;
     let guards = guards(&worker)?;
     let per_slot = |whole: f64| (whole - one) / count(running);
     report.add(&RUNNING, per_slot(busy), one, &[("whole, MB", busy)]);
@@ -72,20 +72,20 @@ fn count(slots: usize) -> f64 {
     slots as f64
 }
 
-/// A process's share of the memory (PSS), in MB.
-pub(crate) fn megabytes(process: Pid) -> Result<f64> {
+/// A line of the kernel's account of a process's memory, in MB.
+fn megabytes(process: Pid, name: &str) -> Result<f64> {
     let path = format!("/proc/{process}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("its PSS")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).context("its memory")?;
     let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kilobytes / 1000.0 * 1.024)
 }
 
-/// What its children of the same program need, in MB.
+/// What its children of the same program need, in MB; what they have in common counts once.
 fn guards(worker: &Proofhouse) -> Result<f64> {
     let own = worker.process().pid()?;
     let program = |pid: Pid| fs::read_link(format!("/proc/{pid}/exe")).ok();
     let ours = program(own);
     let guards = worker.processes().into_iter().filter(|pid| *pid != own && program(*pid) == ours);
-    guards.map(megabytes).sum()
+    guards.map(|guard| megabytes(guard, "Pss:")).sum()
 }

@@ -38,7 +38,7 @@ pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     let log = site.cluster.folder().join("log");
     fs::write(&log, build_log())?;
     let _dispatcher = site.dispatcher("amd64").start().await?;
-    let web = site.cluster.web().start().await?;
+    let web = site.cluster.web().quiet().start().await?;
     let _worker = site.worker("one", 1).env("STAND_IN_LOG", log.display().to_string()).start().await?;
     let url = web.site_url()?;
     let (mut stored, mut shown, mut limits) = (Vec::new(), Vec::new(), Vec::new());

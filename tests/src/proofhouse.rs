@@ -38,6 +38,7 @@ pub struct Role {
     name: String,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    quiet: bool,
 }
 
 /// A running role. Dropping it kills it and all its children; what it logged stands in the test's output, which
@@ -83,6 +84,13 @@ impl Role {
         self
     }
 
+    /// What it logged is not shown at its end, unless that came by itself.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
     /// Starts it and waits until `/healthz` answers 200.
     pub async fn start(self) -> Result<Proofhouse> {
         let proofhouse = self.start_unready()?;
@@ -119,7 +127,7 @@ impl Role {
 impl Proofhouse {
     /// A role to start, with ports of its own for `--admin` and `--listen`, and a `--data` that goes with it.
     pub fn role(name: &str) -> Role {
-        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new() }
+        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new(), quiet: false }
     }
 
     /// The address of the admin port: `http://…` without a slash at the end.
@@ -201,6 +209,9 @@ impl Proofhouse {
 
 impl Drop for Proofhouse {
     fn drop(&mut self) {
+        if self.role.quiet && matches!(self.process.ended(), Ok(None)) {
+            return;
+        }
         eprintln!("--- {} logged:\n{}\n---", self.role.name, self.process.tail(200));
     }
 }
