@@ -5,6 +5,8 @@
 mod attempts;
 mod connection;
 mod editions;
+mod explain;
+mod gates;
 mod hosts;
 mod index;
 mod intake;
@@ -22,6 +24,7 @@ mod workers;
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use connection::{Database, DbError, SchemaState};
 pub use editions::PublishedRow;
+pub use gates::GateFilter;
 pub use hosts::HostRecord;
 pub use index::Reindexed;
 pub use intake::{IntakeSession, NewJob, NewRejection, Prepared, Taken};

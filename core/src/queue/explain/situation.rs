@@ -102,6 +102,11 @@ impl InUse {
 }
 
 impl Situation {
+    /// One in which nothing runs or waits.
+    pub fn new(now_us: i64, rules: Arc<PoolRules>, controls: Controls) -> Self {
+        Self { now_us, rules, controls, ..Self::default() }
+    }
+
     /// The lanes in which jobs wait, and how many: those that nothing holds back.
     pub fn set_lanes(&mut self, lanes: impl IntoIterator<Item = (Lane, i64)>) {
         let mut route = self.router();

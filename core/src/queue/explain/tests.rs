@@ -90,7 +90,7 @@ fn name(situation: &Situation, job: &Subject) -> &'static str {
     let waits = situation.explain(job);
     let json = serde_json::to_value(&waits).unwrap();
     assert_eq!(json["reason"], waits.reason.name());
-    assert!(Reason::NAMES.contains(&waits.reason.name()) && waits.sentence.ends_with(['.', 'y']), "{waits:?}");
+    assert!(Reason::NAMES.contains(&waits.reason.name()) && !waits.sentence.is_empty(), "{waits:?}");
     waits.reason.name()
 }
 
@@ -163,5 +163,6 @@ fn one_that_failed_on_the_free_host_waits_for_another() {
 
 #[test]
 fn as_json() {
-    insta::assert_json_snapshot!(situation(&[(GREEN, 10)]).explain(&job(GREEN, 3)));
+    let waits = situation(&[(GREEN, 10)]).explain(&job(GREEN, 3));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&waits).unwrap());
 }
