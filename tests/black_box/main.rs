@@ -16,4 +16,5 @@ mod rejected;
 mod retries;
 mod rolling;
 mod secure;
+mod waiting;
 mod workers;

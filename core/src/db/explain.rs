@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Database, DbError, JobRow, WorkerRow, connection::args};
 use crate::{
     names::Pool,
-    queue::{Class, Durations, Lane, PoolRules, Serving, Situation, Subject, Waits},
+    queue::{Class, Durations, Lane, PoolRules, Reason, Serving, Situation, Subject, Waits},
 };
 
 /// So many of the attempts that ended last tell how long one takes.
@@ -28,7 +28,7 @@ impl Database {
             let requester = first_line(&requesters);
             situation.in_use.add(&pool, parsed(lane.as_deref()).as_ref(), &package, &trigger, requester);
         }
-        situation.serving = self.serving(situation.now_us, !lanes.is_empty()).await?;
+        situation.serving = self.serving(situation.now_us).await?;
         situation.set_lanes(lanes);
         situation.set_arrivals(self.people_lately(situation.now_us).await?, ARRIVALS_SECONDS);
         Ok(situation)
@@ -36,7 +36,7 @@ impl Database {
 
     /// Explains a job that waits.
     pub async fn explain(&self, situation: &Situation, job: &JobRow) -> Result<Waits, DbError> {
-        Ok(situation.explain(&Subject {
+        let subject = Subject {
             before: self.before(job, situation.now_us).await?,
             failed_on: self.hosts_it_failed_on(job.id, job.attempts, job.tried_before).await?,
             not_before_us: job.not_before_us,
@@ -46,7 +46,16 @@ impl Database {
             requester: first_line(&job.requesters).to_owned(),
             private: job.private,
             answered: job.answer_code.is_some(),
-        }))
+        };
+        let waits = situation.explain(&subject);
+        let is_free = |worker: &Serving| worker.able && worker.slots > worker.held;
+        // Where a slot is free and it waits all the same: for another host? That reads a day of attempts.
+        if matches!(waits.reason, Reason::Slot { .. }) && situation.serving.iter().any(is_free) {
+            let mut situation = situation.clone();
+            self.set_aside(&mut situation.serving).await?;
+            return Ok(situation.explain(&subject));
+        }
+        Ok(waits)
     }
 
     /// How many jobs of the same lane may be offered before a job.
@@ -107,7 +116,7 @@ impl Database {
     }
 
     /// The workers that are there.
-    async fn serving(&self, now_us: i64, anything_waits: bool) -> Result<Vec<Serving>, DbError> {
+    async fn serving(&self, now_us: i64) -> Result<Vec<Serving>, DbError> {
         let held: Vec<(String, i64)> = self
             .all(
                 "SELECT worker, count(*) FROM attempts WHERE state IN ('running', 'publishing') GROUP BY worker",
@@ -117,13 +126,7 @@ impl Database {
         let held: BTreeMap<String, i64> = held.into_iter().collect();
         let workers = self.workers().await?;
         let there = workers.iter().filter(|worker| !worker.is_away(now_us));
-        let mut serving: Vec<Serving> =
-            there.map(|worker| serves(worker, held.get(&worker.name).copied().unwrap_or(0))).collect();
-        // Hosts only matter where a slot is free and somebody waits all the same.
-        if anything_waits && serving.iter().any(|worker| worker.able && worker.slots > worker.held) {
-            self.set_aside(&mut serving).await?;
-        }
-        Ok(serving)
+        Ok(there.map(|worker| serves(worker, held.get(&worker.name).copied().unwrap_or(0))).collect())
     }
 
     /// As the leader does: a pool's last host is never set aside.

@@ -1,5 +1,7 @@
 //! What gates still wait for.
 
+use sqlx::FromRow;
+
 use super::{Database, DbError, JobRow, connection::args, jobs::job_columns};
 
 /// Which of what gates wait for.
@@ -17,6 +19,21 @@ pub struct GateFilter {
     pub after: i64,
     /// At most so many.
     pub limit: i64,
+}
+
+/// What gates wait for because of one upload.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct GateRow {
+    /// The first trigger, empty where there is none.
+    pub trigger: String,
+    /// Microseconds since 1970: when the first of it came.
+    pub oldest_us: i64,
+    /// So many wait,
+    pub waiting: i64,
+    /// run or are being published,
+    pub running: i64,
+    /// or are parked.
+    pub parked: i64,
 }
 
 macro_rules! of_state {
@@ -60,6 +77,22 @@ impl Database {
                 filter.before_us,
                 filter.limit
             ],
+        )
+        .await
+    }
+
+    /// The same by trigger, oldest first; where `before_us` is given, of what came before. It reads all unfinished jobs: not
+    /// for pages.
+    pub async fn gates_by_trigger(&self, before_us: Option<i64>) -> Result<Vec<GateRow>, DbError> {
+        self.all(
+            "SELECT trigger, min(received_us) AS oldest_us,
+                CAST(sum(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END) AS BIGINT) AS waiting,
+                CAST(sum(CASE WHEN state IN ('waiting', 'parked') THEN 0 ELSE 1 END) AS BIGINT) AS running,
+                CAST(sum(CASE WHEN state = 'parked' THEN 1 ELSE 0 END) AS BIGINT) AS parked
+             FROM jobs WHERE state IN ('waiting', 'running', 'publishing', 'storing', 'parked')
+                AND (trigger <> '' OR requesters = '') AND received_us < $1
+             GROUP BY trigger ORDER BY oldest_us, trigger",
+            args![before_us.unwrap_or(i64::MAX)],
         )
         .await
     }

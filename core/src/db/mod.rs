@@ -24,7 +24,7 @@ mod workers;
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use connection::{Database, DbError, SchemaState};
 pub use editions::PublishedRow;
-pub use gates::GateFilter;
+pub use gates::{GateFilter, GateRow};
 pub use hosts::HostRecord;
 pub use index::Reindexed;
 pub use intake::{IntakeSession, NewJob, NewRejection, Prepared, Taken};

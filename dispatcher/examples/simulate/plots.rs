@@ -3,7 +3,10 @@
 use std::{error::Error, path::Path};
 
 use plotters::{
-    coord::ranged1d::{Ranged, ValueFormatter},
+    coord::{
+        Shift,
+        ranged1d::{AsRangedCoord, Ranged, ValueFormatter},
+    },
     prelude::*,
 };
 
@@ -17,7 +20,7 @@ type Outcomes<'a> = [(&'a str, Mode, Outcome)];
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Points = Vec<(f64, f64)>;
 
-const SIZE: (u32, u32) = (960, 420);
+const SIZE: (u32, u32) = (960, 440);
 const MINUTE: f64 = 60.0;
 const DAY: f64 = 24.0 * HOUR;
 const GREY: RGBColor = RGBColor(110, 110, 110);
@@ -60,11 +63,11 @@ struct Labels<'a> {
 
 /// Draws lines with their names.
 fn draw<DB: DrawingBackend, X, Y>(
-    area: &DrawingArea<DB, plotters::coord::Shift>,
+    area: &DrawingArea<DB, Shift>,
     labels: &Labels<'_>,
     (x, y): (X, Y),
     (format_x, format_y): (&dyn Fn(&f64) -> String, &dyn Fn(&f64) -> String),
-    lines: &[(&str, RGBColor, Points)],
+    lines: &[(RGBColor, Points)],
 ) -> Result<()>
 where
     DB::ErrorType: 'static,
@@ -92,35 +95,39 @@ where
         .x_labels(8)
         .y_labels(8)
         .draw()?;
-    for (name, color, points) in lines {
-        let color = *color;
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(3)));
+    for (color, points) in lines {
+        chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GREY.mix(0.4))
-        .label_font(("sans-serif", 13))
-        .draw()?;
     Ok(())
+}
+
+/// A white sheet with the names of the lines on top, and two plots beside each other below.
+fn sheet<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>) -> Result<Vec<DrawingArea<DB, Shift>>>
+where
+    DB::ErrorType: 'static,
+{
+    root.fill(&WHITE)?;
+    let (top, rest) = root.split_vertically(30);
+    let mut x = 80;
+    for mode in Mode::ALL {
+        top.draw(&PathElement::new([(x, 18), (x + 24, 18)], color(mode).stroke_width(3)))?;
+        top.draw(&Text::new(mode.name(), (x + 32, 12), ("sans-serif", 14)))?;
+        x += 220;
+    }
+    Ok(rest.split_evenly((1, 2)))
 }
 
 /// Which part of the jobs has started after how long.
 fn waits(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    for (area, who) in root.split_evenly((1, 2)).iter().zip([Who::People, Who::Gates]) {
+    for (area, who) in sheet(&root)?.iter().zip([Who::People, Who::Gates]) {
         let line = |(mode, outcome): (Mode, &Outcome)| {
             let waits = sorted(outcome.waits.iter().filter(|wait| wait.0 == who).map(|wait| wait.3));
             let point = |percent: u32| {
                 let part = f64::from(percent) / 200.0;
                 (quantile(&waits, part).max(1.0), part * 100.0)
             };
-            (mode.name(), color(mode), (0..=200).map(point).collect())
+            (color(mode), (0..=200).map(point).collect())
         };
         let lines: Vec<_> = of(outcomes, "amd64").map(line).collect();
         let caption = format!("Started after at most so long: {}, amd64", who.name());
@@ -135,8 +142,7 @@ fn waits(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
 fn over_time(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
     const STEP: f64 = 2.0 * HOUR;
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    for (area, arch) in root.split_evenly((1, 2)).iter().zip(["amd64", "riscv64"]) {
+    for (area, arch) in sheet(&root)?.iter().zip(["amd64", "riscv64"]) {
         let line = |(mode, outcome): (Mode, &Outcome)| {
             let mut points = Points::new();
             let mut from = 0.0;
@@ -148,7 +154,7 @@ fn over_time(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
                 points.push(((from + STEP / 2.0) / DAY, quantile(&waits, 0.5).max(1.0)));
                 from += STEP;
             }
-            (mode.name(), color(mode), points)
+            (color(mode), points)
         };
         let lines: Vec<_> = of(outcomes, arch).map(line).collect();
         let caption = format!("Median wait of gates' tests, by arrival: {arch}");
@@ -162,18 +168,17 @@ fn over_time(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
 /// How many of the gates' tests but perl's wait.
 fn lengths(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    for (area, arch) in root.split_evenly((1, 2)).iter().zip(["amd64", "riscv64"]) {
+    for (area, arch) in sheet(&root)?.iter().zip(["amd64", "riscv64"]) {
         let line = |(mode, outcome): (Mode, &Outcome)| {
             let shown = outcome.lengths.iter().filter(|(at, _)| *at <= DAYS * DAY);
             let point = |(at, waiting): &(f64, [usize; 3])| {
                 let all = waiting[Who::People as usize] + waiting[Who::Gates as usize];
                 (*at / DAY, f64::from(u32::try_from(all).unwrap_or(u32::MAX)))
             };
-            (mode.name(), color(mode), shown.map(point).collect::<Points>())
+            (color(mode), shown.map(point).collect::<Points>())
         };
         let lines: Vec<_> = of(outcomes, arch).map(line).collect();
-        let most = lines.iter().flat_map(|(.., points)| points).map(|(_, n)| *n).fold(100.0, f64::max);
+        let most = lines.iter().flat_map(|(_, points)| points).map(|(_, n)| *n).fold(100.0, f64::max);
         let caption = format!("Waiting, without perl's 25,000: {arch}");
         let labels = Labels { caption: &caption, x: "day", y: "tests" };
         let ranges = (0.0..DAYS, 0.0..most * 1.05);

@@ -26,6 +26,17 @@ pub struct Estimate {
     pub late_seconds: f64,
 }
 
+/// A time for people: `40 s`, `12 min`, `3.5 h`, `2 days`.
+pub fn in_words(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 36_000.0 => format!("{:.1} h", s / 3600.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
 impl View<'_> {
     /// None where it cannot be told: no slot, no history, or more comes than ever goes.
     pub(super) fn estimate(&self, job: &Subject) -> Option<Estimate> {

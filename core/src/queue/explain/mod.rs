@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::{
-    estimate::Estimate,
+    estimate::{Estimate, in_words},
     reason::Reason,
     situation::{Durations, InUse, Serving, Situation},
 };
