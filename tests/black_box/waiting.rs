@@ -47,9 +47,14 @@ impl Place {
         .await?;
         let uuid = shown["uuid"].as_str().context("uuid")?;
         let sentence = shown["waits"]["sentence"].as_str().context("sentence")?;
-        let page = reqwest::Client::new().get(format!("{}/run/{uuid}", self.site));
-        let page = page.header("accept", "text/html").send().await?.text().await?;
-        assert!(page.contains(&sentence.replace('\'', "&#39;")), "{sentence}: {page}");
+        // What is costly the site keeps for some seconds.
+        let sentence = sentence.replace('\'', "&#39;");
+        wait_for(&format!("the page of {package} to say {sentence}"), PATIENCE, async || {
+            let page = reqwest::Client::new().get(format!("{}/run/{uuid}", self.site));
+            let page = page.header("accept", "text/html").send().await.ok()?.text().await.ok()?;
+            page.contains(&sentence).then_some(())
+        })
+        .await?;
         Ok(shown["waits"].clone())
     }
 }
@@ -57,12 +62,10 @@ impl Place {
 #[tokio::test]
 async fn each_reason_is_shown() -> Result<()> {
     let mut place = Place::new().await?;
-    // Asked for while no dispatcher leads.
     let mut dispatcher = place.cluster.dispatcher().arg("--retry-pause-seconds", "3600").start().await?;
     place.ask("green", &[]).await?;
     let waits = place.waits("green", "no-worker").await?;
     assert_eq!((&waits["place"], &waits["pools"][0]), (&0.into(), &"amd64".into()));
-    place.sql("UPDATE jobs SET lane = '?' WHERE package = 'green'").await?;
     dispatcher.kill9().await?;
     place.sql("UPDATE jobs SET lane = '?' WHERE package = 'green'").await?;
     assert_eq!(place.waits("green", "unsorted").await?["place"], Value::Null);
@@ -128,10 +131,10 @@ async fn each_reason_is_shown() -> Result<()> {
 #[tokio::test]
 async fn what_is_answered_without_a_run_says_so() -> Result<()> {
     let mut place = Place::new().await?;
-    // No dispatcher is there to answer it.
     let mut dispatcher = place.cluster.dispatcher().start().await?;
     place.ask("green", &[]).await?;
     place.waits("green", "no-worker").await?;
+    // No dispatcher is there to answer it.
     dispatcher.kill9().await?;
     place.sql("UPDATE jobs SET lane = '!', answer_code = 99, answer_log = 'off' WHERE package = 'green'").await?;
     place.waits("green", "answer").await?;
@@ -145,7 +148,6 @@ async fn what_gates_wait_for_is_listed_by_age() -> Result<()> {
     let _dispatcher = place.cluster.dispatcher().start().await?;
     for package in ["green", "blue"] {
         place.ask(package, &[]).await?;
-        place.cluster.jobs(package).await?;
     }
     let list = wait_for("two", PATIENCE, async || {
         let list = place.cluster.json(&["queue", "gates"]).await.ok()?;
