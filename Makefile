@@ -5,6 +5,7 @@
 # make britney BRITNEY_DIR=…  a real britney (a checkout of britney2-ubuntu) asks, waits and migrates
 # make upstream OPERATORS_DIR=…  the old system's writer, publisher and collectors (a checkout of
 #               ubuntu-autopkgtest-operators) follow Proofhouse and write what it publishes
+# make simulate  three simulated days before the scheduler: waiting times, and the plots of docs/explanation/scheduling.md
 # make lint     format, clippy, licences and sources of dependencies, shell scripts
 # Each installs with apt-get what it needs, and says so first. What is built is kept in a folder that outlives the clone.
 
@@ -12,7 +13,7 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
 export CARGO_TARGET_DIR ?= $(cache)/target
 setup := tests/setup
 
-.PHONY: demo test verify bench britney upstream lint
+.PHONY: demo test verify bench britney upstream simulate lint
 
 # The dev profile: it builds in a quarter of the time, and `test` shares it.
 demo:
@@ -52,6 +53,10 @@ deny_version := 0.20.2
 deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
 
 # Advisories are left out: their database would have to be fetched from the network at every run.
+simulate:
+	@$(setup)/install.sh simulate
+	cargo run --locked --release -p proofhouse-dispatcher --example simulate docs/explanation
+
 lint: $(deny)
 	@$(setup)/install.sh lint
 	cargo fmt --all --check

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     parked::ParkedCommand,
+    queue,
     reindex::ReindexArgs,
     request::RequestArgs,
     servers::{OfRules, Part, Servers},
@@ -145,6 +146,12 @@ pub(crate) enum QueueCommand {
     Ls(QueueArgs),
     #[command(flatten)]
     Operate(crate::operate::OperateCommand),
+    /// Show a job: where it stands, why it waits, and when it may start
+    #[command(after_help = "Example:\n  proofhouse queue show 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e --json")]
+    Show(queue::show::ShowArgs),
+    /// List what gates still wait for, by trigger, oldest first
+    #[command(after_help = "Example:\n  proofhouse queue gates --older-than 2d")]
+    Gates(queue::gates::GatesArgs),
 }
 
 #[derive(Debug, Args)]

@@ -136,7 +136,7 @@ async fn ask(up: &Up, args: &DemoArgs, pair: &Pair) -> Result<Uuid> {
 /// Shows it until it is over; none when the process was told to stop before.
 async fn follow(up: &Up, uuid: Uuid, pair: &Pair) -> Result<Option<Outcome>> {
     let mut progress = Progress::begin(&up.bus, pair).await?;
-    let mut follower = Follower { database: &up.database, uuid, looks: 0, rejected: 0 };
+    let mut follower = Follower::new(&up.database, &up.process.config.pool_rules, uuid);
     let shutdown = &up.process.shutdown;
     loop {
         match follower.look().await? {

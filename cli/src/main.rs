@@ -64,6 +64,8 @@ async fn run(command: Command) -> anyhow::Result<Status> {
         Command::Request(args) => request::main(*args).await,
         Command::Queue(QueueCommand::Ls(args)) => queue::ls(args).await,
         Command::Queue(QueueCommand::Operate(command)) => operate::main(command).await,
+        Command::Queue(QueueCommand::Show(args)) => queue::show::main(args).await,
+        Command::Queue(QueueCommand::Gates(args)) => queue::gates::main(args).await,
         Command::Run(RunCommand::Show(args)) => run::show::main(args).await,
         Command::Run(RunCommand::Log(args)) => run::log::main(args).await,
         Command::Rejected(args) => match args.command {

@@ -1,7 +1,13 @@
 //! `proofhouse queue`.
 
+pub(crate) mod gates;
+pub(crate) mod show;
+
 use anyhow::Result;
-use proofhouse_core::db::{Database, JobRow};
+use proofhouse_core::{
+    db::{Database, JobRow},
+    queue::{EMERGENCY, Lane},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,6 +23,9 @@ pub(crate) struct JobLine {
     pub(crate) job: i64,
     pub(crate) uuid: String,
     pub(crate) state: String,
+    /// Not 0 where an operator raised or lowered it; 1000: an emergency.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub(crate) level: i32,
     pub(crate) context: String,
     pub(crate) release: String,
     pub(crate) arch: String,
@@ -34,6 +43,24 @@ pub(crate) struct JobLine {
     pub(crate) not_before: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_usual(level: &i32) -> bool {
+    *level == 0
+}
+
+fn level(job: &JobRow) -> i32 {
+    job.lane.as_deref().and_then(|lane| lane.parse::<Lane>().ok()).map_or(0, |lane| lane.level)
+}
+
+/// `waiting`, `waiting +5`, `waiting, emergency`.
+fn state(job: &JobRow) -> String {
+    match level(job) {
+        0 => job.state.clone(),
+        EMERGENCY => format!("{}, emergency", job.state),
+        level => format!("{} {level:+}", job.state),
+    }
+}
+
 impl From<&JobRow> for JobLine {
     fn from(job: &JobRow) -> Self {
         let params = job.request().map(|request| Value::Object(request.params())).unwrap_or_default();
@@ -41,6 +68,7 @@ impl From<&JobRow> for JobLine {
             job: job.id,
             uuid: job.uuid.clone(),
             state: job.state.clone(),
+            level: level(job),
             context: job.context.clone(),
             release: job.release.clone(),
             arch: job.arch.clone(),
@@ -91,7 +119,7 @@ fn text(jobs: &[JobRow]) -> String {
     let row = |job: &JobRow| {
         [
             job.uuid.clone(),
-            job.state.clone(),
+            state(job),
             job.context.clone(),
             format!("{}/{}", job.release, job.arch),
             print::time(job.received_us),
@@ -139,7 +167,8 @@ pub(crate) mod tests {
     #[test]
     fn rendered() {
         let private = JobRow { private: true, state: "running".to_owned(), ..job() };
-        insta::assert_snapshot!(text(&[private, job()]));
+        let raised = JobRow { lane: Some("7 gates ubuntu noble/amd64 - a/1".to_owned()), ..job() };
+        insta::assert_snapshot!(text(&[private, job(), raised]));
         insta::assert_snapshot!(serde_json::to_string_pretty(&JobLine::from(&job())).unwrap());
     }
 }

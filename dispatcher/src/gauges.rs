@@ -79,6 +79,7 @@ async fn measure(context: &Context, lanes: &mpsc::Sender<Vec<String>>) -> Result
     let metrics = &context.settings.metrics.dispatcher;
     let counts = context.database.lane_counts().await?;
     let waiting = Waiting::of(context, &counts);
+    context.estimates.survey(&context.database, &context.settings.pools, &counts).await?;
     // A full channel means that the leader has yet to look at what was found before.
     let _ = lanes.try_send(counts.into_iter().filter_map(|count| count.lane).collect());
     for queue in context.settings.intake.served.iter().flat_map(RequestQueue::of) {

@@ -4,6 +4,7 @@
 
 mod answer;
 mod arrivals;
+mod estimates;
 mod foreign;
 mod gauges;
 mod intake;
@@ -32,7 +33,7 @@ use proofhouse_core::{
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::schedule::Rules;
+use crate::{estimates::Estimates, schedule::Rules};
 
 /// How long the job table may take to answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) database: Database,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) store: Arc<dyn Store>,
+    /// What was said of when jobs start.
+    pub(crate) estimates: Estimates,
 }
 
 /// Why a dispatcher ends.
@@ -108,7 +111,7 @@ pub async fn run(
     stop: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> Result<(), Error> {
-    let context = Arc::new(Context { settings, database, bus, store });
+    let context = Arc::new(Context { settings, database, bus, store, estimates: Estimates::default() });
     let declarations = topology(&context.settings.intake.served, &context.settings.pools);
     tokio::select! {
         declared = context.bus.declare(&declarations) => declared.map_err(Error::Declare)?,

@@ -17,4 +17,5 @@ mod rejected;
 mod retries;
 mod rolling;
 mod secure;
+mod waiting;
 mod workers;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs, and says first which and what for.
-# usage: tests/setup/install.sh lint|demo|test|verify|britney|upstream      (the last three include test, test includes demo)
+# usage: tests/setup/install.sh lint|simulate|demo|test|verify|britney|upstream      (the last three include test, test includes demo)
 # Says and does nothing where all is there. Starts no service. As another user than root it asks sudo.
 set -eu
 
@@ -105,6 +105,7 @@ moto() {
 # shellcheck disable=SC2016 # the dollar sign is dpkg-query's
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | tr '\n' ' ')
 case $purpose in
+    simulate) build ;;
     lint) build && need 'to check shell scripts' shellcheck ;;
     demo) demo ;;
     test) tests ;;

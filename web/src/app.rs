@@ -2,11 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
-use proofhouse_core::{bus::Bus, db::Database, store::Store};
+use proofhouse_core::{
+    bus::Bus,
+    db::{Database, DbError, QueueCount},
+    queue::Situation,
+    store::Store,
+};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::{published::Published, running::Heard, settings::Settings};
+use crate::{costly::Costly, published::Published, running::Heard, settings::Settings};
 
 /// Called for every answer with the route's pattern (never the path), the status and the seconds until the answer began.
 pub type ResponseHook = Arc<dyn Fn(&str, u16, f64) + Send + Sync>;
@@ -50,6 +55,8 @@ struct Inner {
     published: Published,
     tasks: TaskTracker,
     logs: Semaphore,
+    counts: Costly<Vec<QueueCount>>,
+    situation: Costly<Situation>,
 }
 
 impl App {
@@ -61,6 +68,8 @@ impl App {
             published: Published::default(),
             tasks: TaskTracker::new(),
             logs: Semaphore::new(LOGS_AT_ONCE),
+            counts: Costly::default(),
+            situation: Costly::default(),
         }))
     }
 
@@ -98,6 +107,16 @@ impl App {
     /// See [`LOGS_AT_ONCE`].
     pub(crate) fn logs(&self) -> &Semaphore {
         &self.0.logs
+    }
+
+    /// How much waits and runs, per queue that has any.
+    pub(crate) async fn queue_counts(&self) -> Result<Arc<Vec<QueueCount>>, DbError> {
+        self.0.counts.get(self.db().queue_counts()).await
+    }
+
+    /// What all waiting jobs share.
+    pub(crate) async fn situation(&self) -> Result<Arc<Situation>, DbError> {
+        self.0.situation.get(self.db().situation(&self.settings().pools)).await
     }
 
     /// Counts an answer.

@@ -89,14 +89,14 @@ pub(crate) async fn queued(State(app): State<App>) -> Result<Json<Value>, Failur
 /// `/queue_size.json`: context → release → arch → how many wait.
 pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Failure> {
     let mut queues: Queues<i64> = empty(&app);
-    for count in app.db().queue_counts().await?.into_iter().filter(|c| c.waiting > 0) {
+    for count in app.queue_counts().await?.iter().filter(|c| c.waiting > 0) {
         let context: Context = count.context.parse().map_err(|_| Failure::internal())?;
         queues
             .entry(context)
             .or_default()
-            .entry(count.release)
+            .entry(count.release.clone())
             .or_default()
-            .insert(count.arch, count.waiting);
+            .insert(count.arch.clone(), count.waiting);
     }
     Ok(Json(to_json(queues, Value::from)))
 }

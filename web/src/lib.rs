@@ -4,6 +4,7 @@
 //! intake as the dispatcher. Run as many as you like behind any proxy.
 
 mod app;
+mod costly;
 mod failure;
 mod files;
 mod listener;

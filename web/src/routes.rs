@@ -46,6 +46,7 @@ pub fn router(app: App) -> Router {
         .route("/run/{uuid}/attempts/{n}/log", get(pages::attempt_log::get))
         .route("/run/{uuid}/attempts/{n}/log.gz", get(pages::attempt_log::raw))
         .route("/running", get(pages::running::get))
+        .route("/waiting", get(pages::waiting::get))
         .route("/recent", get(pages::recent::get))
         .route("/queues.json", get(files::queues))
         .route("/queued.json", get(files::queued))

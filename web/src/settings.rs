@@ -6,6 +6,7 @@ use proofhouse_core::{
     intake::Intake,
     names::{Arch, Pair, Release},
     params::SwiftUser,
+    queue::PoolRules,
 };
 use url::Url;
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub open: bool,
     /// After so long a parked job's gate is told of it, as the dispatcher is configured; none: never.
     pub parked_answer: Option<Duration>,
+    /// Which pools may run what, as the dispatcher is configured.
+    pub pools: Arc<PoolRules>,
     /// How many requests one person may make in an hour.
     pub requests_per_hour: i64,
 }

@@ -82,6 +82,7 @@ pub(super) fn spawn(process: &Process, served: Served, ready: Ready, drain: Canc
         swiftuser: config.swiftuser.clone(),
         open,
         parked_answer: config.parked_answer,
+        pools: config.pool_rules.clone(),
         requests_per_hour: REQUESTS_PER_HOUR,
     };
     let stop = Stop { drain, hard: process.shutdown.hard().clone() };

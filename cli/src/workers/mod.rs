@@ -11,9 +11,6 @@ use proofhouse_core::db::{Database, HeldRow, WorkerRow};
 
 use crate::{args::ListArgs, connect, servers::Servers, status::Status};
 
-/// Nothing was heard for longer than a few announcements.
-const AWAY_US: i64 = 120_000_000;
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkersCommand {
     /// List the workers, and what they hold
@@ -99,7 +96,7 @@ impl View {
     }
 
     fn is_away(&self, worker: &WorkerRow) -> bool {
-        worker.has_left() || worker.seen_us + AWAY_US < self.now_us
+        worker.is_away(self.now_us)
     }
 
     fn find(&self, name: &str) -> Option<&WorkerRow> {
@@ -178,7 +175,7 @@ mod tests {
             ..worker(name)
         };
         let workers = vec![
-            WorkerRow { seen_us: NOW - AWAY_US - 1, ..worker("away") },
+            WorkerRow { seen_us: NOW - 120_000_001, ..worker("away") },
             WorkerRow { incarnation: String::new(), slots: 0, ..worker("away-left") },
             obeys("drained", "drain"),
             WorkerRow { wanted: "drain".to_owned(), ..worker("draining") },

@@ -44,3 +44,6 @@ CREATE TABLE audit (
     what TEXT COLLATE "C" NOT NULL,
     jobs BIGINT NOT NULL
 );
+
+-- What people asked for lately, for estimates.
+CREATE INDEX jobs_people ON jobs (received_us) WHERE requesters <> '';

@@ -1,15 +1,20 @@
 //! Jobs: what is to do, as the scheduler, the pages and the command line read it.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Database, DbError, connection::args};
+use super::{Database, DbError, LaneCount, connection::args};
 use crate::{
     names::{BadName, Context, Package, Pair},
     protocol::AttemptId,
+    queue::{ANSWERS, ASKED, Lane},
     request::{BadRequest, Request},
     run_id::RunHash,
 };
@@ -218,6 +223,21 @@ pub struct QueueCount {
     pub running: i64,
 }
 
+impl QueueCount {
+    /// None where nothing in the lane is sorted.
+    fn of_lane(count: LaneCount) -> Option<Self> {
+        let lane: Lane = count.lane?.parse().ok()?;
+        let (context, Pair { release, arch }) = (lane.context.to_string(), lane.pair);
+        Some(Self {
+            context,
+            release: release.to_string(),
+            arch: arch.to_string(),
+            waiting: count.waiting,
+            running: 0,
+        })
+    }
+}
+
 /// What a new request would be the same as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicateKind {
@@ -298,16 +318,27 @@ impl Database {
         .await
     }
 
-    /// How much waits and runs, per queue that has any.
+    /// How much waits and runs, per queue that has any. It counts the lanes, whose cost grows with what waits.
     pub async fn queue_counts(&self) -> Result<Vec<QueueCount>, DbError> {
-        self.all(
-            "SELECT context, release, arch, sum(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END) AS waiting,
-                    sum(CASE WHEN state = 'waiting' THEN 0 ELSE 1 END) AS running
-             FROM jobs WHERE state IN ('waiting', 'running', 'publishing', 'storing')
-             GROUP BY context, release, arch ORDER BY context, release, arch",
-            vec![],
-        )
-        .await
+        let others: Vec<QueueCount> = self
+            .all(
+                "SELECT context, release, arch, count(*) AS waiting, CAST(0 AS BIGINT) AS running FROM jobs
+                 WHERE state = 'waiting' AND (lane IN ($1, $2) OR lane IS NULL) GROUP BY context, release, arch
+                 UNION ALL
+                 SELECT context, release, arch, CAST(0 AS BIGINT), count(*) FROM jobs
+                 WHERE state IN ('running', 'publishing', 'storing') GROUP BY context, release, arch",
+                args![ANSWERS, ASKED],
+            )
+            .await?;
+        let mut sums: BTreeMap<(String, String, String), QueueCount> = BTreeMap::new();
+        let in_lanes = self.lane_counts().await?.into_iter().filter_map(QueueCount::of_lane);
+        for count in in_lanes.chain(others) {
+            let key = (count.context.clone(), count.release.clone(), count.arch.clone());
+            let sum = sums.entry(key).or_insert_with(|| QueueCount { waiting: 0, running: 0, ..count.clone() });
+            sum.waiting += count.waiting;
+            sum.running += count.running;
+        }
+        Ok(sums.into_values().collect())
     }
 
     /// How many unfinished jobs that do not wait are in each state; states without any are there too.
@@ -331,17 +362,6 @@ impl Database {
             vec![],
         )
         .await
-    }
-
-    /// How many jobs of the same lane wait in front of a job.
-    pub async fn place(&self, job: &JobRow) -> Result<i64, DbError> {
-        let (place,): (i64,) = self
-            .one(
-                "SELECT count(*) FROM jobs WHERE state = 'waiting' AND lane = $1 AND id < $2",
-                args![job.lane.clone(), job.id],
-            )
-            .await?;
-        Ok(place)
     }
 
     /// The job that a request with this identity would become.

@@ -1,6 +1,6 @@
 //! The job table as the scheduler sees it: lanes, who stands first in them, and what operators hold back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::FromRow;
 
@@ -14,18 +14,13 @@ pub struct LaneCount {
     pub lane: Option<String>,
     /// How many wait, pauses before a next attempt among them.
     pub waiting: i64,
-    /// Microseconds since 1970: when the first of them may be offered.
-    pub due_us: i64,
-    /// Microseconds since 1970: since when the first of them waits.
-    pub oldest_us: i64,
 }
 
 impl Database {
     /// All lanes in which jobs wait. It reads every waiting job's index entry: not for each decision.
     pub async fn lane_counts(&self) -> Result<Vec<LaneCount>, DbError> {
         self.all(
-            "SELECT lane, count(*) AS waiting, min(not_before_us) AS due_us, min(received_us) AS oldest_us
-             FROM jobs WHERE state = 'waiting' GROUP BY lane",
+            "SELECT lane, count(*) AS waiting FROM jobs WHERE state = 'waiting' GROUP BY lane",
             vec![],
         )
         .await
@@ -73,16 +68,30 @@ impl Database {
 
     async fn add_hosts_it_failed_on(&self, found: &mut [Candidate]) -> Result<(), DbError> {
         for candidate in found.iter_mut().filter(|c| c.attempts > c.tried_before) {
-            // A lost lease says nothing about the host.
-            let failed: Vec<(String,)> = self
-                .all(
-                    "SELECT host FROM attempts WHERE job_id = $1 AND attempt > $2 AND fault <> 'lease-lost'",
-                    args![candidate.id, candidate.tried_before],
-                )
-                .await?;
-            candidate.failed_on = failed.into_iter().map(|(host,)| host).collect();
+            let (job, tried) = (candidate.id, candidate.tried_before);
+            candidate.failed_on = self.hosts_it_failed_on(job, candidate.attempts, tried).await?;
         }
         Ok(())
+    }
+
+    /// The hosts on which a job failed since an operator last had it retried.
+    pub(super) async fn hosts_it_failed_on(
+        &self,
+        job: i64,
+        attempts: i64,
+        tried_before: i64,
+    ) -> Result<BTreeSet<String>, DbError> {
+        if attempts <= tried_before {
+            return Ok(BTreeSet::new());
+        }
+        // A lost lease says nothing about the host.
+        let failed: Vec<(String,)> = self
+            .all(
+                "SELECT host FROM attempts WHERE job_id = $1 AND attempt > $2 AND fault <> 'lease-lost'",
+                args![job, tried_before],
+            )
+            .await?;
+        Ok(failed.into_iter().map(|(host,)| host).collect())
     }
 
     /// Waiting jobs that the leader has not sorted, oldest first, at most `limit`.
@@ -121,6 +130,15 @@ impl Database {
                 " FROM jobs WHERE state = 'waiting' AND lane = $1 AND id > $2 ORDER BY id LIMIT $3"
             ),
             args![ANSWERS, after, limit],
+        )
+        .await
+    }
+
+    /// Number and lane of the newest waiting jobs with a greater number than `after`, newest first, at most `limit`.
+    pub async fn newest_waiting(&self, after: i64, limit: i64) -> Result<Vec<(i64, Option<String>)>, DbError> {
+        self.all(
+            "SELECT id, lane FROM jobs WHERE state = 'waiting' AND id > $1 ORDER BY id DESC LIMIT $2",
+            args![after, limit],
         )
         .await
     }

@@ -45,7 +45,15 @@ impl WorkerRow {
     pub const fn has_left(&self) -> bool {
         self.incarnation.is_empty()
     }
+
+    /// True where it has left, or nothing was heard of it for so long that it counts as gone.
+    pub const fn is_away(&self, now_us: i64) -> bool {
+        self.has_left() || self.seen_us + AWAY_US < now_us
+    }
 }
+
+/// A worker announces itself again and again; one that has not for so long is gone: two minutes.
+const AWAY_US: i64 = 120_000_000;
 
 /// An attempt that a worker holds, for operators.
 #[derive(Debug, Clone, FromRow, Serialize)]

@@ -16,6 +16,8 @@ const SHORT: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 /// From ten milliseconds to two days: requests may wait that long.
 const LONG: &[f64] =
     &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14_400.0, 43_200.0, 172_800.0];
+/// Around one.
+const RATIO: &[f64] = &[0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0];
 
 metrics! {
     /// Of every process.
@@ -46,6 +48,10 @@ metrics! {
         grants: IntCounter = "proofhouse_grants_total";
         /// Seconds from the commit of a request to the grant of its first lease, by context.
         grant_wait_seconds: HistogramVec = "proofhouse_grant_wait_seconds", ["context"], buckets LONG;
+        /// Seconds by which the first attempt of a job began earlier or later than was said when the job came; of a sample.
+        start_estimate_error_seconds: Histogram = "proofhouse_start_estimate_error_seconds", buckets LONG;
+        /// What was said over what it took until the first attempt of a job, either of them five seconds at least; of a sample.
+        start_estimate_ratio: Histogram = "proofhouse_start_estimate_ratio", buckets RATIO;
         /// Leases that ran out.
         leases_lost: IntCounter = "proofhouse_leases_lost_total";
         /// Attempts that ended without a result, by whose fault it was.

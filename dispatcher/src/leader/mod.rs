@@ -349,6 +349,7 @@ impl Leader {
         tracing::info!(job.id = id.job, attempt.number = id.attempt, worker.name = %worker.id, "attempt {id} granted to {}", worker.id);
         self.metrics().grants.inc();
         if id.attempt == 1 {
+            self.context.estimates.started(id.job, self.metrics());
             let waited = self.context.database.now_us().await?.saturating_sub(job.received_us).max(0);
             let seconds = Duration::from_micros(waited.unsigned_abs()).as_secs_f64();
             self.metrics().grant_wait_seconds.with_label_values(&[&job.context]).observe(seconds);

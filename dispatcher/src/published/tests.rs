@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
-use crate::schedule::Rules;
+use crate::{estimates::Estimates, schedule::Rules};
 
 struct Place {
     context: Context,
@@ -121,7 +121,8 @@ async fn context(folder: &Path, name: &str, store: &Folder, scope: Scope) -> Con
         published: Settings { folder: folder.join(format!("published-{name}")), scope, archive: None },
         metrics: Arc::new(Metrics::new(Role::Dispatcher)),
     };
-    Context { settings, database, bus: Arc::new(Local::new()), store: Arc::new(store.clone()) }
+    let bus = Arc::new(Local::new());
+    Context { settings, database, bus, store: Arc::new(store.clone()), estimates: Estimates::default() }
 }
 
 /// The time comes at which the next pair may be announced.

@@ -67,7 +67,7 @@ fn rows<'a>(settings: &'a Settings, counts: &[QueueCount]) -> Vec<(&'a Arch, Vec
 
 /// `/`.
 pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
-    let counts = app.db().queue_counts().await?;
+    let counts = app.queue_counts().await?;
     let filter = RecentFilter { limit: NEWEST, ..RecentFilter::default() };
     let results = PublicResult::all(app.db().recent(&filter).await?);
     page(&Home {

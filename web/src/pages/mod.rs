@@ -7,6 +7,7 @@ pub(crate) mod recent;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod search;
+pub(crate) mod waiting;
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};

@@ -142,7 +142,7 @@ struct Recent {
 }
 
 /// The choices of a filter: what is configured, and what the address already says.
-fn choices(known: impl Iterator<Item = String>, chosen: &str) -> Vec<String> {
+pub(super) fn choices(known: impl Iterator<Item = String>, chosen: &str) -> Vec<String> {
     let mut all: Vec<String> = known.collect();
     if !chosen.is_empty() && !all.iter().any(|c| c == chosen) {
         all.push(chosen.to_owned());

@@ -2,12 +2,17 @@
 
 use askama::Template;
 use axum::{
+    Json,
     extract::{Path, State, rejection::PathRejection},
-    http::HeaderMap,
-    response::Response,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use proofhouse_core::db::{JobState, WorkerRow};
+use proofhouse_core::{
+    db::JobState,
+    queue::{Estimate, Waits, in_words},
+};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{packages::attempts::Attempts, page};
@@ -17,7 +22,7 @@ use crate::{
     live,
     private::{PublicJob, PublicResult},
     view::{Crumb, JobItem, ResultItem, When, crumbs, duration},
-    wanted::names_html,
+    wanted::{names_html, wants_json},
 };
 
 #[derive(Template)]
@@ -41,11 +46,22 @@ enum Answer {
     Never,
 }
 
-/// Where a waiting job stands, and why it waits.
+/// Why a job waits, where it stands, and when it starts.
 struct Waiting {
-    before: i64,
-    why: String,
-    not_before: Option<When>,
+    sentence: String,
+    place: Option<u64>,
+    starts: Option<String>,
+}
+
+impl From<Waits> for Waiting {
+    fn from(Waits { sentence, place, estimate, .. }: Waits) -> Self {
+        let starts = |estimate: Estimate| {
+            let [early, likely, late] =
+                [estimate.early_seconds, estimate.likely_seconds, estimate.late_seconds].map(in_words);
+            format!("in about {likely} (half of such jobs in {early} to {late})")
+        };
+        Self { sentence, place, starts: estimate.map(starts) }
+    }
 }
 
 #[derive(Template)]
@@ -97,6 +113,9 @@ pub(crate) async fn get(
         return page(&Ended { crumbs: way(&job), job: JobItem::new(&job, now), attempts });
     }
     // Old clients take 404 for "still running" (contract "The site").
+    if wants_json(&headers) {
+        return not_done(&app, &job).await;
+    }
     if !names_html(&headers) {
         return Err(Failure::not_found("This run is not done yet."));
     }
@@ -122,10 +141,7 @@ fn done(row: &PublicResult, uuid: Uuid, attempts: Attempts, now: Timestamp) -> R
 }
 
 async fn open(app: &App, job: &PublicJob, now: Timestamp) -> Result<Response, Failure> {
-    let waiting = match job.state() {
-        JobState::Waiting => Some(waiting(app, job, now).await?),
-        _ => None,
-    };
+    let waiting = waits(app, job).await?.map(Waiting::from);
     let said = live::heard_of(app, &job.uuid).filter(|_| live::is_running(job.state()));
     page(&Page {
         crumbs: way(job),
@@ -150,56 +166,21 @@ fn answer(app: &App, job: &PublicJob, now: Timestamp) -> Answer {
     }
 }
 
-async fn waiting(app: &App, job: &PublicJob, now: Timestamp) -> Result<Waiting, Failure> {
-    let before = app.db().place(job).await?;
-    let workers = app.db().workers().await?;
-    let pauses = job.not_before_us > now.as_microsecond();
-    Ok(Waiting {
-        before,
-        why: why(&workers, job.pool.as_str(), pauses).to_owned(),
-        not_before: pauses.then(|| When::micros(job.not_before_us, now)),
-    })
+async fn waits(app: &App, job: &PublicJob) -> Result<Option<Waits>, Failure> {
+    if job.state() != JobState::Waiting {
+        return Ok(None);
+    }
+    Ok(Some(app.db().explain(&*app.situation().await?, job).await?))
 }
 
-/// Why a job waits.
-fn why(workers: &[WorkerRow], pool: &str, pauses: bool) -> &'static str {
-    let serving: Vec<&WorkerRow> = workers.iter().filter(|w| w.pools.split(' ').any(|p| p == pool)).collect();
-    if pauses {
-        "The last attempt failed for a reason that is not the package's. It is tried again after a pause."
-    } else if serving.is_empty() {
-        "No worker has announced itself for this architecture yet."
-    } else if serving.iter().all(|w| w.has_left() || w.draining || w.unable.is_some()) {
-        "The workers of this architecture take no new work just now."
-    } else {
-        "It waits for a free slot."
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn worker(pools: &str, draining: bool) -> WorkerRow {
-        WorkerRow {
-            name: "w".into(),
-            incarnation: "1".into(),
-            host: "h".into(),
-            pools: pools.into(),
-            slots: 2,
-            draining,
-            unable: None,
-            version: "1".into(),
-            wanted: "work".into(),
-            seen_us: 0,
-        }
-    }
-
-    #[test]
-    fn every_wait_has_a_reason() {
-        let workers = [worker("amd64 arm64", true), worker("amd64", false)];
-        assert!(why(&workers, "amd64", false).contains("free slot"));
-        assert!(why(&workers, "arm64", false).contains("take no new work"));
-        assert!(why(&workers, "s390x", false).contains("No worker"));
-        assert!(why(&workers, "amd64", true).contains("pause"));
-    }
+/// Where it stands, for scripts that ask for JSON; the status stays what old clients take for "still running".
+async fn not_done(app: &App, job: &PublicJob) -> Result<Response, Failure> {
+    let answer = json!({
+        "error": "This run is not done yet.",
+        "uuid": job.uuid,
+        "state": job.state(),
+        "attempts": job.attempts,
+        "waits": waits(app, job).await?,
+    });
+    Ok((StatusCode::NOT_FOUND, Json(answer)).into_response())
 }

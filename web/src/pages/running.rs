@@ -82,9 +82,9 @@ impl From<Live> for Run {
 }
 
 async fn queues(app: &App) -> Result<BTreeMap<Release, Vec<Queue>>, Failure> {
-    let counts = app.db().queue_counts().await?;
+    let counts = app.queue_counts().await?;
     let mut by_key: HashMap<(&str, &str, &str), (i64, i64)> = HashMap::new();
-    for c in &counts {
+    for c in counts.iter() {
         by_key.insert((&c.release, &c.arch, &c.context), (c.waiting, c.running));
     }
     let settings = app.settings();

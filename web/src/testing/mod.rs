@@ -28,6 +28,7 @@ pub(crate) fn settings() -> Settings {
         swiftuser: Some("reader".parse().unwrap()),
         open: false,
         parked_answer: None,
+        pools: Arc::default(),
         requests_per_hour: 20,
     }
 }

@@ -145,6 +145,11 @@ impl Site {
         }
     }
 
+    /// The leader puts jobs into lanes.
+    pub(crate) async fn sort(&self, lanes: &[(i64, String)]) {
+        self.db.sort_jobs(self.epoch, lanes).await.unwrap();
+    }
+
     /// A worker takes a job.
     pub(crate) async fn start(&self, job: i64) -> AttemptId {
         let attempts = self.db.job(job).await.unwrap().unwrap().attempts;

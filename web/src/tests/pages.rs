@@ -176,13 +176,23 @@ async fn a_run_by_its_uuid_from_the_first_second() {
         assert_eq!(page.status, 200);
         let answer = texts(&page.html(), ".answer").join(" ");
         assert!(
-            answer.contains("1 wait before it") && answer.contains("No worker has announced"),
+            answer.contains("No dispatcher leads") || answer.contains("about to look at it"),
             "{answer}"
         );
         assert!(page.text().contains("joe") && page.text().contains("ann"));
         assert_eq!(site.get(&format!("/run/{name}")).await.status, 404, "old clients wait");
     }
-    assert!(site.browse(&format!("/run/{ahead}")).await.text().contains("the next in its queue"));
+    // As a leader sorts them.
+    let lane = "0 gates ubuntu noble/amd64 - blue/1".to_owned();
+    let first = site.db.job_by_uuid(ahead).await.unwrap().unwrap().id;
+    site.sort(&[(first, lane.clone()), (job, lane)]).await;
+    let answer = async |uuid| texts(&site.browse(&format!("/run/{uuid}")).await.html(), ".answer").join(" ");
+    assert_eq!(answer(ahead).await, "No worker serves pool amd64. It is the next.");
+    assert_eq!(answer(uuid).await, "No worker serves pool amd64. About 1 start before it.");
+    let json = [("accept", "application/json")];
+    let json = site.send(Method::GET, &format!("/run/{uuid}"), &json, "").await;
+    let waits = &json.json()["waits"];
+    assert_eq!((json.status.as_u16(), &waits["reason"], &waits["place"]), (404, &"no-worker".into(), &1.into()));
 
     let id = site.start(job).await;
     site.app.heard().hear(
@@ -212,7 +222,8 @@ async fn a_run_that_is_parked_or_called_off() {
     let (job, uuid) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}").await;
     let id = site.start(job).await;
     site.fail(id, Some(60_000_000)).await;
-    assert!(site.browse(&format!("/run/{uuid}")).await.text().contains("after a pause"));
+    site.sort(&[(job, "0 gates ubuntu noble/amd64 - green/2".to_owned())]).await;
+    assert!(site.browse(&format!("/run/{uuid}")).await.text().contains("tried again at"));
     let (job, uuid) = site.queue("debci-noble-arm64", "green {\"triggers\": [\"green/1\"]}").await;
     let id = site.start(job).await;
     site.fail(id, None).await;
@@ -376,4 +387,31 @@ async fn search_leads_to_packages() {
     assert_eq!(texts(&list.html(), "ul.columns li"), ["green", "greenhouse"]);
     let none = site.browse("/packages?q=%3Cscript%3E").await;
     assert!(none.text().contains("begins with") && !none.text().contains("<script>"));
+}
+
+#[tokio::test]
+async fn what_gates_wait_for_by_age() {
+    let site = Site::new().await;
+    for n in 0..102 {
+        site.queue("debci-noble-amd64", &format!("green {{\"triggers\": [\"green/{n}\"]}}")).await;
+    }
+    site.queue("debci-noble-amd64", "plain {\"requester\": \"joe\"}").await;
+    site.queue("debci-ppa-noble-arm64", "blue {\"triggers\": [\"blue/1\"], \"requester\": \"ann\"}").await;
+    let body = "geheim {\"triggers\": [\"geheim/1\"], \"readable-by\": [\"ann\"], \"swiftuser\": \"reader\"}";
+    site.queue("debci-noble-amd64", body).await;
+    let first = site.browse("/waiting").await.html();
+    let triggers = texts(&first, "table.list td.wide");
+    assert_eq!((triggers.len(), triggers[0].as_str(), triggers[99].as_str()), (100, "green/0", "green/99"));
+    let next = scraper::Selector::parse(".pager a[rel=next]").unwrap();
+    let next = first.select(&next).next().unwrap().value().attr("href").unwrap().to_owned();
+    let second = site.browse(&next).await;
+    assert_eq!(texts(&second.html(), "table.list td.wide"), ["green/100", "green/101", "blue/1"]);
+    assert!(second.text().contains("1 more here is private") && !second.text().contains("geheim"));
+    assert_eq!(texts(&site.browse("/waiting?context=ppa").await.html(), "table.list td.wide"), ["blue/1"]);
+    let json = site.send(Method::GET, &next, &[("accept", "application/json")], "").await.json();
+    let (jobs, private) = (json["jobs"].as_array().unwrap(), &json["private"]);
+    assert_eq!((jobs.len(), &jobs[2]["trigger"], private), (3, &"blue/1".into(), &1.into()));
+    for bad in ["/waiting?after=x", "/waiting?release=%00"] {
+        assert_eq!(site.browse(bad).await.status, 400, "{bad}");
+    }
 }

@@ -4,19 +4,10 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use proofhouse_core::{
     names::Context,
-    queue::{Class, EMERGENCY},
+    queue::{Class, EMERGENCY, slots_of_people},
 };
 
 use super::{LaneId, Rank, line::Line, usage::PoolUse};
-
-/// What a context pays for a turn: the inverse of its share (ubuntu 4, upstream 2, ppa 2, huge 1).
-const fn price(context: Context) -> u64 {
-    match context {
-        Context::Ubuntu => 3,
-        Context::Upstream | Context::Ppa => 6,
-        Context::Huge => 12,
-    }
-}
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +96,7 @@ impl PoolQueue {
             return None;
         }
         let (person, other) = (level.people.first(), level.others());
-        let people_first = if slots < 2 { !self.person_went } else { used.people < slots / 2 };
+        let people_first = if slots < 2 { !self.person_went } else { used.people < slots_of_people(slots) };
         let rank = |class, context| Rank { level: *number, class, context };
         match (person, other) {
             (Some(lane), other) if people_first || other.is_none() => {
@@ -126,7 +117,7 @@ impl PoolQueue {
         }
         if let Some(account) = level.contexts.get_mut(&turn.rank.context) {
             level.paid = account.paid;
-            account.paid += price(turn.rank.context);
+            account.paid += u64::from(turn.rank.context.price());
             account.line.move_to_end(turn.lane);
         }
     }

@@ -1,9 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proofhouse_core::{
     db::Candidate,
     names::Pool,
-    queue::{Cap, Controls, Pause, PoolRules},
+    queue::{Cap, Controls, Pause, PoolRules, Serving, Situation, Subject},
 };
 use proptest::prelude::*;
 
@@ -368,5 +371,77 @@ proptest! {
             }
         }
         prop_assert_eq!(started.len(), usize::try_from(place.jobs).unwrap());
+    }
+}
+
+/// What is said of a job's place, and how many started before it in truth.
+fn said_and_seen(lanes: &[(String, usize)], chosen: usize, before: usize, slots: usize) -> (f64, f64) {
+    let mut place = Place::with_slots(slots);
+    let longest = lanes.iter().map(|(_, n)| *n).max().unwrap_or(0);
+    for n in 0..longest {
+        for (lane, _) in lanes.iter().filter(|(_, jobs)| n < *jobs) {
+            place.add(lane, "x");
+        }
+    }
+    let mut situation = Situation::new(0, Arc::default(), Controls::default());
+    situation.serving =
+        vec![Serving { pools: [pool()].into(), host: String::new(), slots, held: 0, able: true, aside: false }];
+    situation.set_lanes(
+        lanes.iter().map(|(lane, n)| (lane.parse().unwrap(), i64::try_from(*n).unwrap())).collect::<Vec<_>>(),
+    );
+    let mine = place.table[&lanes[chosen].0][before].id;
+    let subject = Subject {
+        lane: Some(lanes[chosen].0.clone()),
+        before: i64::try_from(before).unwrap(),
+        ..Subject::default()
+    };
+    let said = situation.explain(&subject).place.unwrap();
+    let mut seen = 0;
+    loop {
+        while place.running.len() >= slots {
+            place.end();
+        }
+        match place.start() {
+            Some(job) if job.id == mine => break,
+            Some(_) => seen += 1,
+            None => panic!("it waits and does not start"),
+        }
+    }
+    (f64::from(u32::try_from(said).unwrap()), f64::from(seen))
+}
+
+#[test]
+fn a_place_is_near_the_truth() {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+    let mut random = StdRng::seed_from_u64(4);
+    let mut errors = Vec::new();
+    for _ in 0..300 {
+        let size = |random: &mut StdRng| 1 + 10usize.pow(random.random_range(0..3)) * random.random_range(1..4);
+        let mut lanes: Vec<(String, usize)> = Vec::new();
+        for n in 0..random.random_range(1..9) {
+            let context = ["ubuntu", "ubuntu", "ubuntu", "ppa", "huge"][random.random_range(0..5)];
+            let level = if random.random_bool(0.1) { 3 } else { 0 };
+            let lane = match random.random_range(0..4) {
+                0 => person(&format!("p{n}")),
+                _ => format!("{level} gates {context} noble/amd64 - t{n}/1"),
+            };
+            lanes.push((lane, size(&mut random)));
+        }
+        let chosen = random.random_range(0..lanes.len());
+        let before = random.random_range(0..lanes[chosen].1);
+        let (said, seen) = said_and_seen(&lanes, chosen, before, random.random_range(2..40));
+        errors.push((said - seen).abs() / seen.max(10.0));
+    }
+    errors.sort_by(f64::total_cmp);
+    let at = |part: usize| errors[errors.len() * part / 100];
+    eprintln!("error of places: median {:.3}, p90 {:.3}, most {:.3}", at(50), at(90), at(99));
+    assert!(at(50) < 0.05 && at(90) < 0.25, "median {}, p90 {}", at(50), at(90));
+}
+
+proptest! {
+    #[test]
+    fn a_place_in_one_lane_is_exact(n in 1usize..300, part in 0usize..100, slots in 1usize..9) {
+        let (said, seen) = said_and_seen(&[(gate("green/2"), n)], 0, n * part / 100, slots);
+        prop_assert!((said - seen).abs() < 0.5, "{said} {seen}");
     }
 }

@@ -28,7 +28,8 @@ fn first_line(lines: &str) -> String {
 }
 
 impl Use {
-    pub(in crate::schedule) fn of_candidate(candidate: &Candidate, pool: Pool) -> Self {
+    /// Of a job that is offered in a pool.
+    pub fn of_candidate(candidate: &Candidate, pool: Pool) -> Self {
         Self {
             pool,
             lane: candidate.lane.clone(),

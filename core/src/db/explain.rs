@@ -1,0 +1,169 @@
+//! What explains waiting jobs: one look at the table for all of them, and a little more for each.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Database, DbError, JobRow, WorkerRow, connection::args};
+use crate::{
+    names::Pool,
+    queue::{Class, Durations, Lane, PoolRules, Reason, Serving, Situation, Subject, Waits},
+};
+
+/// So many of the attempts that ended last tell how long one takes.
+const REMEMBERED: i64 = 5000;
+/// What came within so long tells what will come.
+const ARRIVALS_SECONDS: f64 = 3600.0;
+const ARRIVALS_US: i64 = 3_600_000_000;
+
+impl Database {
+    /// What all waiting jobs share. It counts the lanes, whose cost grows with what waits: not for each page.
+    pub async fn situation(&self, rules: &Arc<PoolRules>) -> Result<Situation, DbError> {
+        let counts = self.lane_counts().await?;
+        let lanes = counts.into_iter().filter_map(|count| Some((parsed(count.lane.as_deref())?, count.waiting)));
+        let lanes: Vec<(Lane, i64)> = lanes.collect();
+        let mut situation = Situation::new(self.now_us().await?, rules.clone(), self.controls().await?);
+        situation.leader = self.has_leader().await?;
+        situation.durations = self.durations().await?;
+        for (pool, lane, package, trigger, requesters) in self.in_use().await? {
+            let Ok(pool) = pool.parse() else { continue };
+            let requester = first_line(&requesters);
+            situation.in_use.add(&pool, parsed(lane.as_deref()).as_ref(), &package, &trigger, requester);
+        }
+        situation.serving = self.serving(situation.now_us).await?;
+        situation.set_lanes(lanes);
+        situation.set_arrivals(self.people_lately(situation.now_us).await?, ARRIVALS_SECONDS);
+        Ok(situation)
+    }
+
+    /// Explains a job that waits.
+    pub async fn explain(&self, situation: &Situation, job: &JobRow) -> Result<Waits, DbError> {
+        let subject = Subject {
+            before: self.before(job, situation.now_us).await?,
+            failed_on: self.hosts_it_failed_on(job.id, job.attempts, job.tried_before).await?,
+            not_before_us: job.not_before_us,
+            lane: job.lane.clone(),
+            package: job.package.clone(),
+            trigger: job.trigger.clone(),
+            requester: first_line(&job.requesters).to_owned(),
+            private: job.private,
+            answered: job.answer_code.is_some(),
+        };
+        let waits = situation.explain(&subject);
+        let is_free = |worker: &Serving| worker.able && worker.slots > worker.held;
+        // Where a slot is free and it waits all the same: for another host? That reads a day of attempts.
+        if matches!(waits.reason, Reason::Slot { .. }) && situation.serving.iter().any(is_free) {
+            let mut situation = situation.clone();
+            self.set_aside(&mut situation.serving).await?;
+            return Ok(situation.explain(&subject));
+        }
+        Ok(waits)
+    }
+
+    /// How many jobs of the same lane may be offered before a job.
+    async fn before(&self, job: &JobRow, now_us: i64) -> Result<i64, DbError> {
+        let (before,): (i64,) = self
+            .one(
+                "SELECT count(*) FROM jobs WHERE state = 'waiting' AND lane = $1 AND id < $2 AND not_before_us <= $3",
+                args![job.lane.clone(), job.id, now_us],
+            )
+            .await?;
+        Ok(before)
+    }
+
+    async fn has_leader(&self) -> Result<bool, DbError> {
+        let (ends_us,): (i64,) =
+            self.one("SELECT CASE WHEN holder = '' THEN 0 ELSE ends_us END FROM leadership", vec![]).await?;
+        Ok(ends_us > self.now_us().await?)
+    }
+
+    async fn in_use(&self) -> Result<Vec<(String, Option<String>, String, String, String)>, DbError> {
+        self.all(
+            "SELECT pool, lane, package, trigger, requesters FROM jobs WHERE state IN ('running', 'publishing')",
+            vec![],
+        )
+        .await
+    }
+
+    /// How long the last attempts took, by pool.
+    async fn durations(&self) -> Result<BTreeMap<Pool, Durations>, DbError> {
+        let rows: Vec<(String, f64, f64)> = self
+            .all(
+                "SELECT pool, CAST(avg(seconds) AS DOUBLE PRECISION), CAST(avg(seconds * seconds) AS DOUBLE PRECISION)
+                 FROM (SELECT j.pool, (a.ended_us - a.granted_us) / 1000000.0 AS seconds
+                       FROM (SELECT job_id, granted_us, ended_us FROM attempts
+                             WHERE ended_us IS NOT NULL ORDER BY ended_us DESC LIMIT $1) AS a
+                       JOIN jobs j ON j.id = a.job_id) AS lately
+                 GROUP BY pool",
+                args![REMEMBERED],
+            )
+            .await?;
+        let known = |(pool, mean, squares): (String, f64, f64)| {
+            let deviation = (squares - mean * mean).max(0.0).sqrt();
+            Some((pool.parse().ok()?, Durations { mean, deviation }))
+        };
+        Ok(rows.into_iter().filter_map(known).collect())
+    }
+
+    /// What people asked for lately.
+    async fn people_lately(&self, now_us: i64) -> Result<Vec<(Lane, i64)>, DbError> {
+        let rows: Vec<(Option<String>, i64)> = self
+            .all(
+                "SELECT lane, count(*) FROM jobs WHERE requesters <> '' AND received_us > $1 GROUP BY lane",
+                args![now_us - ARRIVALS_US],
+            )
+            .await?;
+        let lanes = rows.into_iter().filter_map(|(lane, n)| Some((parsed(lane.as_deref())?, n)));
+        Ok(lanes.filter(|(lane, _)| lane.class == Class::People).collect())
+    }
+
+    /// The workers that are there.
+    async fn serving(&self, now_us: i64) -> Result<Vec<Serving>, DbError> {
+        let held: Vec<(String, i64)> = self
+            .all(
+                "SELECT worker, count(*) FROM attempts WHERE state IN ('running', 'publishing') GROUP BY worker",
+                vec![],
+            )
+            .await?;
+        let held: BTreeMap<String, i64> = held.into_iter().collect();
+        let workers = self.workers().await?;
+        let there = workers.iter().filter(|worker| !worker.is_away(now_us));
+        Ok(there.map(|worker| serves(worker, held.get(&worker.name).copied().unwrap_or(0))).collect())
+    }
+
+    /// As the leader does: a pool's last host is never set aside.
+    async fn set_aside(&self, serving: &mut [Serving]) -> Result<(), DbError> {
+        let records = self.host_records().await?;
+        let score = |host: &str| records.get(host).map_or(1.0, |record| record.health.score());
+        let aside: Vec<bool> = serving
+            .iter()
+            .map(|worker| {
+                let others = serving.iter().filter(|other| other.able && !other.pools.is_disjoint(&worker.pools));
+                let best = others.map(|other| score(&other.host)).fold(0.0, f64::max);
+                records.get(&worker.host).is_some_and(|record| record.health.is_aside()) && score(&worker.host) < best
+            })
+            .collect();
+        for (worker, aside) in serving.iter_mut().zip(aside) {
+            worker.aside = aside;
+        }
+        Ok(())
+    }
+}
+
+fn serves(worker: &WorkerRow, held: i64) -> Serving {
+    let size = |n: i64| usize::try_from(n).unwrap_or(0);
+    Serving {
+        pools: worker.pools.split(' ').filter_map(|pool| pool.parse().ok()).collect(),
+        host: worker.host.clone(),
+        slots: size(worker.slots),
+        held: size(held),
+        able: !worker.draining && worker.unable.is_none() && worker.wanted == "work" && worker.slots > 0,
+        aside: false,
+    }
+}
+
+fn parsed(lane: Option<&str>) -> Option<Lane> {
+    lane?.parse().ok()
+}
+
+fn first_line(lines: &str) -> &str {
+    lines.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,170 @@
+//! Why a job waits, in which place, and until when: arithmetic on counts that one look at the job table gives.
+
+mod estimate;
+mod place;
+mod reason;
+mod situation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use self::{
+    estimate::{Estimate, in_words},
+    reason::Reason,
+    situation::{Durations, InUse, Serving, Situation},
+};
+use super::{ANSWERS, CapKind, EMERGENCY, Lane};
+use crate::names::Pool;
+
+/// What is asked about: a job that waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Where it stands, as the table has it.
+    pub lane: Option<String>,
+    /// So many of its lane may be offered before it.
+    pub before: i64,
+    /// Microseconds since 1970.
+    pub not_before_us: i64,
+    /// Hosts on which it failed.
+    pub failed_on: BTreeSet<String>,
+    /// The package.
+    pub package: String,
+    /// The first trigger, empty where there is none.
+    pub trigger: String,
+    /// Who asked first, empty where nobody did.
+    pub requester: String,
+    /// Only named people may see it.
+    pub private: bool,
+    /// It is answered without a run.
+    pub answered: bool,
+}
+
+/// Why, where and until when a job waits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Waits {
+    /// Why.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// The same for people.
+    pub sentence: String,
+    /// About so many jobs start before it; none where that cannot be told. Exact where nothing else takes turns with it.
+    pub place: Option<u64>,
+    /// When it starts; none where that cannot be told.
+    pub estimate: Option<Estimate>,
+}
+
+impl Situation {
+    /// Explains a job that waits.
+    pub fn explain(&self, job: &Subject) -> Waits {
+        let text = job.lane.as_deref().unwrap_or_default();
+        if job.answered || text == ANSWERS {
+            return Waits::unplaced(Reason::Answer);
+        }
+        let Ok(lane) = text.parse::<Lane>() else {
+            return Waits::unplaced(Reason::Unsorted { leader: self.leader });
+        };
+        let reason = self.reason(job, &lane);
+        let view = self.view(&lane);
+        let held = matches!(
+            reason,
+            Reason::Paused { .. } | Reason::NoWorker { .. } | Reason::WorkersUnable { .. }
+        );
+        let estimate = if held { None } else { view.estimate(job) };
+        let place = view.place(f64::from(u32::try_from(job.before).unwrap_or(u32::MAX)), 0.0);
+        Waits { sentence: reason.to_string(), reason, place: Some(round(place)), estimate }
+    }
+
+    fn reason(&self, job: &Subject, lane: &Lane) -> Reason {
+        if let Some(pause) = self.controls.pause_of(lane) {
+            return Reason::Paused {
+                what: pause.to_string(),
+                by: pause.person.clone(),
+                why: pause.reason.clone(),
+                since: timestamp(pause.since_us),
+            };
+        }
+        if job.not_before_us > self.now_us {
+            return Reason::NextAttempt { at: timestamp(job.not_before_us) };
+        }
+        let pools = self.rules.pools_of(lane);
+        let served = |able: bool| {
+            let by = |pool: &&Pool| self.serving.iter().any(|w| (w.able || !able) && w.pools.contains(pool));
+            pools.iter().filter(by).cloned().collect::<Vec<Pool>>()
+        };
+        let (any, able) = (served(false), served(true));
+        if any.is_empty() {
+            return Reason::NoWorker { pools };
+        }
+        if able.is_empty() {
+            return Reason::WorkersUnable { pools: any };
+        }
+        if lane.level < EMERGENCY {
+            if able.iter().all(|pool| self.has_emergency(pool)) {
+                return Reason::Emergency { pools: able };
+            }
+            if let Some(cap) = self.cap_of(job, &able) {
+                return cap;
+            }
+        }
+        if self.waits_for_host(job, &able) { Reason::HostsAside { pools: able } } else { Reason::Slot { pools: able } }
+    }
+
+    /// The cap that holds a job back.
+    fn cap_of(&self, job: &Subject, pools: &[Pool]) -> Option<Reason> {
+        let own = [
+            (CapKind::Package, &job.package),
+            (CapKind::Trigger, &job.trigger),
+            (CapKind::Requester, &job.requester),
+        ];
+        let own = own.into_iter().find_map(|(kind, name)| {
+            let (running, most) = self.reached(kind, name)?;
+            let name = (!job.private).then(|| name.clone());
+            Some(Reason::Cap { kind, name, running, most })
+        });
+        let full: Vec<_> = pools.iter().map_while(|pool| self.reached(CapKind::Pool, pool.as_str())).collect();
+        let pool = (full.len() == pools.len()).then(|| full.first().copied().zip(pools.first())).flatten();
+        own.or_else(|| {
+            pool.map(|((running, most), pool)| Reason::Cap {
+                kind: CapKind::Pool,
+                name: Some(pool.to_string()),
+                running,
+                most,
+            })
+        })
+    }
+
+    /// True where slots are free, but only on hosts that are not for this job.
+    fn waits_for_host(&self, job: &Subject, pools: &[Pool]) -> bool {
+        let mut hosts = self.serving.iter().filter(|w| w.able && pools.iter().any(|pool| w.pools.contains(pool)));
+        let (mut free, mut fitting, mut elsewhere) = (false, false, false);
+        for worker in &mut hosts {
+            let fits = !worker.aside && !job.failed_on.contains(&worker.host);
+            elsewhere |= fits;
+            if worker.slots > worker.held {
+                free = true;
+                fitting |= fits;
+            }
+        }
+        // Where it failed on all of them, any may try again.
+        free && !fitting && elsewhere
+    }
+}
+
+impl Waits {
+    fn unplaced(reason: Reason) -> Self {
+        Self { sentence: reason.to_string(), reason, place: None, estimate: None }
+    }
+}
+
+fn timestamp(us: i64) -> Timestamp {
+    Timestamp::from_microsecond(us).unwrap_or_default()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of jobs, never below 0")]
+fn round(jobs: f64) -> u64 {
+    jobs.round().max(0.0) as u64
+}

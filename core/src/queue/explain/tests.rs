@@ -1,0 +1,168 @@
+use super::*;
+use crate::queue::{Cap, Controls, Pause};
+
+const NOW: i64 = 1_795_239_694_000_000;
+
+fn lane(text: &str) -> Lane {
+    text.parse().unwrap()
+}
+
+fn pool(name: &str) -> Pool {
+    name.parse().unwrap()
+}
+
+fn serving(host: &str, slots: usize, held: usize) -> Serving {
+    Serving { pools: [pool("amd64")].into(), host: host.to_owned(), slots, held, able: true, aside: false }
+}
+
+/// Ten slots on two hosts, all in use; attempts take 100 seconds.
+fn situation(lanes: &[(&str, i64)]) -> Situation {
+    let mut situation = Situation {
+        now_us: NOW,
+        leader: true,
+        serving: vec![serving("a", 5, 5), serving("b", 5, 5)],
+        durations: [(pool("amd64"), Durations { mean: 100.0, deviation: 50.0 })].into(),
+        ..Situation::default()
+    };
+    situation.set_lanes(lanes.iter().map(|(text, n)| (lane(text), *n)));
+    situation
+}
+
+const GREEN: &str = "0 gates ubuntu noble/amd64 - green/2";
+
+fn job(text: &str, before: i64) -> Subject {
+    Subject {
+        lane: Some(text.to_owned()),
+        before,
+        package: "hello".to_owned(),
+        trigger: "green/2".to_owned(),
+        ..Subject::default()
+    }
+}
+
+fn place(situation: &Situation, text: &str, before: i64) -> u64 {
+    situation.explain(&job(text, before)).place.unwrap()
+}
+
+#[test]
+fn one_lane_is_a_line() {
+    let situation = situation(&[(GREEN, 100)]);
+    for before in [0, 1, 7, 99] {
+        let waits = situation.explain(&job(GREEN, before));
+        assert_eq!(waits.place, Some(before.unsigned_abs()));
+        let expected = (f64::from(u32::try_from(before).unwrap()) + 1.0) * 10.0;
+        assert!((waits.estimate.unwrap().likely_seconds - expected).abs() < 0.1, "{waits:?}");
+    }
+}
+
+#[test]
+fn turns_shares_people_and_levels() {
+    let perl = "0 gates ubuntu noble/amd64 - perl/5";
+    let others = [(GREEN, 2), (perl, 500)];
+    assert_eq!(place(&situation(&others), perl, 100), 102, "green's two, and 100 of its own");
+    assert_eq!(place(&situation(&others), GREEN, 1), 3, "a turn and a half of perl's");
+    let huge = "0 bulk huge noble/amd64 - perl/5";
+    let all = situation(&[(GREEN, 1000), (huge, 1000)]);
+    assert_eq!(place(&all, huge, 50), 251, "four of ubuntu for each of huge");
+    let joe = "0 people ubuntu noble/amd64 - joe";
+    let all = situation(&[(perl, 500), (joe, 30)]);
+    assert_eq!(place(&all, joe, 3), 3, "half of the slots are people's, and none of these is in use");
+    assert_eq!(place(&all, joe, 9), 13, "then every second one");
+    assert_eq!(place(&all, perl, 10), 25);
+    let high = "5 gates ubuntu noble/amd64 - high/1";
+    let all = situation(&[(GREEN, 9), (high, 40), ("-5 gates ubuntu noble/amd64 - low/1", 9)]);
+    assert_eq!((place(&all, GREEN, 3), place(&all, high, 3)), (43, 3));
+    assert_eq!(place(&situation(&[(GREEN, 9), ("0 gates ubuntu noble/arm64 - a/1", 50)]), GREEN, 3), 3);
+}
+
+#[test]
+fn what_comes_meanwhile_goes_first_where_it_is_more_urgent() {
+    let mut all = situation(&[(GREEN, 100)]);
+    let alone = all.explain(&job(GREEN, 99)).estimate.unwrap().likely_seconds;
+    // A person's job every 20 seconds, of ten a hundred seconds that end.
+    all.set_arrivals([(lane("0 people ubuntu noble/amd64 - "), 180)], 3600.0);
+    let later = all.explain(&job(GREEN, 99)).estimate.unwrap();
+    assert!((later.likely_seconds / alone - 2.0).abs() < 0.1, "{alone} {later:?}");
+    assert!(later.early_seconds < later.likely_seconds && later.likely_seconds < later.late_seconds);
+}
+
+fn name(situation: &Situation, job: &Subject) -> &'static str {
+    let waits = situation.explain(job);
+    let json = serde_json::to_value(&waits).unwrap();
+    assert_eq!(json["reason"], waits.reason.name());
+    assert!(Reason::NAMES.contains(&waits.reason.name()) && !waits.sentence.is_empty(), "{waits:?}");
+    waits.reason.name()
+}
+
+#[test]
+fn every_reason() {
+    let plain = situation(&[(GREEN, 5)]);
+    let green = job(GREEN, 1);
+    assert_eq!(name(&plain, &green), "slot");
+    assert_eq!(name(&plain, &Subject { answered: true, ..green.clone() }), "answer");
+    assert_eq!(name(&plain, &job("!", 0)), "answer");
+    assert_eq!(name(&plain, &job("?", 0)), "unsorted");
+    assert_eq!(name(&plain, &Subject { lane: None, ..green.clone() }), "unsorted");
+    let later = Subject { not_before_us: NOW + 60_000_000, ..green.clone() };
+    assert_eq!(name(&plain, &later), "next-attempt");
+    assert!(plain.explain(&later).estimate.unwrap().likely_seconds >= 60.0);
+
+    assert_eq!(name(&Situation { serving: vec![], ..plain.clone() }, &green), "no-worker");
+    let unable: Vec<_> = plain.serving.iter().cloned().map(|w| Serving { able: false, ..w }).collect();
+    assert_eq!(name(&Situation { serving: unable, ..plain.clone() }, &green), "workers-unable");
+
+    let pause = Pause {
+        id: 1,
+        release: None,
+        arch: Some("amd64".to_owned()),
+        context: None,
+        person: "ann".to_owned(),
+        reason: "moving".to_owned(),
+        since_us: NOW,
+    };
+    let controls = Controls { pauses: vec![pause], caps: vec![] };
+    let paused = Situation { controls, ..plain.clone() };
+    assert_eq!(name(&paused, &green), "paused");
+    assert_eq!(paused.explain(&green).estimate, None);
+
+    let fire = situation(&[(GREEN, 5), ("1000 gates ubuntu noble/amd64 - fire/1", 1)]);
+    assert_eq!(name(&fire, &green), "emergency");
+}
+
+#[test]
+fn caps_are_said_with_their_numbers_and_name_nothing_private() {
+    for (kind, shown) in [("trigger", "green/2"), ("package", "hello"), ("pool", "amd64")] {
+        let cap =
+            Cap { kind: kind.to_owned(), name: "*".to_owned(), most: 2, person: String::new(), since_us: 0 };
+        let mut all = situation(&[]);
+        all.controls.caps = vec![cap];
+        let green = job(GREEN, 5);
+        for n in 0..2 {
+            assert_ne!(name(&all, &green), "cap", "{n} run");
+            all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "hello", "green/2", "");
+        }
+        let waits = all.explain(&green);
+        assert!(waits.sentence.contains(shown) && waits.sentence.contains("than 2"), "{waits:?}");
+        let private = serde_json::to_string(&all.explain(&Subject { private: true, ..green })).unwrap();
+        assert!(!private.contains("green") && !private.contains("hello"), "{private}");
+    }
+}
+
+#[test]
+fn one_that_failed_on_the_free_host_waits_for_another() {
+    let mut all = situation(&[(GREEN, 5)]);
+    all.serving[0].held = 4;
+    let failed = Subject { failed_on: ["a".to_owned()].into(), ..job(GREEN, 0) };
+    assert_eq!(name(&all, &failed), "hosts-aside");
+    assert_eq!(name(&all, &job(GREEN, 0)), "slot");
+    let both = Subject { failed_on: ["a".to_owned(), "b".to_owned()].into(), ..job(GREEN, 0) };
+    assert_eq!(name(&all, &both), "slot", "it failed on all: any may try");
+    all.serving[0].aside = true;
+    assert_eq!(name(&all, &job(GREEN, 0)), "hosts-aside");
+}
+
+#[test]
+fn as_json() {
+    let waits = situation(&[(GREEN, 10)]).explain(&job(GREEN, 3));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&waits).unwrap());
+}
