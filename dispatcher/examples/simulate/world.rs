@@ -162,7 +162,8 @@ impl World<'_> {
         let mean = self.lately.iter().sum::<f64>() / n;
         let squares = self.lately.iter().map(|took| (took - mean).powi(2)).sum::<f64>() / n;
         situation.durations.insert(self.pool.clone(), Durations { mean, deviation: squares.sqrt() });
-        let lanes = self.table.values().map(|(lane, line)| (lane.clone(), i64::try_from(line.len()).expect("few")));
+        let lanes =
+            self.table.values().map(|(lane, line)| (lane.clone(), i64::try_from(line.len()).expect("few")));
         situation.set_lanes(lanes);
         while self.people.front().is_some_and(|(at, _)| *at < now - HOUR) {
             self.people.pop_front();
@@ -187,11 +188,12 @@ impl World<'_> {
             match self.queue.next(&self.pool, self.arch.slots, |_| true) {
                 Next::Job(candidate) => self.start(&candidate, now),
                 Next::Read(lanes, limit) => {
-                    let first = |lane: &String| {
+                    let next = |(lane, after): &(String, i64)| {
                         let (_, line) = self.table.get(lane)?;
-                        Some((lane.clone(), line.iter().take(limit).cloned().collect()))
+                        let behind = line.iter().skip_while(|candidate| candidate.id <= *after);
+                        Some((lane.clone(), behind.take(limit).cloned().collect()))
                     };
-                    let found = lanes.iter().filter_map(first).collect();
+                    let found = lanes.iter().filter_map(next).collect();
                     self.queue.read(&lanes, limit, found, |_| false);
                 }
                 Next::Nothing => return,
