@@ -132,7 +132,10 @@ fn waits(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
         let lines: Vec<_> = of(outcomes, "amd64").map(line).collect();
         let caption = format!("Started after at most so long: {}, amd64", who.name());
         let labels = Labels { caption: &caption, x: "waited", y: "part of the jobs" };
-        let (x, y) = ((1.0..4.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]), 0.0..100.0);
+        let (x, y) = (
+            (1.0..4.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]),
+            0.0..100.0,
+        );
         draw(area, &labels, (x, y), (&time, &|part| format!("{part:.0} %")), &lines)?;
     }
     Ok(root.present()?)
@@ -159,7 +162,8 @@ fn over_time(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
         let lines: Vec<_> = of(outcomes, arch).map(line).collect();
         let caption = format!("Median wait of gates' tests, by arrival: {arch}");
         let labels = Labels { caption: &caption, x: "came on day", y: "waited" };
-        let y = (1.0..8.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]);
+        let y =
+            (1.0..8.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]);
         draw(area, &labels, (0.0..DAYS, y), (&|day| format!("{day:.1}"), &time), &lines)?;
     }
     Ok(root.present()?)

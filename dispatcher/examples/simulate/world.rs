@@ -162,7 +162,8 @@ impl World<'_> {
         let mean = self.lately.iter().sum::<f64>() / n;
         let squares = self.lately.iter().map(|took| (took - mean).powi(2)).sum::<f64>() / n;
         situation.durations.insert(self.pool.clone(), Durations { mean, deviation: squares.sqrt() });
-        let lanes = self.table.values().map(|(lane, line)| (lane.clone(), i64::try_from(line.len()).expect("few")));
+        let lanes =
+            self.table.values().map(|(lane, line)| (lane.clone(), i64::try_from(line.len()).expect("few")));
         situation.set_lanes(lanes);
         while self.people.front().is_some_and(|(at, _)| *at < now - HOUR) {
             self.people.pop_front();
