@@ -145,7 +145,7 @@ pub(crate) enum QueueCommand {
     #[command(after_help = "Example:\n  proofhouse queue ls --release noble --arch amd64 --json")]
     Ls(QueueArgs),
     #[command(flatten)]
-    Operate(crate::operate::OperateCommand),
+    Operate(Box<crate::operate::OperateCommand>),
     /// Show a job: where it stands, why it waits, and when it may start
     #[command(after_help = "Example:\n  proofhouse queue show 3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e --json")]
     Show(queue::show::ShowArgs),

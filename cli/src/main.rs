@@ -63,7 +63,7 @@ async fn run(command: Command) -> anyhow::Result<Status> {
         Command::Web(options) => roles::web::main(&options).await,
         Command::Request(args) => request::main(*args).await,
         Command::Queue(QueueCommand::Ls(args)) => queue::ls(args).await,
-        Command::Queue(QueueCommand::Operate(command)) => operate::main(command).await,
+        Command::Queue(QueueCommand::Operate(command)) => operate::main(*command).await,
         Command::Queue(QueueCommand::Show(args)) => queue::show::main(args).await,
         Command::Queue(QueueCommand::Gates(args)) => queue::gates::main(args).await,
         Command::Run(RunCommand::Show(args)) => run::show::main(args).await,

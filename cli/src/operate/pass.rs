@@ -95,6 +95,16 @@ pub(super) async fn run(
     Ok(if all_named { Status::Done } else { Status::Failed })
 }
 
+async fn read(database: &Database, running: bool, after: i64) -> Result<Vec<OperatedRow>> {
+    let limit = i64::try_from(OPERATED_AT_ONCE).unwrap_or(i64::MAX);
+    let read = if running {
+        database.operated_running(after, limit).await
+    } else {
+        database.operated_waiting(after, limit).await
+    };
+    Ok(read?)
+}
+
 /// Invisible off a terminal.
 async fn bar(database: &Database) -> Result<ProgressBar> {
     let waiting = u64::try_from(database.waiting_count().await?).unwrap_or(0);
@@ -117,20 +127,14 @@ impl Pass<'_> {
         if !self.filter.uuid.is_empty() {
             return self.named().await;
         }
-        let limit = i64::try_from(OPERATED_AT_ONCE).unwrap_or(i64::MAX);
         // Those that run first: what ends of itself meanwhile and waits again is met as such.
         let both = self.deed.running;
         for running in [true, false].into_iter().filter(|running| both || !running) {
-            let mut after = 0;
-            loop {
-                let page = if running {
-                    self.database.operated_running(after, limit).await?
-                } else {
-                    self.database.operated_waiting(after, limit).await?
-                };
-                let Some(last) = page.last() else { break };
-                after = last.id;
-                self.page(page).await?;
+            let mut page = read(self.database, running, 0).await?;
+            while let Some(last) = page.last() {
+                // The next ones are read meanwhile: each change is conditioned on where its job still stands.
+                let next = read(self.database, running, last.id);
+                page = tokio::try_join!(next, self.page(page))?.0;
             }
         }
         Ok(())

@@ -277,9 +277,9 @@ mod tests {
         let pauses = lines(vec![pause(1, Some("arm64")), pause(2, Some("amd64"))], &held);
         let list = text(&pauses);
         let mut done = Done { action: "pause", dry_run: false, pauses };
-        let paused = done.text();
+        let begun = done.text();
         done.action = "resume";
-        insta::assert_snapshot!(format!("{list}\n{paused}\n{}", done.text()));
+        insta::assert_snapshot!(format!("{list}\n{begun}\n{}", done.text()));
         insta::assert_snapshot!(serde_json::to_string(&done).unwrap());
         assert_eq!(Value::Object(what(&pause(1, None))), json!({"all": true}));
     }

@@ -146,7 +146,9 @@ impl Database {
                    FROM jsonb_array_elements($1::jsonb) AS value) AS v
              WHERE jobs.id = v.job AND jobs.state = 'waiting' AND jobs.lane = v.old RETURNING jobs.id"
         };
-        self.operate(audit, statement, args![serde_json::to_string(&all).unwrap_or_default()]).await
+        let jobs: Vec<i64> = moves.iter().map(|m| m.job).collect();
+        let all = serde_json::to_string(&all).unwrap_or_default();
+        self.operate(audit, &jobs, statement, args![all]).await
     }
 
     /// Ends waiting jobs without a result. Returns those that ended.
@@ -166,7 +168,7 @@ impl Database {
              WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS value)
                 AND state = 'waiting' RETURNING id"
         };
-        self.operate(audit, statement, args![list(jobs), state.as_str(), reason, now]).await
+        self.operate(audit, jobs, statement, args![list(jobs), state.as_str(), reason, now]).await
     }
 
     /// Has waiting jobs answered to their gates without a run. Returns those that are; some were to be answered already.
@@ -185,7 +187,7 @@ impl Database {
              WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS value)
                 AND state = 'waiting' AND answer_code IS NULL RETURNING id"
         };
-        self.operate(audit, statement, args![list(jobs), reason, code, log, ANSWERS]).await
+        self.operate(audit, jobs, statement, args![list(jobs), reason, code, log, ANSWERS]).await
     }
 
     /// Asks the leader to end running jobs, and, where an answer is given, to tell their gates. Returns those that were not
@@ -206,17 +208,25 @@ impl Database {
              WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS value)
                 AND state = 'running' AND cancel IS NULL RETURNING id"
         };
-        self.operate(audit, statement, args![list(jobs), reason, code, log]).await
+        self.operate(audit, jobs, statement, args![list(jobs), reason, code, log]).await
     }
 
     /// One statement and its count in one transaction.
     async fn operate(
         &self,
         audit: i64,
+        jobs: &[i64],
         statement: &'static str,
         values: Vec<super::connection::Value>,
     ) -> Result<Vec<i64>, DbError> {
         let mut tx = self.begin().await?;
+        if !tx.is_sqlite() {
+            // In the order in which intake takes them: nobody waits for one another.
+            let lock = "SELECT id FROM jobs
+                WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS value)
+                ORDER BY id FOR NO KEY UPDATE";
+            tx.execute(lock, args![list(jobs)]).await?;
+        }
         let changed: Vec<(i64,)> = tx.all(statement, values).await?;
         tx.count_in_audit(audit, changed.len()).await?;
         tx.commit().await?;

@@ -128,6 +128,8 @@ async fn newest(database: &Database) -> Result<Newest> {
         let page = database.from_first_waiting_git(after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(newest) };
         after = last.id;
-        page.iter().for_each(|job| newest.learn(job));
+        for job in &page {
+            newest.learn(job);
+        }
     }
 }

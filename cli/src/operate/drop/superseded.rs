@@ -44,7 +44,7 @@ fn thing(job: &OperatedRow) -> Option<Thing> {
         pull_request,
         testname: request.testname.map(|name| name.to_string()),
         triggers: request.triggers.iter().map(ToString::to_string).collect(),
-        ppas: request.ppas.iter().map(|ppa| ppa.without_credentials()).collect(),
+        ppas: request.ppas.iter().map(proofhouse_core::params::Ppa::without_credentials).collect(),
         reader: request.swiftuser.map(|user| user.to_string()),
     })
 }
