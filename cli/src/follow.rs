@@ -78,7 +78,8 @@ impl Seen {
             }
             Self::Waiting(job, waits) => {
                 let place = waits.place.map_or_else(String::new, |place| format!("; {}", place_text(place)));
-                let starts = waits.estimate.as_ref().map_or_else(String::new, |e| format!("; starts {}", starts(e)));
+                let starts =
+                    waits.estimate.as_ref().map_or_else(String::new, |e| format!("; starts {}", starts(e)));
                 print::one_line(&format!("{}: {}{place}{starts}", job.package, waits.sentence), 300)
             }
             Self::Active(job) => format!("{}: {} (attempt {})", job.package, job.state(), job.attempts),
@@ -104,7 +105,9 @@ impl<'a> Follower<'a> {
 
     /// Why it waits, as of a few seconds ago at most.
     async fn waits(&mut self, job: &JobRow) -> Result<Waits> {
-        let fresh = |(at, attempts, _): &&(Instant, i64, Waits)| at.elapsed() < EXPLAINED && *attempts == job.attempts;
+        let fresh = |(at, attempts, _): &&(Instant, i64, Waits)| {
+            at.elapsed() < EXPLAINED && *attempts == job.attempts
+        };
         if let Some((.., waits)) = self.explained.as_ref().filter(fresh) {
             return Ok(waits.clone());
         }

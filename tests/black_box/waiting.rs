@@ -27,7 +27,11 @@ impl Place {
 
     async fn ask(&self, package: &str, env: &[&str]) -> Result<()> {
         let trigger = format!("{package}/1");
-        self.cluster.client().await?.publish("debci-noble-amd64", &body(package, &params(&trigger, env))).await
+        self.cluster
+            .client()
+            .await?
+            .publish("debci-noble-amd64", &body(package, &params(&trigger, env)))
+            .await
     }
 
     async fn sql(&mut self, statement: &'static str) -> Result<()> {
@@ -71,7 +75,9 @@ async fn each_reason_is_shown() -> Result<()> {
     assert_eq!(place.waits("green", "unsorted").await?["place"], Value::Null);
 
     place
-        .sql("INSERT INTO pauses (arch, person, reason, since_us) VALUES ('amd64', 'ann', 'the lab moves', 1)")
+        .sql(
+            "INSERT INTO pauses (arch, person, reason, since_us) VALUES ('amd64', 'ann', 'the lab moves', 1)",
+        )
         .await?;
     dispatcher.start_again().await?;
     let waits = place.waits("green", "paused").await?;
@@ -99,7 +105,9 @@ async fn each_reason_is_shown() -> Result<()> {
         .sql("UPDATE jobs SET lane = '1000 gates ubuntu noble/amd64 - first/1' WHERE package = 'first'")
         .await?;
     place.waits("second", "emergency").await?;
-    place.sql("UPDATE jobs SET lane = '0 gates ubuntu noble/amd64 - first/1' WHERE package = 'first'").await?;
+    place
+        .sql("UPDATE jobs SET lane = '0 gates ubuntu noble/amd64 - first/1' WHERE package = 'first'")
+        .await?;
     place.cluster.output(&["workers", "drain", "one"]).await?;
     place.waits("second", "workers-unable").await?;
     place.cluster.output(&["workers", "resume", "one"]).await?;
@@ -136,7 +144,9 @@ async fn what_is_answered_without_a_run_says_so() -> Result<()> {
     place.waits("green", "no-worker").await?;
     // No dispatcher is there to answer it.
     dispatcher.kill9().await?;
-    place.sql("UPDATE jobs SET lane = '!', answer_code = 99, answer_log = 'off' WHERE package = 'green'").await?;
+    place
+        .sql("UPDATE jobs SET lane = '!', answer_code = 99, answer_log = 'off' WHERE package = 'green'")
+        .await?;
     place.waits("green", "answer").await?;
     dispatcher.start_again().await?;
     place.cluster.done("green", 1).await

@@ -30,7 +30,10 @@ impl FromStr for JobName {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = |_| text.parse().map(Self::Number);
-        Uuid::try_parse(text).map(Self::Uuid).or_else(number).map_err(|_| "a job is named by its uuid or its number")
+        Uuid::try_parse(text)
+            .map(Self::Uuid)
+            .or_else(number)
+            .map_err(|_| "a job is named by its uuid or its number")
     }
 }
 
@@ -99,8 +102,8 @@ pub(crate) fn place_text(place: u64) -> String {
 
 /// `in about 20 min (15 min to 25 min)`.
 pub(crate) fn starts(estimate: &Estimate) -> String {
-    let [early, likely, late] =
-        [estimate.early_seconds, estimate.likely_seconds, estimate.late_seconds].map(proofhouse_core::queue::in_words);
+    let [early, likely, late] = [estimate.early_seconds, estimate.likely_seconds, estimate.late_seconds]
+        .map(proofhouse_core::queue::in_words);
     format!("in about {likely} ({early} to {late})")
 }
 
@@ -114,8 +117,7 @@ mod tests {
     fn in_words() {
         let reason = Reason::Slot { pools: vec!["amd64".parse().unwrap(), "big".parse().unwrap()] };
         let estimate = Estimate { early_seconds: 900.0, likely_seconds: 1200.0, late_seconds: 9000.0 };
-        let waits =
-            Waits { sentence: reason.to_string(), reason, place: Some(7), estimate: Some(estimate) };
+        let waits = Waits { sentence: reason.to_string(), reason, place: Some(7), estimate: Some(estimate) };
         let next = Waits { place: Some(0), estimate: None, ..waits.clone() };
         insta::assert_snapshot!(text(&waits) + &text(&next));
     }

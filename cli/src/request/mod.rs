@@ -82,7 +82,8 @@ pub(crate) async fn main(args: RequestArgs) -> Result<Status> {
     if let Some(database) = database {
         let site = site(&config);
         for sent in &mut report.sent {
-            let outcome = follow::to_the_end(&database, &config.pool_rules, sent.uuid, site.as_deref()).await?;
+            let outcome =
+                follow::to_the_end(&database, &config.pool_rules, sent.uuid, site.as_deref()).await?;
             status = status.max(outcome.status());
             if !args.json {
                 print::text(&outcome.text(print::Paint::stdout()))?;

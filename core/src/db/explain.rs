@@ -18,7 +18,8 @@ impl Database {
     /// What all waiting jobs share. It counts the lanes, whose cost grows with what waits: not for each page.
     pub async fn situation(&self, rules: &Arc<PoolRules>) -> Result<Situation, DbError> {
         let counts = self.lane_counts().await?;
-        let lanes = counts.into_iter().filter_map(|count| Some((parsed(count.lane.as_deref())?, count.waiting)));
+        let lanes =
+            counts.into_iter().filter_map(|count| Some((parsed(count.lane.as_deref())?, count.waiting)));
         let lanes: Vec<(Lane, i64)> = lanes.collect();
         let mut situation = Situation::new(self.now_us().await?, rules.clone(), self.controls().await?);
         situation.leader = self.has_leader().await?;
@@ -136,9 +137,11 @@ impl Database {
         let aside: Vec<bool> = serving
             .iter()
             .map(|worker| {
-                let others = serving.iter().filter(|other| other.able && !other.pools.is_disjoint(&worker.pools));
+                let others =
+                    serving.iter().filter(|other| other.able && !other.pools.is_disjoint(&worker.pools));
                 let best = others.map(|other| score(&other.host)).fold(0.0, f64::max);
-                records.get(&worker.host).is_some_and(|record| record.health.is_aside()) && score(&worker.host) < best
+                records.get(&worker.host).is_some_and(|record| record.health.is_aside())
+                    && score(&worker.host) < best
             })
             .collect();
         for (worker, aside) in serving.iter_mut().zip(aside) {

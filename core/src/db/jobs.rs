@@ -334,7 +334,8 @@ impl Database {
         let in_lanes = self.lane_counts().await?.into_iter().filter_map(QueueCount::of_lane);
         for count in in_lanes.chain(others) {
             let key = (count.context.clone(), count.release.clone(), count.arch.clone());
-            let sum = sums.entry(key).or_insert_with(|| QueueCount { waiting: 0, running: 0, ..count.clone() });
+            let sum =
+                sums.entry(key).or_insert_with(|| QueueCount { waiting: 0, running: 0, ..count.clone() });
             sum.waiting += count.waiting;
             sum.running += count.running;
         }

@@ -19,11 +19,8 @@ pub struct LaneCount {
 impl Database {
     /// All lanes in which jobs wait. It reads every waiting job's index entry: not for each decision.
     pub async fn lane_counts(&self) -> Result<Vec<LaneCount>, DbError> {
-        self.all(
-            "SELECT lane, count(*) AS waiting FROM jobs WHERE state = 'waiting' GROUP BY lane",
-            vec![],
-        )
-        .await
+        self.all("SELECT lane, count(*) AS waiting FROM jobs WHERE state = 'waiting' GROUP BY lane", vec![])
+            .await
     }
 
     /// The next of each of these lanes, behind the number given with it, that may be offered now; at most `limit` of each.
@@ -135,7 +132,11 @@ impl Database {
     }
 
     /// Number and lane of the newest waiting jobs with a greater number than `after`, newest first, at most `limit`.
-    pub async fn newest_waiting(&self, after: i64, limit: i64) -> Result<Vec<(i64, Option<String>)>, DbError> {
+    pub async fn newest_waiting(
+        &self,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(i64, Option<String>)>, DbError> {
         self.all(
             "SELECT id, lane FROM jobs WHERE state = 'waiting' AND id > $1 ORDER BY id DESC LIMIT $2",
             args![after, limit],

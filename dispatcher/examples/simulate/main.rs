@@ -19,7 +19,10 @@ const SEED: u64 = 20_261_121;
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from);
     let mut outcomes = Vec::new();
-    println!("{:8} {:24} {:8} {:>7} {:>9} {:>9} {:>9}", "arch", "order", "who", "jobs", "median", "p95", "longest");
+    println!(
+        "{:8} {:24} {:8} {:>7} {:>9} {:>9} {:>9}",
+        "arch", "order", "who", "jobs", "median", "p95", "longest"
+    );
     for arch in &ARCHES {
         let requests = arrivals(arch, SEED);
         for mode in Mode::ALL {
@@ -81,7 +84,8 @@ fn print_triggers(outcomes: &[(&str, Mode, Outcome)]) {
             let of = triggers.entry(key).or_default();
             *of = (of.0 + 1, of.1.max(*waited));
         }
-        for (name, least, most) in [("1 to 9", 1, 9), ("10 to 99", 10, 99), ("100 or more", 100, usize::MAX)] {
+        for (name, least, most) in [("1 to 9", 1, 9), ("10 to 99", 10, 99), ("100 or more", 100, usize::MAX)]
+        {
             let of_size = triggers.values().filter(|(tests, _)| (least..=most).contains(tests));
             let waits = sorted(of_size.map(|(_, waited)| *waited));
             let [median, p95] = [0.5, 0.95].map(|part| time(quantile(&waits, part)));

@@ -19,6 +19,7 @@ use crate::{
 type Outcomes<'a> = [(&'a str, Mode, Outcome)];
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Points = Vec<(f64, f64)>;
+type Format<'a> = &'a dyn Fn(&f64) -> String;
 
 const SIZE: (u32, u32) = (960, 440);
 const MINUTE: f64 = 60.0;
@@ -45,6 +46,7 @@ fn of<'a>(outcomes: &'a Outcomes<'_>, arch: &str) -> impl Iterator<Item = (Mode,
 }
 
 /// Seconds on a logarithmic axis, from a second up, for people.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "plotters calls it")]
 fn time(seconds: &f64) -> String {
     match *seconds {
         s if s < MINUTE => format!("{s:.0} s"),
@@ -66,7 +68,7 @@ fn draw<DB: DrawingBackend, X, Y>(
     area: &DrawingArea<DB, Shift>,
     labels: &Labels<'_>,
     (x, y): (X, Y),
-    (format_x, format_y): (&dyn Fn(&f64) -> String, &dyn Fn(&f64) -> String),
+    (format_x, format_y): (Format<'_>, Format<'_>),
     lines: &[(RGBColor, Points)],
 ) -> Result<()>
 where
@@ -132,7 +134,10 @@ fn waits(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
         let lines: Vec<_> = of(outcomes, "amd64").map(line).collect();
         let caption = format!("Started after at most so long: {}, amd64", who.name());
         let labels = Labels { caption: &caption, x: "waited", y: "part of the jobs" };
-        let (x, y) = ((1.0..4.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]), 0.0..100.0);
+        let (x, y) = (
+            (1.0..4.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]),
+            0.0..100.0,
+        );
         draw(area, &labels, (x, y), (&time, &|part| format!("{part:.0} %")), &lines)?;
     }
     Ok(root.present()?)
@@ -159,7 +164,8 @@ fn over_time(file: &Path, outcomes: &Outcomes<'_>) -> Result<()> {
         let lines: Vec<_> = of(outcomes, arch).map(line).collect();
         let caption = format!("Median wait of gates' tests, by arrival: {arch}");
         let labels = Labels { caption: &caption, x: "came on day", y: "waited" };
-        let y = (1.0..8.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]);
+        let y =
+            (1.0..8.0 * DAY).log_scale().with_key_points(vec![1.0, 10.0, 60.0, 600.0, HOUR, 6.0 * HOUR, DAY]);
         draw(area, &labels, (0.0..DAYS, y), (&|day| format!("{day:.1}"), &time), &lines)?;
     }
     Ok(root.present()?)

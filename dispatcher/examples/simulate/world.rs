@@ -59,6 +59,11 @@ fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
+/// A job's number in a job table: from 1.
+fn number(job: usize) -> i64 {
+    i64::try_from(job + 1).expect("few")
+}
+
 /// Runs a scenario until nothing waits.
 pub(crate) fn run(arch: &Arch, arrivals: &[Arrival], mode: Mode) -> Outcome {
     let mut world = World {
@@ -115,7 +120,7 @@ impl World<'_> {
             self.people.push_back((arrival.at, lane.clone()));
         }
         let candidate = Candidate {
-            id: i64::try_from(job).expect("few"),
+            id: number(job),
             attempts: 0,
             tried_before: 0,
             lane: text.clone(),
@@ -131,12 +136,12 @@ impl World<'_> {
 
     /// Says when a job will start.
     fn ask(&mut self, job: usize, mode: Mode, now: f64) {
-        if job % ASKED != 0 || self.lately.len() < REMEMBERED {
+        if !job.is_multiple_of(ASKED) || self.lately.len() < REMEMBERED {
             return;
         }
         let text = self.arrivals[job].lane(mode, self.arch.name);
         let Some((_, line)) = self.table.get(&text) else { return };
-        let id = i64::try_from(job).expect("few");
+        let id = number(job);
         let before = line.partition_point(|candidate| candidate.id < id);
         let subject =
             Subject { lane: Some(text), before: i64::try_from(before).expect("few"), ..Subject::default() };
@@ -162,7 +167,8 @@ impl World<'_> {
         let mean = self.lately.iter().sum::<f64>() / n;
         let squares = self.lately.iter().map(|took| (took - mean).powi(2)).sum::<f64>() / n;
         situation.durations.insert(self.pool.clone(), Durations { mean, deviation: squares.sqrt() });
-        let lanes = self.table.values().map(|(lane, line)| (lane.clone(), i64::try_from(line.len()).expect("few")));
+        let lanes =
+            self.table.values().map(|(lane, line)| (lane.clone(), i64::try_from(line.len()).expect("few")));
         situation.set_lanes(lanes);
         while self.people.front().is_some_and(|(at, _)| *at < now - HOUR) {
             self.people.pop_front();
@@ -187,9 +193,10 @@ impl World<'_> {
             match self.queue.next(&self.pool, self.arch.slots, |_| true) {
                 Next::Job(candidate) => self.start(&candidate, now),
                 Next::Read(lanes, limit) => {
-                    let first = |lane: &String| {
+                    let first = |(lane, after): &(String, i64)| {
                         let (_, line) = self.table.get(lane)?;
-                        Some((lane.clone(), line.iter().take(limit).cloned().collect()))
+                        let from = line.partition_point(|candidate| candidate.id <= *after);
+                        Some((lane.clone(), line.iter().skip(from).take(limit).cloned().collect()))
                     };
                     let found = lanes.iter().filter_map(first).collect();
                     self.queue.read(&lanes, limit, found, |_| false);
@@ -200,7 +207,7 @@ impl World<'_> {
     }
 
     fn start(&mut self, candidate: &Candidate, now: f64) {
-        let job = usize::try_from(candidate.id).expect("few");
+        let job = usize::try_from(candidate.id - 1).expect("from one");
         let used = Use::of_candidate(candidate, self.pool.clone());
         self.queue.withdrawn(&used, true);
         if let Some((_, line)) = self.table.get_mut(&candidate.lane) {

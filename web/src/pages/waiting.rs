@@ -85,9 +85,7 @@ impl Wanted {
     /// The address of the same list from another job on.
     fn at(&self, after: i64) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in
-            [("release", &self.release), ("arch", &self.arch), ("context", &self.context)]
-        {
+        for (name, value) in [("release", &self.release), ("arch", &self.arch), ("context", &self.context)] {
             if !value.is_empty() {
                 query.append_pair(name, value);
             }

@@ -175,10 +175,7 @@ async fn a_run_by_its_uuid_from_the_first_second() {
         let page = site.browse(&format!("/run/{name}")).await;
         assert_eq!(page.status, 200);
         let answer = texts(&page.html(), ".answer").join(" ");
-        assert!(
-            answer.contains("No dispatcher leads") || answer.contains("about to look at it"),
-            "{answer}"
-        );
+        assert!(answer.contains("No dispatcher leads") || answer.contains("about to look at it"), "{answer}");
         assert!(page.text().contains("joe") && page.text().contains("ann"));
         assert_eq!(site.get(&format!("/run/{name}")).await.status, 404, "old clients wait");
     }
@@ -192,7 +189,10 @@ async fn a_run_by_its_uuid_from_the_first_second() {
     let json = [("accept", "application/json")];
     let json = site.send(Method::GET, &format!("/run/{uuid}"), &json, "").await;
     let waits = &json.json()["waits"];
-    assert_eq!((json.status.as_u16(), &waits["reason"], &waits["place"]), (404, &"no-worker".into(), &1.into()));
+    assert_eq!(
+        (json.status.as_u16(), &waits["reason"], &waits["place"]),
+        (404, &"no-worker".into(), &1.into())
+    );
 
     let id = site.start(job).await;
     site.app.heard().hear(

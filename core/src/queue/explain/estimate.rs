@@ -61,7 +61,8 @@ impl View<'_> {
             return None;
         }
         let waited = ends(seconds).max(1.0).sqrt();
-        let spread = (0.1 + (durations.deviation / durations.mean.max(1.0)).max(1.0) / waited).min(1.0) * QUARTILE;
+        let spread =
+            (0.1 + (durations.deviation / durations.mean.max(1.0)).max(1.0) / waited).min(1.0) * QUARTILE;
         let pause = number((job.not_before_us - self.situation.now_us) / 1_000_000);
         let at = |factor: f64| (seconds * factor).max(pause);
         Some(Estimate {

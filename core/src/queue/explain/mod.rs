@@ -69,10 +69,8 @@ impl Situation {
         };
         let reason = self.reason(job, &lane);
         let view = self.view(&lane);
-        let held = matches!(
-            reason,
-            Reason::Paused { .. } | Reason::NoWorker { .. } | Reason::WorkersUnable { .. }
-        );
+        let held =
+            matches!(reason, Reason::Paused { .. } | Reason::NoWorker { .. } | Reason::WorkersUnable { .. });
         let estimate = if held { None } else { view.estimate(job) };
         let place = view.place(f64::from(u32::try_from(job.before).unwrap_or(u32::MAX)), 0.0);
         Waits { sentence: reason.to_string(), reason, place: Some(round(place)), estimate }
@@ -110,7 +108,11 @@ impl Situation {
                 return cap;
             }
         }
-        if self.waits_for_host(job, &able) { Reason::HostsAside { pools: able } } else { Reason::Slot { pools: able } }
+        if self.waits_for_host(job, &able) {
+            Reason::HostsAside { pools: able }
+        } else {
+            Reason::Slot { pools: able }
+        }
     }
 
     /// The cap that holds a job back.
@@ -125,7 +127,8 @@ impl Situation {
             let name = (!job.private).then(|| name.clone());
             Some(Reason::Cap { kind, name, running, most })
         });
-        let full: Vec<_> = pools.iter().map_while(|pool| self.reached(CapKind::Pool, pool.as_str())).collect();
+        let full: Vec<_> =
+            pools.iter().map_while(|pool| self.reached(CapKind::Pool, pool.as_str())).collect();
         let pool = (full.len() == pools.len()).then(|| full.first().copied().zip(pools.first())).flatten();
         own.or_else(|| {
             pool.map(|((running, most), pool)| Reason::Cap {
@@ -139,7 +142,8 @@ impl Situation {
 
     /// True where slots are free, but only on hosts that are not for this job.
     fn waits_for_host(&self, job: &Subject, pools: &[Pool]) -> bool {
-        let mut hosts = self.serving.iter().filter(|w| w.able && pools.iter().any(|pool| w.pools.contains(pool)));
+        let mut hosts =
+            self.serving.iter().filter(|w| w.able && pools.iter().any(|pool| w.pools.contains(pool)));
         let (mut free, mut fitting, mut elsewhere) = (false, false, false);
         for worker in &mut hosts {
             let fits = !worker.aside && !job.failed_on.contains(&worker.host);
@@ -164,7 +168,11 @@ fn timestamp(us: i64) -> Timestamp {
     Timestamp::from_microsecond(us).unwrap_or_default()
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of jobs, never below 0")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number of jobs, never below 0"
+)]
 fn round(jobs: f64) -> u64 {
     jobs.round().max(0.0) as u64
 }

@@ -77,7 +77,8 @@ impl Situation {
         let wanted = self.lanes.iter().flat_map(|load| load.pools.iter()).chain(&pools).collect();
         let (slots, free) = self.slots(&pools, &wanted);
         let (first, people) = pools.iter().fold((0, 0), |(first, people), pool| {
-            let slots = self.serving.iter().filter(|w| w.able && w.pools.contains(pool)).map(|w| w.slots).sum();
+            let slots =
+                self.serving.iter().filter(|w| w.able && w.pools.contains(pool)).map(|w| w.slots).sum();
             (first + slots_of_people(slots), people + self.in_use.people(pool))
         });
         let all: usize = self.serving_any(&pools).map(|w| w.slots).sum();

@@ -154,7 +154,9 @@ impl fmt::Display for Reason {
                 write!(f, "An emergency goes first in {}; nothing else starts there.", Pools(pools))
             }
             Self::Unsorted { leader: true } => f.write_str("The dispatcher is about to look at it."),
-            Self::Unsorted { leader: false } => f.write_str("No dispatcher leads; one has to look at it first."),
+            Self::Unsorted { leader: false } => {
+                f.write_str("No dispatcher leads; one has to look at it first.")
+            }
             Self::Answer => f.write_str(
                 "It is answered without a run, once what is being published of the same package is stored.",
             ),

@@ -384,8 +384,14 @@ fn said_and_seen(lanes: &[(String, usize)], chosen: usize, before: usize, slots:
         }
     }
     let mut situation = Situation::new(0, Arc::default(), Controls::default());
-    situation.serving =
-        vec![Serving { pools: [pool()].into(), host: String::new(), slots, held: 0, able: true, aside: false }];
+    situation.serving = vec![Serving {
+        pools: [pool()].into(),
+        host: String::new(),
+        slots,
+        held: 0,
+        able: true,
+        aside: false,
+    }];
     situation.set_lanes(
         lanes.iter().map(|(lane, n)| (lane.parse().unwrap(), i64::try_from(*n).unwrap())).collect::<Vec<_>>(),
     );
@@ -416,7 +422,8 @@ fn a_place_is_near_the_truth() {
     let mut random = StdRng::seed_from_u64(4);
     let mut errors = Vec::new();
     for _ in 0..300 {
-        let size = |random: &mut StdRng| 1 + 10usize.pow(random.random_range(0..3)) * random.random_range(1..4);
+        let size =
+            |random: &mut StdRng| 1 + 10usize.pow(random.random_range(0..3)) * random.random_range(1..4);
         let mut lanes: Vec<(String, usize)> = Vec::new();
         for n in 0..random.random_range(1..9) {
             let context = ["ubuntu", "ubuntu", "ubuntu", "ppa", "huge"][random.random_range(0..5)];
