@@ -19,6 +19,7 @@ use crate::{
 type Outcomes<'a> = [(&'a str, Mode, Outcome)];
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Points = Vec<(f64, f64)>;
+type Format<'a> = &'a dyn Fn(&f64) -> String;
 
 const SIZE: (u32, u32) = (960, 440);
 const MINUTE: f64 = 60.0;
@@ -45,6 +46,7 @@ fn of<'a>(outcomes: &'a Outcomes<'_>, arch: &str) -> impl Iterator<Item = (Mode,
 }
 
 /// Seconds on a logarithmic axis, from a second up, for people.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "plotters calls it")]
 fn time(seconds: &f64) -> String {
     match *seconds {
         s if s < MINUTE => format!("{s:.0} s"),
@@ -66,7 +68,7 @@ fn draw<DB: DrawingBackend, X, Y>(
     area: &DrawingArea<DB, Shift>,
     labels: &Labels<'_>,
     (x, y): (X, Y),
-    (format_x, format_y): (&dyn Fn(&f64) -> String, &dyn Fn(&f64) -> String),
+    (format_x, format_y): (Format<'_>, Format<'_>),
     lines: &[(RGBColor, Points)],
 ) -> Result<()>
 where

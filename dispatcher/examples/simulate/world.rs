@@ -59,6 +59,11 @@ fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
+/// A job's number in a job table: from 1.
+fn number(job: usize) -> i64 {
+    i64::try_from(job + 1).expect("few")
+}
+
 /// Runs a scenario until nothing waits.
 pub(crate) fn run(arch: &Arch, arrivals: &[Arrival], mode: Mode) -> Outcome {
     let mut world = World {
@@ -115,7 +120,7 @@ impl World<'_> {
             self.people.push_back((arrival.at, lane.clone()));
         }
         let candidate = Candidate {
-            id: i64::try_from(job).expect("few"),
+            id: number(job),
             attempts: 0,
             tried_before: 0,
             lane: text.clone(),
@@ -131,12 +136,12 @@ impl World<'_> {
 
     /// Says when a job will start.
     fn ask(&mut self, job: usize, mode: Mode, now: f64) {
-        if job % ASKED != 0 || self.lately.len() < REMEMBERED {
+        if !job.is_multiple_of(ASKED) || self.lately.len() < REMEMBERED {
             return;
         }
         let text = self.arrivals[job].lane(mode, self.arch.name);
         let Some((_, line)) = self.table.get(&text) else { return };
-        let id = i64::try_from(job).expect("few");
+        let id = number(job);
         let before = line.partition_point(|candidate| candidate.id < id);
         let subject =
             Subject { lane: Some(text), before: i64::try_from(before).expect("few"), ..Subject::default() };
@@ -188,12 +193,12 @@ impl World<'_> {
             match self.queue.next(&self.pool, self.arch.slots, |_| true) {
                 Next::Job(candidate) => self.start(&candidate, now),
                 Next::Read(lanes, limit) => {
-                    let next = |(lane, after): &(String, i64)| {
+                    let first = |(lane, after): &(String, i64)| {
                         let (_, line) = self.table.get(lane)?;
-                        let behind = line.iter().skip_while(|candidate| candidate.id <= *after);
-                        Some((lane.clone(), behind.take(limit).cloned().collect()))
+                        let from = line.partition_point(|candidate| candidate.id <= *after);
+                        Some((lane.clone(), line.iter().skip(from).take(limit).cloned().collect()))
                     };
-                    let found = lanes.iter().filter_map(next).collect();
+                    let found = lanes.iter().filter_map(first).collect();
                     self.queue.read(&lanes, limit, found, |_| false);
                 }
                 Next::Nothing => return,
@@ -202,7 +207,7 @@ impl World<'_> {
     }
 
     fn start(&mut self, candidate: &Candidate, now: f64) {
-        let job = usize::try_from(candidate.id).expect("few");
+        let job = usize::try_from(candidate.id - 1).expect("from one");
         let used = Use::of_candidate(candidate, self.pool.clone());
         self.queue.withdrawn(&used, true);
         if let Some((_, line)) = self.table.get_mut(&candidate.lane) {
