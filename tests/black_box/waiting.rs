@@ -126,7 +126,8 @@ async fn each_reason_is_shown() -> Result<()> {
         (workers.as_array()?.len() == 2).then_some(())
     })
     .await?;
-    place.cluster.output(&["workers", "drain", "one"]).await?;
+    let drained = place.cluster.output(&["workers", "drain", "one", "--wait"]).await?;
+    assert!(drained.status.success(), "{drained:?}");
     place.ask("third", &[&hold]).await?;
     place.cluster.started("third", 1).await?;
     place.sql("UPDATE jobs SET not_before_us = 0 WHERE package = 'second'").await?;
