@@ -8,8 +8,8 @@ use std::{
 };
 
 use proofhouse_core::{
-    db::{DbError, JobState, LaneCount},
-    names::{Context as QueueContext, Pair, Pool, RequestQueue},
+    db::{DbError, Demand, JobState, LaneCount},
+    names::{Context as QueueContext, Pair, RequestQueue},
     queue::Lane,
 };
 use tokio::sync::{Notify, mpsc};
@@ -51,24 +51,19 @@ pub(crate) async fn run(
     metrics.jobs.reset();
 }
 
-/// What waits, by queue and by pool.
+/// What waits, by queue.
 #[derive(Default)]
 struct Waiting {
     queues: BTreeMap<(QueueContext, Pair), i64>,
-    pools: BTreeMap<Pool, i64>,
     all: i64,
 }
 
 impl Waiting {
-    fn of(context: &Context, counts: &[LaneCount]) -> Self {
+    fn of(counts: &[LaneCount]) -> Self {
         let mut waiting = Self::default();
         for count in counts {
             waiting.all += count.waiting;
             let Some(Ok(lane)) = count.lane.as_deref().map(str::parse::<Lane>) else { continue };
-            // The first: what several pools may run is wanted once.
-            if let Some(pool) = context.settings.pools.pools_of(&lane).into_iter().next() {
-                *waiting.pools.entry(pool).or_default() += count.waiting;
-            }
             *waiting.queues.entry((lane.context, lane.pair)).or_default() += count.waiting;
         }
         waiting
@@ -78,8 +73,9 @@ impl Waiting {
 async fn measure(context: &Context, lanes: &mpsc::Sender<Vec<String>>) -> Result<(), DbError> {
     let metrics = &context.settings.metrics.dispatcher;
     let counts = context.database.lane_counts().await?;
-    let waiting = Waiting::of(context, &counts);
+    let waiting = Waiting::of(&counts);
     context.estimates.survey(&context.database, &context.settings.pools, &counts).await?;
+    let demand = Demand::by_pool(&context.settings.pools, &counts, context.database.leased_by_pool().await?);
     // A full channel means that the leader has yet to look at what was found before.
     let _ = lanes.try_send(counts.into_iter().filter_map(|count| count.lane).collect());
     for queue in context.settings.intake.served.iter().flat_map(RequestQueue::of) {
@@ -88,10 +84,8 @@ async fn measure(context: &Context, lanes: &mpsc::Sender<Vec<String>>) -> Result
         let found = waiting.queues.get(&(queue.context, queue.pair.clone()));
         metrics.queue_size.with_label_values(&labels).set(found.copied().unwrap_or(0));
     }
-    let leased = context.database.leased_by_pool().await?;
     for pool in context.settings.pools.pools(&context.settings.intake.served) {
-        let leased = leased.iter().find(|(name, _)| name == pool.as_str()).map_or(0, |(_, n)| *n);
-        let wanted = waiting.pools.get(&pool).copied().unwrap_or(0) + leased;
+        let wanted = demand.get(pool.as_str()).map_or(0, |pool| pool.waiting + pool.leased);
         metrics.demand.with_label_values(&[pool.as_str()]).set(wanted);
     }
     metrics.jobs.with_label_values(&[JobState::Waiting.as_str()]).set(waiting.all);

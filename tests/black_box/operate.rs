@@ -117,7 +117,7 @@ async fn an_emergency_goes_first_then_what_was_raised() -> Result<()> {
     assert_eq!(cluster.json(&["queue", "lower", "--trigger", "amber"]).await?["jobs"], 1);
     assert_eq!(cluster.json(&["queue", "emergency", "--package", "[bd]*"]).await?["jobs"], 2);
     let left = cluster.json(&["queue", "level", "7", "--trigger", "blue/1"]).await?;
-    assert_eq!((&left["jobs"], left["left"].as_object().map(|left| left.len())), (&json!(0), Some(1)));
+    assert_eq!((&left["jobs"], left["left"].as_object().map(serde_json::Map::len)), (&json!(0), Some(1)));
     assert_eq!(cluster.json(&["queue", "emergency", "--end", "--package", "delta"]).await?["jobs"], 1);
     dispatcher.start_again().await?;
     are_waiting(&cluster, &dispatcher, 4).await?;

@@ -7,7 +7,7 @@ use axum::{
     extract::{RawQuery, State},
 };
 use jiff::Timestamp;
-use proofhouse_core::names::Context;
+use proofhouse_core::{db::Demand, names::Context};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -99,6 +99,18 @@ pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Fa
             .insert(count.arch.clone(), count.waiting);
     }
     Ok(Json(to_json(queues, Value::from)))
+}
+
+/// `/api/v1/demand`: pool → what waits, what is leased, and both together, for autoscalers.
+pub(crate) async fn demand(State(app): State<App>) -> Result<Json<Value>, Failure> {
+    let (settings, mut found) = (app.settings(), app.db().demand(&app.settings().pools).await?);
+    for pool in settings.pools.pools(&settings.pairs) {
+        found.entry(pool.to_string()).or_default();
+    }
+    let pools = found.into_iter().map(|(pool, Demand { waiting, leased })| {
+        (pool, json!({"waiting": waiting, "leased": leased, "demand": waiting + leased}))
+    });
+    Ok(Json(Value::Object(pools.collect())))
 }
 
 /// `key_value;` of the sorted parameters, joined.

@@ -51,6 +51,7 @@ pub fn router(app: App) -> Router {
         .route("/queues.json", get(files::queues))
         .route("/queued.json", get(files::queued))
         .route("/queue_size.json", get(files::queue_size))
+        .route("/api/v1/demand", get(files::demand))
         .route("/static/running.json", get(files::running))
         .route("/static/autopkgtest.db", get(published::file))
         .route("/static/autopkgtest.db.sha256", get(published::digest))

@@ -38,7 +38,7 @@ pub use operate::{LaneMove, OPERATED_AT_ONCE, OperatedRow};
 pub use outbox::{OutboxKind, OutboxRow};
 pub use parked::ParkedRow;
 pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, SyntheticResult};
-pub use queue::LaneCount;
+pub use queue::{Demand, LaneCount};
 pub use rejected::RejectedRow;
 pub use results::{LatestRow, RecentFilter, ResultRow};
 pub use tokens::{TokenRow, token_hash};

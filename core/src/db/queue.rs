@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use sqlx::FromRow;
 
 use super::{Candidate, Database, DbError, JobRow, connection::args, jobs::job_columns};
-use crate::queue::{ANSWERS, ASKED, Cap, Controls, Pause};
+use crate::queue::{ANSWERS, ASKED, Cap, Controls, Lane, Pause, PoolRules};
 
 /// A lane in which jobs wait.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -16,7 +17,42 @@ pub struct LaneCount {
     pub waiting: i64,
 }
 
+/// What a pool's workers are wanted for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Demand {
+    /// Jobs that wait; what several pools may run counts for the first of them.
+    pub waiting: i64,
+    /// Jobs that run or are being published.
+    pub leased: i64,
+}
+
+impl Demand {
+    /// What waits and what is leased, by pool; pools of which nothing is wanted are left out.
+    pub fn by_pool(
+        rules: &PoolRules,
+        counts: &[LaneCount],
+        leased: Vec<(String, i64)>,
+    ) -> BTreeMap<String, Self> {
+        let mut pools: BTreeMap<String, Self> = BTreeMap::new();
+        for count in counts {
+            let Some(Ok(lane)) = count.lane.as_deref().map(str::parse::<Lane>) else { continue };
+            if let Some(pool) = rules.pools_of(&lane).first() {
+                pools.entry(pool.to_string()).or_default().waiting += count.waiting;
+            }
+        }
+        for (pool, leased) in leased {
+            pools.entry(pool).or_default().leased = leased;
+        }
+        pools
+    }
+}
+
 impl Database {
+    /// What is wanted of each pool: see [`Demand::by_pool`].
+    pub async fn demand(&self, rules: &PoolRules) -> Result<BTreeMap<String, Demand>, DbError> {
+        Ok(Demand::by_pool(rules, &self.lane_counts().await?, self.leased_by_pool().await?))
+    }
+
     /// All lanes in which jobs wait. It reads every waiting job's index entry: not for each decision.
     pub async fn lane_counts(&self) -> Result<Vec<LaneCount>, DbError> {
         self.all("SELECT lane, count(*) AS waiting FROM jobs WHERE state = 'waiting' GROUP BY lane", vec![])

@@ -470,11 +470,11 @@ async fn operators(db: &Database, epoch: i64) {
     let audit = db.begin_audit("ann", "raise", "{}").await.unwrap();
     let to = "7 gates ubuntu noble/amd64 - green/2";
     let moved = |from: &str, job| LaneMove { job, from: from.to_owned(), to: to.to_owned() };
-    let moves = [moved(LANE, first), moved("0 gates ppa noble/amd64 - x", second), moved(LANE, third)];
-    let mut went = db.move_lanes(audit, &moves).await.unwrap();
+    let all = [moved(LANE, first), moved("0 gates ppa noble/amd64 - x", second), moved(LANE, third)];
+    let mut went = db.move_lanes(audit, &all).await.unwrap();
     went.sort_unstable();
     assert_eq!(went, [first, third]);
-    assert!(db.move_lanes(audit, &moves).await.unwrap().is_empty(), "they stand elsewhere by now");
+    assert!(db.move_lanes(audit, &all).await.unwrap().is_empty(), "they stand elsewhere by now");
     assert_eq!(db.job(first).await.unwrap().unwrap().lane.as_deref(), Some(to));
     assert_eq!(entry(db, audit).await.jobs, 2);
     let audit = db.begin_audit("joe", "cancel", r#"{"all":true}"#).await.unwrap();

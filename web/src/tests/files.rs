@@ -35,6 +35,21 @@ async fn raw_bodies_and_private_jobs() {
 }
 
 #[tokio::test]
+async fn demand_is_what_waits_and_what_is_leased() {
+    let site = Site::new().await;
+    let none = json!({"waiting": 0, "leased": 0, "demand": 0});
+    assert_eq!(site.get("/api/v1/demand").await.json(), json!({"amd64": none, "arm64": none}));
+    let (job, _) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/2\"]}").await;
+    let secret = "secret {\"triggers\": [\"green/2\"], \"swiftuser\": \"u\"}";
+    let (private, _) = site.queue("debci-noble-amd64", secret).await;
+    let lane = "0 gates ubuntu noble/amd64 - green/2".to_owned();
+    site.sort(&[(job, lane.clone()), (private, lane)]).await;
+    site.start(job).await;
+    let demand = site.get("/api/v1/demand").await.json();
+    assert_eq!(demand["amd64"], json!({"waiting": 1, "leased": 1, "demand": 2}));
+}
+
+#[tokio::test]
 async fn running_json_is_the_union_of_table_and_messages() {
     let site = Site::new().await;
     let (job, uuid) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/2\"]}").await;
