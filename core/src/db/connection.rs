@@ -503,6 +503,23 @@ impl Tx<'_> {
         }
     }
 
+    pub(crate) async fn all<T: Row>(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<T>, DbError> {
+        match self {
+            Self::Postgres(tx, address) => sqlx::query_as_with(sql, postgres(values))
+                .fetch_all(&mut **tx)
+                .await
+                .map_err(|e| sort_error(address, e)),
+            Self::Sqlite(tx, address) => sqlx::query_as_with(sql, sqlite(values))
+                .fetch_all(&mut **tx)
+                .await
+                .map_err(|e| sort_error(address, e)),
+        }
+    }
+
     pub(crate) async fn optional<T: Row>(
         &mut self,
         sql: &'static str,
