@@ -10,6 +10,7 @@ use proofhouse_core::{
     layout::Series,
     outcome::{ExitCode, Fault},
     protocol::{Announce, AttemptId, Ended, Wanted, WorkerId},
+    queue::{Cap, Pause},
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -138,6 +139,24 @@ impl Fill {
         let other = WorkerId { name: "w2".parse()?, incarnation: Uuid::from_u128(2) };
         database.worker_announced(self.epoch, &other, &said).await?;
         database.want(&other.name, Wanted::Drain).await?;
+        let pause = Pause {
+            id: 0,
+            release: Some("noble".to_owned()),
+            arch: None,
+            context: Some("ppa".to_owned()),
+            person: "ann".to_owned(),
+            reason: "the archive moves".to_owned(),
+            since_us: 0,
+        };
+        database.pause(&pause, r#"{"release":"noble","context":"ppa"}"#, 0).await?;
+        let cap = Cap {
+            kind: "trigger".to_owned(),
+            name: "*".to_owned(),
+            most: 50,
+            person: "ann".to_owned(),
+            since_us: 0,
+        };
+        database.set_cap(&cap, r#"{"trigger":"*","most":50}"#).await?;
         database.add_token("britney", "release-team", &token_hash("secret"), "request", 86_400).await?;
         database.count_requests("joe", 1, 100).await?;
         Ok(())
