@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
+use nix::unistd::Pid;
 use proofhouse_tests::{
     amqp, cluster::Cluster, postgres::Postgres, proofhouse::Role, rabbit::Rabbit, wait::wait_for,
 };
@@ -32,6 +33,13 @@ impl Bed {
     pub(crate) async fn start(form: Form) -> Result<Self> {
         let (rabbit, postgres) = (Rabbit::start().await?, Postgres::start_durable().await?);
         Ok(Self { form, rabbit, postgres, next: AtomicU32::new(1) })
+    }
+
+    /// The broker's process.
+    pub(crate) async fn broker(&self) -> Result<Pid> {
+        let answer = self.rabbit.eval("os:getpid().").await?;
+        let number: String = answer.chars().filter(char::is_ascii_digit).collect();
+        Ok(Pid::from_raw(number.parse().context("the broker's process")?))
     }
 
     /// A vhost and a database that nobody used before, over plain connections: all is on one machine.

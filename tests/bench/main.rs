@@ -2,11 +2,12 @@
 //! Figures are printed, never asserted; that nothing is lost or runs twice on the way is.
 //!
 //! Without `BENCH_FULL` all is small, to see that it works (`make verify`). `BENCH_ONLY` names some of the parts, separated
-//! by commas; `BENCH_JSON` a file for the figures as one JSON value.
+//! by commas; `BENCH_JSON` a file for the figures as one JSON value; `BENCH_RUNS` how many runs the fleet has.
 
 mod bed;
 mod burst;
 mod decisions;
+mod fleet;
 mod flood;
 mod idle;
 mod memory;
@@ -55,6 +56,9 @@ async fn figures() -> Result<()> {
         }
         if wanted("decisions") {
             decisions::measure(&bed, &mut report).await?;
+        }
+        if wanted("fleet") {
+            fleet::measure(&bed, &mut report).await?;
         }
         if wanted("waiting") {
             waiting::measure(&bed, &mut report).await?;

@@ -25,8 +25,9 @@ use self::usage::{Block, InUse};
 
 /// How many of a lane's jobs are looked at at once.
 const WINDOW: usize = 64;
-/// How many lanes are asked for together.
-const LANES_AT_ONCE: usize = 16;
+/// About how many lanes are asked for together, and how many jobs of all of them.
+const LANES_AT_ONCE: usize = 128;
+const JOBS_AT_ONCE: usize = 512;
 
 /// A lane for as long as jobs wait in it.
 type LaneId = u64;
@@ -237,9 +238,10 @@ impl Queue {
         let mut asked: BTreeSet<LaneId> = soon.into_iter().filter(|id| unread(id).is_some()).collect();
         asked.insert(first);
         let lanes: Vec<&Waiting> = asked.iter().filter_map(|id| self.lanes.get(id)).collect();
+        let each = (JOBS_AT_ONCE / lanes.len().max(1)).clamp(1, WINDOW);
         // What is on offer stands in front of those that are read from the first.
         let most = lanes.iter().filter(|lane| lane.after == 0).map(|lane| lane.offered).max().unwrap_or(0);
-        Next::Read(lanes.iter().map(|lane| (lane.text.to_string(), lane.after)).collect(), WINDOW + most)
+        Next::Read(lanes.iter().map(|lane| (lane.text.to_string(), lane.after)).collect(), each + most)
     }
 
     /// The job table answered [`Next::Read`]. `taken`: jobs that are on offer, or run already.
