@@ -66,8 +66,9 @@ async fn one(site: &Site, url: &str, package: &str) -> Result<(f64, f64)> {
     let (run, stored) = stored(&store.join(&path)).await?;
     let run = run.file_name().context("a run's folder")?.to_string_lossy().into_owned();
     loop {
-        let page = reqwest::get(format!("{url}/run/{uuid}")).await?.error_for_status()?.text().await?;
-        if page.contains(&run) {
+        // 404: not done yet.
+        let page = reqwest::get(format!("{url}/run/{uuid}")).await?;
+        if page.status().is_success() && page.text().await?.contains(&run) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
