@@ -91,7 +91,7 @@ impl Database {
                 CAST(sum(CASE WHEN state = 'parked' THEN 1 ELSE 0 END) AS BIGINT) AS parked
              FROM jobs WHERE state IN ('waiting', 'running', 'publishing', 'storing', 'parked')
                 AND (trigger <> '' OR requesters = '') AND received_us < $1
-             GROUP BY trigger ORDER BY oldest_us, trigger",
+             GROUP BY trigger ORDER BY oldest_us, min(id)",
             args![before_us.unwrap_or(i64::MAX)],
         )
         .await
