@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Consumer,
+    BasicProperties, Channel, Connection, Consumer,
     options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
 };
@@ -81,6 +81,8 @@ async fn one(site: &Site) -> Result<(f64, f64)> {
     let took = began.elapsed();
     drop(dispatcher);
     let alone = worker.alone(more).await?;
+    // Or the next one's offers would come here.
+    worker.connection.close(200, "done".into()).await?;
     Ok((rate(more, took), rate(more, alone)))
 }
 
@@ -92,6 +94,7 @@ fn rate(n: usize, took: Duration) -> f64 {
 
 /// A worker that counts offers and asks for none of them.
 struct Worker {
+    connection: Connection,
     channel: Channel,
     came: mpsc::UnboundedReceiver<()>,
     me: WorkerId,
@@ -99,7 +102,8 @@ struct Worker {
 
 impl Worker {
     async fn start(site: &Site) -> Result<Self> {
-        let channel = amqp::connection(&site.bus).await?.create_channel().await?;
+        let connection = amqp::connection(&site.bus).await?;
+        let channel = connection.create_channel().await?;
         let me = WorkerId { name: "counts".parse()?, incarnation: Uuid::new_v4() };
         let mailbox =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
@@ -112,7 +116,7 @@ impl Worker {
                 channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
             tokio::spawn(forward(offers, count.clone()));
         }
-        Ok(Self { channel, came, me })
+        Ok(Self { connection, channel, came, me })
     }
 
     async fn announce(&self, slots: u32) -> Result<()> {

@@ -27,7 +27,7 @@ use self::usage::{Block, InUse};
 const WINDOW: usize = 64;
 /// About how many lanes are asked for together, and how many jobs of all of them.
 const LANES_AT_ONCE: usize = 128;
-const JOBS_AT_ONCE: usize = 512;
+const JOBS_AT_ONCE: usize = 128;
 
 /// A lane for as long as jobs wait in it.
 type LaneId = u64;
