@@ -52,11 +52,11 @@ bench:
 deny_version := 0.20.2
 deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
 
-# Advisories are left out: their database would have to be fetched from the network at every run.
 simulate:
 	@$(setup)/install.sh simulate
 	cargo run --locked --release -p proofhouse-dispatcher --example simulate docs/explanation
 
+# Advisories are left out: their database would have to be fetched from the network at every run.
 lint: $(deny)
 	@$(setup)/install.sh lint
 	cargo fmt --all --check

@@ -73,11 +73,11 @@ impl Waiting {
 async fn measure(context: &Context, lanes: &mpsc::Sender<Vec<String>>) -> Result<(), DbError> {
     let metrics = &context.settings.metrics.dispatcher;
     let counts = context.database.lane_counts().await?;
+    // First of all: no job may wait for a figure. A full channel means that the leader has yet to look at what was found.
+    let _ = lanes.try_send(counts.iter().filter_map(|count| count.lane.clone()).collect());
     let waiting = Waiting::of(&counts);
     context.estimates.survey(&context.database, &context.settings.pools, &counts).await?;
     let demand = Demand::by_pool(&context.settings.pools, &counts, context.database.leased_by_pool().await?);
-    // A full channel means that the leader has yet to look at what was found before.
-    let _ = lanes.try_send(counts.into_iter().filter_map(|count| count.lane).collect());
     for queue in context.settings.intake.served.iter().flat_map(RequestQueue::of) {
         let Pair { release, arch } = &queue.pair;
         let labels = [queue.context.as_str(), release.as_str(), arch.as_str()];

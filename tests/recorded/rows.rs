@@ -55,7 +55,8 @@ pub(crate) async fn works_on(db: &Database) -> Result<()> {
     // No leader of this version has sorted them.
     let lane = "0 gates ubuntu noble/amd64 - green/2";
     let unsorted = db.unsorted(10).await?;
-    db.sort_jobs(epoch, &unsorted.iter().map(|job| (job.id, lane.to_owned())).collect::<Vec<_>>()).await?;
+    let sorted: Vec<_> = unsorted.iter().map(|job| (job.id, job.lane.clone(), lane.to_owned())).collect();
+    db.sort_jobs(epoch, &sorted).await?;
     let candidates = db.windows(&[(lane.to_owned(), 0)], now, 10).await?.remove(lane).unwrap_or_default();
     ensure!(!candidates.is_empty(), "something waits");
     for candidate in candidates {

@@ -95,12 +95,21 @@ pub(super) async fn run(
     Ok(if all_named { Status::Done } else { Status::Failed })
 }
 
-async fn read(database: &Database, running: bool, after: i64) -> Result<Vec<OperatedRow>> {
+/// Which jobs are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Waiting,
+    Running,
+    /// Those that came to wait again since this moment.
+    Again(i64),
+}
+
+async fn read(database: &Database, which: Which, after: i64) -> Result<Vec<OperatedRow>> {
     let limit = i64::try_from(OPERATED_AT_ONCE).unwrap_or(i64::MAX);
-    let read = if running {
-        database.operated_running(after, limit).await
-    } else {
-        database.operated_waiting(after, limit).await
+    let read = match which {
+        Which::Waiting => database.operated_waiting(after, limit).await,
+        Which::Running => database.operated_running(after, limit).await,
+        Which::Again(since_us) => database.operated_again(since_us, after, limit).await,
     };
     Ok(read?)
 }
@@ -127,13 +136,13 @@ impl Pass<'_> {
         if !self.filter.uuid.is_empty() {
             return self.named().await;
         }
-        // Those that run first: what ends of itself meanwhile and waits again is met as such.
-        let both = self.deed.running;
-        for running in [true, false].into_iter().filter(|running| both || !running) {
-            let mut page = read(self.database, running, 0).await?;
+        // Those that wait first: none of them may take the slots that fall free.
+        let all = [Which::Waiting, Which::Running, Which::Again(self.now_us)];
+        for which in all.into_iter().take(if self.deed.running { all.len() } else { 1 }) {
+            let mut page = read(self.database, which, 0).await?;
             while let Some(last) = page.last() {
                 // The next ones are read meanwhile: each change is conditioned on where its job still stands.
-                let next = read(self.database, running, last.id);
+                let next = read(self.database, which, last.id);
                 page = tokio::try_join!(next, self.page(page))?.0;
             }
         }
@@ -179,12 +188,17 @@ impl Pass<'_> {
         for (job, _) in &chosen {
             if done.contains(&job.id) {
                 self.report.add(job);
-            } else {
+            } else if !(self.is_met_again() && job.state == JobState::Waiting.as_str()) {
                 self.report.leave(CHANGED_MEANWHILE);
             }
         }
         self.bar.inc(read);
         Ok(())
+    }
+
+    /// True where a waiting job that started meanwhile is met once more, as one that runs.
+    fn is_met_again(&self) -> bool {
+        self.deed.running && self.filter.uuid.is_empty()
     }
 
     /// Returns those that were changed.

@@ -92,6 +92,26 @@ impl Database {
         .await
     }
 
+    /// Those of [`Database::operated_waiting`] that were there before `since_us`, microseconds since 1970, and came to wait
+    /// again since; not what an operator called off already.
+    pub async fn operated_again(
+        &self,
+        since_us: i64,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<OperatedRow>, DbError> {
+        self.all(
+            concat!(
+                "SELECT ",
+                operated_columns!(),
+                " FROM jobs WHERE state = 'waiting' AND id > $1 AND received_us < $3 AND changed_us >= $3
+                    AND cancel IS NULL ORDER BY id LIMIT $2"
+            ),
+            args![after, limit, since_us],
+        )
+        .await
+    }
+
     /// A job by one of its uuids, wherever it stands.
     pub async fn operated(&self, uuid: &str) -> Result<Option<OperatedRow>, DbError> {
         self.optional(

@@ -180,8 +180,13 @@ impl Database {
         .await
     }
 
-    /// Puts waiting jobs into lanes; those that do not wait any more are left alone.
-    pub async fn sort_jobs(&self, epoch: i64, lanes: &[(i64, String)]) -> Result<(), DbError> {
+    /// Puts waiting jobs into lanes: each by its number, with the lane that it stood in and the one that it is to stand in.
+    /// Those that stand elsewhere by now, or wait no more, are left alone.
+    pub async fn sort_jobs(
+        &self,
+        epoch: i64,
+        lanes: &[(i64, Option<String>, String)],
+    ) -> Result<(), DbError> {
         if lanes.is_empty() {
             return Ok(());
         }
@@ -189,14 +194,22 @@ impl Database {
         let all = serde_json::to_string(lanes).unwrap_or_default();
         let statement = if tx.is_sqlite() {
             "UPDATE jobs SET lane = v.lane
-             FROM (SELECT value ->> 0 AS id, value ->> 1 AS lane FROM json_each($1)) AS v
-             WHERE jobs.id = v.id AND jobs.state = 'waiting'"
+             FROM (SELECT value ->> 0 AS id, value ->> 1 AS was, value ->> 2 AS lane FROM json_each($1)) AS v
+             WHERE jobs.id = v.id AND jobs.state = 'waiting' AND jobs.lane IS v.was"
         } else {
             "UPDATE jobs SET lane = v.lane
-             FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS lane FROM jsonb_array_elements($1::jsonb) AS value) AS v
-             WHERE jobs.id = v.id AND jobs.state = 'waiting'"
+             FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS was, value ->> 2 AS lane
+                   FROM jsonb_array_elements($1::jsonb) AS value) AS v
+             WHERE jobs.id = v.id AND jobs.state = 'waiting' AND jobs.lane IS NOT DISTINCT FROM v.was"
         };
         tx.execute(statement, args![all]).await?;
+        tx.commit().await
+    }
+
+    /// Has the jobs of a lane sorted anew: another version put them where this one cannot read.
+    pub async fn unsort_lane(&self, epoch: i64, lane: &str) -> Result<(), DbError> {
+        let mut tx = self.begin_leading(epoch).await?;
+        tx.execute("UPDATE jobs SET lane = NULL WHERE state = 'waiting' AND lane = $1", args![lane]).await?;
         tx.commit().await
     }
 

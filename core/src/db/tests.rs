@@ -449,6 +449,10 @@ async fn new_job(db: &Database, epoch: i64, package: &str, params: &str) -> i64 
     job
 }
 
+fn ids(rows: Vec<super::OperatedRow>) -> Vec<i64> {
+    rows.into_iter().map(|row| row.id).collect()
+}
+
 async fn granted(db: &Database, epoch: i64, job: i64, attempt: i32) -> AttemptId {
     let id = AttemptId { job, attempt };
     assert!(matches!(db.grant(epoch, id, &worker(), &pool(), 60).await.unwrap(), GrantOutcome::Granted(_)));
@@ -462,7 +466,6 @@ async fn operators(db: &Database, epoch: i64) {
     let first = new_job(db, epoch, "op1", git).await;
     let second = new_job(db, epoch, "op2", git).await;
     let third = new_job(db, epoch, "op3", "{}").await;
-    let ids = |rows: Vec<super::OperatedRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
     assert_eq!(ids(db.operated_waiting(first - 1, 2).await.unwrap()), [first, second]);
     assert_eq!(ids(db.from_first_waiting_git(0, 10).await.unwrap()), [first, second]);
     assert_eq!(ids(db.from_first_waiting_git(first, 10).await.unwrap()), [second]);
@@ -475,6 +478,13 @@ async fn operators(db: &Database, epoch: i64) {
     went.sort_unstable();
     assert_eq!(went, [first, third]);
     assert!(db.move_lanes(audit, &all).await.unwrap().is_empty(), "they stand elsewhere by now");
+    // A leader that read the lane before does not undo it; one that cannot read it has it sorted anew.
+    let late = [(first, Some(LANE.to_owned()), LANE.to_owned())];
+    db.sort_jobs(epoch, &late).await.unwrap();
+    assert_eq!(db.job(first).await.unwrap().unwrap().lane.as_deref(), Some(to));
+    db.unsort_lane(epoch, to).await.unwrap();
+    assert_eq!(db.job(first).await.unwrap().unwrap().lane, None);
+    db.sort_jobs(epoch, &[(first, None, to.to_owned())]).await.unwrap();
     assert_eq!(db.job(first).await.unwrap().unwrap().lane.as_deref(), Some(to));
     assert_eq!(entry(db, audit).await.jobs, 2);
     let audit = db.begin_audit("joe", "cancel", r#"{"all":true}"#).await.unwrap();
@@ -499,7 +509,7 @@ async fn operators(db: &Database, epoch: i64) {
         (said.person.as_str(), said.action.as_str(), said.what.as_str()),
         ("joe", "cancel", r#"{"all":true}"#)
     );
-    assert_eq!(said.jobs, 4);
+    assert_eq!(said.jobs, 5);
     assert!(db.audit(audit, 0, None, 10).await.unwrap().is_empty());
     assert!(db.audit(0, i64::MAX, None, 10).await.unwrap().is_empty());
     assert!(db.audit(0, 0, Some("ann"), 10).await.unwrap().iter().all(|entry| entry.person == "ann"));
@@ -515,6 +525,15 @@ async fn cancelled_while_they_run(db: &Database, epoch: i64, audit: i64, job: i6
     // It failed by itself before the leader saw that.
     assert!(db.end_attempt(epoch, id, Fault::Testbed, None, "d", Some(0)).await.unwrap());
     assert_eq!(db.job(job).await.unwrap().unwrap().state(), JobState::Cancelled);
+    let again = new_job(db, epoch, "op5", "{}").await;
+    let since_us = db.now_us().await.unwrap();
+    let id = granted(db, epoch, again, 1).await;
+    let met = async || ids(db.operated_again(since_us, again - 1, 9).await.unwrap());
+    assert!(met().await.is_empty(), "it runs");
+    assert!(db.end_attempt(epoch, id, Fault::Testbed, None, "d", Some(0)).await.unwrap());
+    assert_eq!(met().await, [again]);
+    assert!(ids(db.operated_again(i64::MAX, 0, 9).await.unwrap()).is_empty());
+    assert_eq!(db.end_all_waiting(audit, &[again], JobState::Cancelled, "d").await.unwrap(), [again]);
     let other = new_job(db, epoch, "op4", "{}").await;
     let id = granted(db, epoch, other, 1).await;
     let answer = Some((99, "nobody wants it\n"));

@@ -115,11 +115,6 @@ impl PoolRules {
         arch.as_str().parse().unwrap_or_else(|_| unreachable!("an architecture's name is a pool's name"))
     }
 
-    /// True where a rule asks for lists: then a lane changes with them.
-    pub fn ask_for_lists(&self) -> bool {
-        LISTS.iter().any(|list| self.asked.contains(*list))
-    }
-
     /// Those labels that a rule asks for, as a lane has them.
     pub fn lane_labels(&self, labels: &Labels) -> String {
         let asked: Vec<&str> = labels.0.iter().copied().filter(|l| self.asked.contains(*l)).collect();
@@ -180,7 +175,6 @@ mod tests {
         ] {
             assert_eq!(pools(&rules, lane), expected, "{lane}");
         }
-        assert!(rules.ask_for_lists());
         let request = Request::plain("green".parse().unwrap());
         let labels =
             Labels::of(&request, Class::Gates, Listed { big: true, long: true, ..Listed::default() });

@@ -51,16 +51,14 @@ struct Leader {
     state: State,
     outgoing: Outgoing,
     outbox: Arc<Notify>,
-    /// Jobs up to this number that are answered without a run were looked at.
-    screened: i64,
+    /// Of the jobs that are answered without a run those up to this number were looked at; none: all of them.
+    answering: Option<i64>,
     /// Waiting jobs up to this number were compared with lists and pools since those may have changed; none: all.
     sorted_again: Option<i64>,
     /// Lanes into which jobs came.
     arrived: Vec<String>,
     /// Asks for a look at all lanes.
     survey: Arc<Notify>,
-    /// Jobs that are answered without a run as soon as their series is free.
-    postponed: BTreeSet<i64>,
     /// Hosts that are set aside, as was last said.
     aside: BTreeSet<String>,
     database_away: bool,
@@ -91,11 +89,10 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
         state,
         outgoing: Outgoing::start(context.bus.clone(), epoch),
         outbox: wake,
-        screened: 0,
+        answering: None,
         sorted_again: Some(0),
         arrived: Vec::new(),
         survey,
-        postponed: BTreeSet::new(),
         aside: BTreeSet::new(),
         database_away: false,
     };
@@ -162,7 +159,11 @@ impl Leader {
                 },
                 Some(job) = inputs.stored.recv() => Event::Stored(job),
                 lanes = inputs.arrivals.next() => Event::Arrived(lanes),
-                Some(lanes) = inputs.surveyed.recv() => Event::Waiting(lanes),
+                Some(lanes) = inputs.surveyed.recv() => {
+                    let sorted = self.sort_strange(&lanes).await;
+                    self.kept(sorted.map(|()| Vec::new()), Vec::new())?;
+                    Event::Waiting(lanes)
+                }
                 // The sender lives as long as the process; without one the lists stay as they are.
                 Ok(()) = lists.changed() => {
                     self.sorted_again = Some(0);
@@ -184,6 +185,8 @@ impl Leader {
                     self.look_at_controls().await?;
                     Event::Tick
                 }
+                // Nothing else is to be done: on with what is answered without a run.
+                () = std::future::ready(()), if self.answering.is_some() => Event::Nudge,
             };
             self.happened(event).await?;
         }
@@ -195,7 +198,7 @@ impl Leader {
         // Every renewal that came before was heard. What comes in while the database keeps us waiting is not: no lease
         // ends for that.
         let mut now = Some(Instant::now());
-        if self.is_to_screen(&event) {
+        if screen::is_due(&event) {
             let screened = self.screen().await;
             self.kept(screened.map(|()| Vec::new()), Vec::new())?;
         }
@@ -217,16 +220,6 @@ impl Leader {
         }
         self.tell_of_hosts();
         Ok(())
-    }
-
-    /// True where something may have come by another way than the queues, or may be answered now.
-    fn is_to_screen(&self, event: &Event) -> bool {
-        match event {
-            Event::Tick | Event::Nudge | Event::Asked(_, Ask::Nudge) => true,
-            Event::Stored(_) => !self.postponed.is_empty(),
-            Event::Arrived(lanes) => lanes.iter().any(|lane| lane == ANSWERS),
-            _ => false,
-        }
     }
 
     /// What operators hold back, and which running jobs they want to end.
@@ -336,8 +329,7 @@ impl Leader {
         };
         // The lists may have come to name it while it was parked.
         if !self.is_to_be_run(&job)? {
-            self.put_in_lanes(vec![(id.job, ANSWERS.to_owned())]).await?;
-            self.postponed.insert(id.job);
+            self.put_in_lanes(vec![(id.job, job.lane.clone(), ANSWERS.to_owned())]).await?;
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         }
         let grant = self.grant_of(id, &job)?;

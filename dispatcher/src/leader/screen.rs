@@ -7,7 +7,8 @@ use proofhouse_core::{
     layout::Series,
     names::Pair,
     outcome::ExitCode,
-    queue::ANSWERS,
+    protocol::Ask,
+    queue::{ANSWERS, ASKED, Lane},
     request::Request,
 };
 use tokio::time::Instant;
@@ -24,31 +25,31 @@ use crate::{
 };
 
 const SCREEN_PAGE: i64 = 500;
+/// Each is a transaction: workers must not wait for long.
+const ANSWERS_AT_ONCE: i64 = 50;
+
+/// True where something may have come by another way than the queues, or is to be answered.
+pub(super) fn is_due(event: &Event) -> bool {
+    match event {
+        Event::Tick | Event::Nudge | Event::Asked(_, Ask::Nudge) => true,
+        Event::Arrived(lanes) => lanes.iter().any(|lane| lane == ANSWERS),
+        _ => false,
+    }
+}
 
 impl Leader {
-    /// Sorts what came by other ways than the queues, and answers what is answered without a run.
+    /// Sorts what came by other ways than the queues, and answers some of what is answered without a run. How far it came
+    /// is in `answering`: very many are to be answered at times, and nobody else is to wait for all of them.
     pub(super) async fn screen(&mut self) -> Result<(), DbError> {
-        for id in self.postponed.clone() {
-            match self.context.database.job(id).await?.filter(|job| job.state() == JobState::Waiting) {
-                Some(job) => self.screen_one(&job).await?,
-                None => {
-                    self.postponed.remove(&id);
-                }
-            }
-        }
+        // Where the database is away the next tick begins anew.
+        let after = self.answering.take().unwrap_or(0);
         self.sort_unsorted().await?;
-        loop {
-            let page = self.context.database.to_answer(self.screened, SCREEN_PAGE).await?;
-            for job in &page {
-                self.screen_one(job).await?;
-                self.screened = job.id;
-            }
-            if page.is_empty() {
-                // Those that must wait are remembered; an older one can come to be answered, too.
-                self.screened = self.postponed.last().copied().unwrap_or(0);
-                return Ok(());
-            }
+        let page = self.context.database.to_answer(after, ANSWERS_AT_ONCE).await?;
+        self.answering = page.last().map(|job| job.id);
+        for job in &page {
+            self.screen_one(job).await?;
         }
+        Ok(())
     }
 
     async fn sort_unsorted(&mut self) -> Result<(), DbError> {
@@ -59,15 +60,18 @@ impl Leader {
             }
             let lanes = page.iter().map(|job| (job, sort::lane_of(&self.context.settings, job)));
             // What cannot be read is parked where it is answered.
-            let lanes: Vec<(i64, String)> =
-                lanes.map(|(job, lane)| (job.id, lane.unwrap_or_else(|| ANSWERS.to_owned()))).collect();
-            self.put_in_lanes(lanes).await?;
+            let sorted = lanes
+                .map(|(job, lane)| (job.id, job.lane.clone(), lane.unwrap_or_else(|| ANSWERS.to_owned())));
+            self.put_in_lanes(sorted.collect()).await?;
         }
     }
 
-    pub(super) async fn put_in_lanes(&mut self, lanes: Vec<(i64, String)>) -> Result<(), DbError> {
+    pub(super) async fn put_in_lanes(
+        &mut self,
+        lanes: Vec<(i64, Option<String>, String)>,
+    ) -> Result<(), DbError> {
         self.context.database.sort_jobs(self.epoch, &lanes).await?;
-        let lanes: BTreeSet<String> = lanes.into_iter().map(|(_, lane)| lane).collect();
+        let lanes: BTreeSet<String> = lanes.into_iter().map(|(_, _, lane)| lane).collect();
         self.arrived.extend(lanes);
         Ok(())
     }
@@ -76,34 +80,40 @@ impl Leader {
     pub(super) async fn sort_again(&mut self) -> Result<(), DbError> {
         let Some(after) = self.sorted_again else { return Ok(()) };
         let page = self.context.database.waiting_after(after, SCREEN_PAGE).await?;
-        let moved = page.iter().filter_map(|job| Some((job.id, sort::lane_of(&self.context.settings, job)?)));
+        let moved = page
+            .iter()
+            .filter_map(|job| Some((job.id, job.lane.clone(), sort::lane_of(&self.context.settings, job)?)));
         self.put_in_lanes(moved.collect()).await?;
         self.sorted_again = page.last().map(|job| job.id);
         Ok(())
     }
 
-    /// One that fails by itself is parked: it must not hold up the rest.
-    async fn screen_one(&mut self, job: &JobRow) -> Result<(), DbError> {
-        self.postponed.insert(job.id);
-        let done = match self.answer_or_pass(job).await {
-            Err(error @ (DbError::Statement(_) | DbError::Value(_))) => {
-                tracing::error!(job.id = job.id, error = %chain(&error), "job {} cannot be answered: it is parked", job.id);
-                self.end_waiting(job.id, JobState::Parked, "it could not be answered without a run").await?
-            }
-            outcome => outcome?,
-        };
-        if done {
-            self.postponed.remove(&job.id);
+    /// Those that another version put where this one cannot read are sorted anew.
+    pub(super) async fn sort_strange(&self, lanes: &[String]) -> Result<(), DbError> {
+        let is_known = |lane: &str| lane == ANSWERS || lane == ASKED || lane.parse::<Lane>().is_ok();
+        for lane in lanes.iter().filter(|lane| !is_known(lane)) {
+            self.context.database.unsort_lane(self.epoch, lane).await?;
         }
         Ok(())
     }
 
-    async fn end_waiting(&self, job: i64, state: JobState, reason: &str) -> Result<bool, DbError> {
-        self.context.database.end_waiting(self.epoch, job, state, reason).await.map(|_| true)
+    /// One that fails by itself is parked: it must not hold up the rest.
+    async fn screen_one(&mut self, job: &JobRow) -> Result<(), DbError> {
+        match self.answer_or_pass(job).await {
+            Err(error @ (DbError::Statement(_) | DbError::Value(_))) => {
+                tracing::error!(job.id = job.id, error = %chain(&error), "job {} cannot be answered: it is parked", job.id);
+                self.end_waiting(job.id, JobState::Parked, "it could not be answered without a run").await
+            }
+            outcome => outcome,
+        }
     }
 
-    /// False where it must be looked at again: what is published of its series goes first.
-    async fn answer_or_pass(&mut self, job: &JobRow) -> Result<bool, DbError> {
+    async fn end_waiting(&self, job: i64, state: JobState, reason: &str) -> Result<(), DbError> {
+        self.context.database.end_waiting(self.epoch, job, state, reason).await.map(drop)
+    }
+
+    /// One whose series is being published stays where it is, and is looked at again.
+    async fn answer_or_pass(&mut self, job: &JobRow) -> Result<(), DbError> {
         let (Ok(series), Ok(request)) = (series_of(job), job.request()) else {
             // Intake takes only what can be read: another version wrote it.
             let reason = "the request in the job table cannot be read";
@@ -112,17 +122,17 @@ impl Leader {
         let answer = match self.screened(job, &request, &series.pair) {
             Screened::Run => {
                 // The lists have changed since. Without its place it is sorted anew.
-                let job = JobRow { lane: None, ..job.clone() };
-                let lane = sort::lane_of(&self.context.settings, &job);
-                self.put_in_lanes(lane.map(|lane| (job.id, lane)).into_iter().collect()).await?;
-                return Ok(true);
+                let unsorted = JobRow { lane: None, ..job.clone() };
+                let lane = sort::lane_of(&self.context.settings, &unsorted);
+                let moved = lane.map(|lane| (job.id, job.lane.clone(), lane));
+                return self.put_in_lanes(moved.into_iter().collect()).await;
             }
             Screened::Obsolete(reason) => {
                 return self.end_waiting(job.id, JobState::Obsolete, reason).await;
             }
             Screened::Answer(answer) => answer,
         };
-        self.answer(job, &request, series, &answer).await
+        self.answer(job, &request, series, &answer).await.map(drop)
     }
 
     fn screened(&self, job: &JobRow, request: &Request, pair: &Pair) -> Screened {

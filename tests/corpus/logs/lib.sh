@@ -128,7 +128,7 @@ keep_log() {
     version=false
     [ ! -s "$OUT/testpkg-version" ] || version=true
     [ -s "$OUT/log" ] || cp "$WORK/stderr" "$OUT/log"
-    sed -e "s|$CORPUS_TESTBED|/srv/testbed.tar|g" -e "s|$WORK|/srv/work|g" -e "s|: host $(hostname);|: host host;|" -e "s|:$PORT\\b|:8000|g" \
+    sed -e "s|$CORPUS_TESTBED|/srv/testbed.tar|g" -e "s|$WORK|/srv/run|g" -e "s|: host $(hostname);|: host host;|" -e "s|:$PORT\\b|:8000|g" \
         -e 's|running kernel: .*|running kernel: Linux 6.1.0-35-amd64|' <"$OUT/log" >"$WORK/log"
     expected=$(sed -n 's/^exit_code = //p' "$HERE/expect.toml")
     has_version=$(sed -n 's/^has_version = //p' "$HERE/expect.toml")

@@ -147,7 +147,8 @@ impl Site {
 
     /// The leader puts jobs into lanes.
     pub(crate) async fn sort(&self, lanes: &[(i64, String)]) {
-        self.db.sort_jobs(self.epoch, lanes).await.unwrap();
+        let unsorted: Vec<_> = lanes.iter().map(|(job, lane)| (*job, None, lane.clone())).collect();
+        self.db.sort_jobs(self.epoch, &unsorted).await.unwrap();
     }
 
     /// A worker takes a job.

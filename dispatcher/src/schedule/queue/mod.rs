@@ -16,7 +16,7 @@ use proofhouse_core::{
     db::Candidate,
     names::{Context, Pair, Pool},
     protocol::AttemptId,
-    queue::{Class, Controls, EMERGENCY, Lane, PoolRules},
+    queue::{Class, Controls, Lane, PoolRules},
 };
 
 use self::pool::PoolQueue;
@@ -328,14 +328,9 @@ impl Queue {
         }
     }
 
-    /// True where an emergency waits or runs in a pool.
-    pub fn has_emergency(&self, pool: &Pool) -> bool {
-        self.in_use.of_pool(pool).emergencies > 0
-            || self.pools.get(pool).is_some_and(|queue| queue.has_level(EMERGENCY))
-    }
-
     /// How many lanes have something, or may have.
-    pub fn lanes(&self) -> usize {
+    #[cfg(test)]
+    fn lanes(&self) -> usize {
         self.lanes.len()
     }
 }

@@ -85,10 +85,6 @@ impl PoolQueue {
         }
     }
 
-    pub(super) fn has_level(&self, level: i32) -> bool {
-        self.levels.get(&Reverse(level)).is_some_and(|level| !level.is_empty())
-    }
-
     /// Whose turn it is, of `slots` slots of which so many are in use.
     pub(super) fn turn(&self, slots: usize, used: PoolUse) -> Option<Turn> {
         let (Reverse(number), level) = self.levels.iter().find(|(_, level)| !level.is_empty())?;
