@@ -6,7 +6,8 @@ pub(crate) mod show;
 use anyhow::Result;
 use proofhouse_core::{
     db::{Database, JobRow},
-    queue::{EMERGENCY, Lane},
+    names::Context,
+    queue::{ASKED, Class, EMERGENCY, Lane},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -26,6 +27,8 @@ pub(crate) struct JobLine {
     /// Not 0 where an operator raised or lowered it; 1000: an emergency.
     #[serde(skip_serializing_if = "is_usual")]
     pub(crate) level: i32,
+    /// Who waits for it.
+    pub(crate) class: Class,
     pub(crate) context: String,
     pub(crate) release: String,
     pub(crate) arch: String,
@@ -52,6 +55,17 @@ fn level(job: &JobRow) -> i32 {
     job.lane.as_deref().and_then(|lane| lane.parse::<Lane>().ok()).map_or(0, |lane| lane.level)
 }
 
+/// Who waits for a job: as its lane says, or as its lane will say once the leader has sorted it. `asked`: somebody is
+/// named who did.
+pub(crate) fn class(lane: Option<&str>, context: &str, asked: bool) -> Class {
+    match lane.map(str::parse::<Lane>) {
+        Some(Ok(lane)) => lane.class,
+        _ if context == Context::Huge.as_str() => Class::Bulk,
+        _ if lane == Some(ASKED) || asked => Class::People,
+        _ => Class::Gates,
+    }
+}
+
 /// `waiting`, `waiting +5`, `waiting, emergency`.
 fn state(job: &JobRow) -> String {
     match level(job) {
@@ -69,6 +83,7 @@ impl From<&JobRow> for JobLine {
             uuid: job.uuid.clone(),
             state: job.state.clone(),
             level: level(job),
+            class: class(job.lane.as_deref(), &job.context, !job.requesters.is_empty()),
             context: job.context.clone(),
             release: job.release.clone(),
             arch: job.arch.clone(),
@@ -162,6 +177,17 @@ pub(crate) mod tests {
             trigger: String::new(),
             cancel: None,
         }
+    }
+
+    #[test]
+    fn who_waits_for_what_is_not_sorted_yet() {
+        assert_eq!(class(Some("0 bulk ubuntu noble/amd64 - a/1"), "ubuntu", true), Class::Bulk);
+        assert_eq!(class(None, "huge", false), Class::Bulk);
+        assert_eq!(class(Some("?"), "ubuntu", false), Class::People);
+        assert_eq!(
+            (class(None, "ubuntu", true), class(None, "ubuntu", false)),
+            (Class::People, Class::Gates)
+        );
     }
 
     #[test]
