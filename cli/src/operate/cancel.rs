@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
-use proofhouse_core::db::{JobState, OperatedRow};
+use proofhouse_core::{
+    db::{JobState, OperatedRow},
+    outcome::decided_by,
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -23,7 +26,6 @@ neither a pass nor a test that failed; baselines are never answered, for a faili
 
 /// Not run, as for what is switched off: see docs/how-to/queue.md for why.
 const ANSWER_CODE: i32 = 99;
-const REASON: &str = "an operator called it off";
 const NONE: &str = "no job that waits or runs matches";
 const NONE_WAITS: &str = "no waiting job matches, and running ones are meant only with --running";
 const ANSWERED: &str = "they are answered without a run already";
@@ -56,7 +58,7 @@ pub(super) async fn main(args: CancelArgs) -> Result<Status> {
         reach: if args.running { Reach::Running } else { Reach::Waiting },
         nothing: Some(if args.running { NONE } else { NONE_WAITS }),
         end: JobState::Cancelled,
-        reason: args.reason.as_deref().unwrap_or(REASON),
+        reason: args.reason.as_deref().unwrap_or(decided_by::NO_REASON),
         answer: args.answer.then_some((ANSWER_CODE, &log)),
         said: said(&args),
         judge: &|job| judge(job, args.answer),

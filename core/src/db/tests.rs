@@ -11,7 +11,7 @@ use crate::{
     index::{FoundRun, Said, StoredResult},
     layout::{Container, Series},
     names::{Context, Pool},
-    outcome::{ExitCode, Fault},
+    outcome::{ExitCode, Fault, decided_by},
     protocol::{AttemptId, Ended, WorkerId},
     queue::{ANSWERS, Cap, CapKind, Pause, PoolRules},
     request::Request,
@@ -621,6 +621,15 @@ async fn cancelled_while_they_run(db: &Database, epoch: i64, audit: i64, job: i6
         (row.state(), row.answer_code, row.lane.as_deref()),
         (JobState::Waiting, Some(99), Some(ANSWERS))
     );
+    // Its result says why, as long as the job's row is there.
+    let said = SyntheticResult { rule: decided_by::CANCELLED, ..never_run(other) };
+    let recorded = db.record_synthetic(epoch, &said, &series("op4"), vec![1], vec![2]).await.unwrap();
+    assert!(matches!(recorded, SyntheticOutcome::Recorded(_)), "{recorded:?}");
+    for due in db.outbox_due(1000).await.unwrap() {
+        db.result_stored(&due).await.unwrap();
+    }
+    let result = db.result_of_job(other).await.unwrap().unwrap();
+    assert_eq!((result.rule.as_deref(), result.called_off.as_deref()), (Some("cancelled"), Some("mistake")));
 }
 
 async fn entry(db: &Database, audit: i64) -> super::AuditRow {
