@@ -5,9 +5,9 @@ pub(crate) mod show;
 
 use anyhow::Result;
 use proofhouse_core::{
-    db::{Database, JobRow},
+    db::{Database, JobRow, JobState},
     names::Context,
-    queue::{ASKED, Class, EMERGENCY, Lane},
+    queue::{ANSWERS, ASKED, Class, EMERGENCY, Lane},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -27,8 +27,9 @@ pub(crate) struct JobLine {
     /// Not 0 where an operator raised or lowered it; 1000: an emergency.
     #[serde(skip_serializing_if = "is_usual")]
     pub(crate) level: i32,
-    /// Who waits for it.
-    pub(crate) class: Class,
+    /// Who waits for it; none where it is over, or answered without a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) class: Option<Class>,
     pub(crate) context: String,
     pub(crate) release: String,
     pub(crate) arch: String,
@@ -66,6 +67,12 @@ pub(crate) fn class(lane: Option<&str>, context: &str, asked: bool) -> Class {
     }
 }
 
+fn waited_for_by(job: &JobRow) -> Option<Class> {
+    let over = matches!(job.state(), JobState::Done | JobState::Cancelled | JobState::Obsolete);
+    let lane = job.lane.as_deref();
+    (!over && lane != Some(ANSWERS)).then(|| class(lane, &job.context, !job.requesters.is_empty()))
+}
+
 /// `waiting`, `waiting +5`, `waiting, emergency`.
 fn state(job: &JobRow) -> String {
     match level(job) {
@@ -83,7 +90,7 @@ impl From<&JobRow> for JobLine {
             uuid: job.uuid.clone(),
             state: job.state.clone(),
             level: level(job),
-            class: class(job.lane.as_deref(), &job.context, !job.requesters.is_empty()),
+            class: waited_for_by(job),
             context: job.context.clone(),
             release: job.release.clone(),
             arch: job.arch.clone(),
@@ -188,6 +195,14 @@ pub(crate) mod tests {
             (class(None, "ubuntu", true), class(None, "ubuntu", false)),
             (Class::People, Class::Gates)
         );
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_over_or_answered() {
+        let done = JobRow { state: "done".to_owned(), ..job() };
+        let answered = JobRow { lane: Some(ANSWERS.to_owned()), ..job() };
+        assert_eq!([&done, &answered].map(waited_for_by), [None, None]);
+        assert_eq!(waited_for_by(&job()), Some(Class::People));
     }
 
     #[test]

@@ -188,8 +188,9 @@ impl Pass<'_> {
             }
             match (job.state.as_str(), self.deed.reach) {
                 _ if !self.filter.matches(&job, self.now_us) => self.leave(FILTERED),
-                ("waiting", _) | ("running", Reach::Running | Reach::Emergencies) => found.push(job),
-                ("publishing" | "parked", Reach::Emergencies) => found.push(job),
+                ("waiting", _)
+                | ("running", Reach::Running)
+                | ("running" | "publishing" | "parked", Reach::Emergencies) => found.push(job),
                 ("running", Reach::Waiting) => self.leave(RUN),
                 _ => self.leave(OVER),
             }

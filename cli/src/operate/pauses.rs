@@ -148,15 +148,15 @@ pub(super) async fn resume(args: ResumeArgs) -> Result<Status> {
     let config = args.how.servers.config()?;
     let database = connect::existing_database(&config).await?;
     let pauses = database.controls().await?.pauses;
-    let lanes = lanes(&database).await?;
-    let lines = lines(chosen(&args, pauses)?, &lanes);
+    let queued = lanes(&database).await?;
+    let lines = lines(chosen(&args, pauses)?, &queued);
     if args.how.dry_run {
         return said(&args.how, "resume", lines);
     }
     let ids: Vec<i64> = lines.iter().map(|line| line.pause.id).collect();
     let ended: Vec<Value> =
         lines.iter().map(|line| json!({"id": line.pause.id, "of": what(&line.pause)})).collect();
-    let held = waiting(&lanes, &lines.iter().map(|line| &line.pause).collect::<Vec<_>>());
+    let held = waiting(&queued, &lines.iter().map(|line| &line.pause).collect::<Vec<_>>());
     let ended = json!({"pauses": ended}).to_string();
     let ended = database.resume(&ids, &person(), &ended, held).await?;
     nudge::leader(&config).await;

@@ -34,9 +34,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Who waits for it; none for a result of another system.
+    /// Who waits for it.
     pub(crate) fn class(&self) -> Option<Class> {
-        self.job.as_ref().map(|job| job.class)
+        self.job.as_ref()?.class
     }
 }
 
