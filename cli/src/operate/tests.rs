@@ -1,5 +1,7 @@
 //! Whole commands on a table of their own.
 
+use std::time::Duration;
+
 use clap::Parser;
 use proofhouse_core::{
     db::{AuditRow, Database, JobRow, NewJob, Prepared, Taken, WorkerRef},
@@ -158,9 +160,12 @@ async fn what_has_just_come_is_raised_once_the_leader_has_sorted_it() {
     let epoch = table.database.take_leadership("a", false).await.unwrap().unwrap();
     let job = table.job("green", "?").await;
     let sort = [(job, Some("?".to_owned()), USUAL.to_owned())];
-    let (raised, sorted) =
-        tokio::join!(table.run("raise --package green"), table.database.sort_jobs(epoch, &sort));
-    sorted.unwrap();
+    // Later than the command's first look.
+    let leader = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        table.database.sort_jobs(epoch, &sort).await.unwrap();
+    };
+    let (raised, ()) = tokio::join!(table.run("raise --package green"), leader);
     assert_eq!(raised.unwrap(), Status::Done);
     assert_eq!(table.lane(job).await, "10 gates ubuntu noble/amd64 - green/2");
 }
