@@ -89,7 +89,7 @@ struct Sink {
 
 impl Sink {
     fn new(packed: &Path, redactor: Redactor, rules: Rules, tail: Arc<Mutex<Tail>>) -> io::Result<Self> {
-        let packer = Packer::new(File::create(packed)?)?;
+        let packer = Packer::new(File::create(packed)?);
         Ok(Self { redactor, packer, tail, scanner: Scanner::new(rules) })
     }
 

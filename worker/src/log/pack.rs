@@ -15,14 +15,15 @@ const LAST: [u8; 2] = [3, 0];
 /// One gzip member, written as it is packed.
 pub(super) struct Packer<W: Write> {
     out: W,
+    /// What is not written yet of it.
+    header: &'static [u8],
     crc: Crc,
     pending: Vec<u8>,
 }
 
 impl<W: Write> Packer<W> {
-    pub(super) fn new(mut out: W) -> io::Result<Self> {
-        out.write_all(&HEADER)?;
-        Ok(Self { out, crc: Crc::new(), pending: Vec::new() })
+    pub(super) fn new(out: W) -> Self {
+        Self { out, header: &HEADER, crc: Crc::new(), pending: Vec::new() }
     }
 
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -49,15 +50,21 @@ impl<W: Write> Packer<W> {
             let done = usize::try_from(deflate.total_in()).unwrap_or(usize::MAX);
             deflate.compress_vec(&block[done..], &mut packed, FlushCompress::Full)?;
             if packed.len() < packed.capacity() {
+                self.begin()?;
                 return self.out.write_all(&packed);
             }
         }
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        self.out.write_all(std::mem::take(&mut self.header))
     }
 
     pub(super) fn finish(mut self) -> io::Result<()> {
         if !self.pending.is_empty() {
             self.pack()?;
         }
+        self.begin()?;
         self.out.write_all(&LAST)?;
         self.out.write_all(&self.crc.sum().to_le_bytes())?;
         self.out.write_all(&self.crc.amount().to_le_bytes())?;
@@ -84,7 +91,7 @@ mod tests {
             for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, whole.len()] {
                 for step in [1000, BLOCK, whole.len()] {
                     let mut packed = Vec::new();
-                    let mut packer = Packer::new(&mut packed).unwrap();
+                    let mut packer = Packer::new(&mut packed);
                     whole[..length].chunks(step).for_each(|chunk| packer.push(chunk).unwrap());
                     packer.finish().unwrap();
                     // Not of several: browsers read the first alone.
