@@ -51,7 +51,8 @@ pub struct Waits {
     pub reason: Reason,
     /// The same for people.
     pub sentence: String,
-    /// About so many jobs start before it; none where that cannot be told. Exact where nothing else takes turns with it.
+    /// About so many jobs start before it; none where that cannot be told, as of one that is held back for as long as an
+    /// operator wants. Exact where nothing else takes turns with it.
     pub place: Option<u64>,
     /// When it starts; none where that cannot be told.
     pub estimate: Option<Estimate>,
@@ -68,18 +69,23 @@ impl Situation {
             return Waits::unplaced(Reason::Unsorted { leader: self.leader });
         };
         let reason = self.reason(job, &lane);
+        // Until an operator changes that.
+        let held = matches!(reason, Reason::Paused { .. } | Reason::Cap { most: 0, .. });
+        let unserved = matches!(reason, Reason::NoWorker { .. } | Reason::WorkersUnable { .. });
         let view = self.view(&lane);
-        let held =
-            matches!(reason, Reason::Paused { .. } | Reason::NoWorker { .. } | Reason::WorkersUnable { .. });
-        let estimate = if held { None } else { view.estimate(job) };
-        let place = view.place(f64::from(u32::try_from(job.before).unwrap_or(u32::MAX)), 0.0);
-        Waits { sentence: reason.to_string(), reason, place: Some(round(place)), estimate }
+        let place = || view.place(f64::from(u32::try_from(job.before).unwrap_or(u32::MAX)), 0.0);
+        Waits {
+            sentence: reason.to_string(),
+            place: (!held).then(|| round(place())),
+            estimate: if held || unserved { None } else { view.estimate(job) },
+            reason,
+        }
     }
 
     fn reason(&self, job: &Subject, lane: &Lane) -> Reason {
         if let Some(pause) = self.controls.pause_of(lane) {
             return Reason::Paused {
-                what: pause.to_string(),
+                what: pause.in_words(),
                 by: pause.person.clone(),
                 why: pause.reason.clone(),
                 since: timestamp(pause.since_us),
@@ -127,16 +133,12 @@ impl Situation {
             let name = (!job.private).then(|| name.clone());
             Some(Reason::Cap { kind, name, running, most })
         });
-        let full: Vec<_> =
-            pools.iter().map_while(|pool| self.reached(CapKind::Pool, pool.as_str())).collect();
-        let pool = (full.len() == pools.len()).then(|| full.first().copied().zip(pools.first())).flatten();
         own.or_else(|| {
-            pool.map(|((running, most), pool)| Reason::Cap {
-                kind: CapKind::Pool,
-                name: Some(pool.to_string()),
-                running,
-                most,
-            })
+            let full = pools.iter().map(|pool| Some((self.reached(CapKind::Pool, pool.as_str())?, pool)));
+            // It waits for the one with the most room.
+            let full: Vec<_> = full.collect::<Option<_>>()?;
+            let ((running, most), pool) = full.into_iter().max_by_key(|((_, most), _)| *most)?;
+            Some(Reason::Cap { kind: CapKind::Pool, name: Some(pool.to_string()), running, most })
         })
     }
 

@@ -19,7 +19,7 @@ pub enum Reason {
     },
     /// An operator holds it back.
     Paused {
-        /// What is paused: `noble/amd64 ppa`, `*` for any.
+        /// What is paused: `all of noble/amd64`.
         what: String,
         /// Who did it.
         by: String,
@@ -126,12 +126,20 @@ impl fmt::Display for Reason {
         match self {
             Self::Slot { pools } => write!(f, "It waits for a free slot in {}.", Pools(pools)),
             Self::Paused { what, by, why, since } => {
-                write!(f, "{by} paused {what} at {}: {why}", since.strftime("%F %R UTC"))
+                let stop = if why.ends_with(['.', '!', '?']) { "" } else { "." };
+                write!(f, "{by} paused {what} at {}: {why}{stop}", since.strftime("%F %R UTC"))
             }
             Self::NoWorker { pools } => write!(f, "No worker serves {}.", Pools(pools)),
             Self::WorkersUnable { pools } => {
                 write!(f, "The workers of {} take no new work just now.", Pools(pools))
             }
+            Self::Cap { kind: CapKind::Pool, name, most: 0, .. } => {
+                write!(f, "A cap lets nothing run in {}.", name.as_deref().unwrap_or("its pool"))
+            }
+            Self::Cap { kind, name, most: 0, .. } => match name {
+                Some(name) => write!(f, "A cap lets nothing of {kind} {name} run."),
+                None => write!(f, "A cap lets nothing of its {kind} run."),
+            },
             Self::Cap { kind: CapKind::Pool, name, running, most } => {
                 let name = name.as_deref().unwrap_or("its pool");
                 write!(f, "{running} run in {name}, and no more than {most} may at once.")

@@ -119,13 +119,14 @@ impl Situation {
         self.lanes = loads.collect();
     }
 
-    /// What came within the last so many seconds.
+    /// How often something came to these lanes within the last so many seconds. What one burst brings counts once: it waits
+    /// already, and says nothing of how much comes next.
     pub fn set_arrivals(&mut self, lanes: impl IntoIterator<Item = (Lane, i64)>, seconds: f64) {
         let mut route = self.router();
-        let load = |(lane, jobs): (Lane, i64)| Load {
+        let load = |(lane, times): (Lane, i64)| Load {
             pools: route(&lane),
             lane,
-            jobs: number(jobs) / seconds.max(1.0),
+            jobs: number(times) / seconds.max(1.0),
         };
         self.arrivals = lanes.into_iter().map(load).collect();
     }

@@ -86,6 +86,30 @@ fn what_comes_meanwhile_goes_first_where_it_is_more_urgent() {
     assert!(later.early_seconds < later.likely_seconds && later.likely_seconds < later.late_seconds);
 }
 
+#[test]
+fn a_burst_of_requests_is_not_counted_twice() {
+    // Three slots, tests of a minute, and a person's list of hundreds: of the same person, and beside another's.
+    let joe = "0 people ubuntu noble/amd64 - joe";
+    let ann = "0 people ubuntu noble/amd64 - ann";
+    let mut all = situation(&[(joe, 300)]);
+    all.serving = vec![serving("a", 3, 3)];
+    all.durations = [(pool("amd64"), Durations { mean: 60.0, deviation: 30.0 })].into();
+    let alone = all.explain(&job(joe, 74)).estimate.unwrap();
+    assert!((alone.likely_seconds - 1500.0).abs() < 1.0, "{alone:?}");
+    all.set_arrivals([(lane(joe), 300)], 3600.0);
+    assert_eq!(all.explain(&job(joe, 74)).estimate.unwrap(), alone, "the rest of its lane stands behind it");
+    // Whatever another person asks for, the two take turns.
+    all.set_arrivals([(lane(joe), 300), (lane(ann), 100_000)], 3600.0);
+    let turns = all.explain(&job(joe, 74)).estimate.unwrap();
+    assert!(turns.likely_seconds < 3100.0, "{turns:?}");
+    // And a gate has half of the slots, however much people ask for.
+    let mut all = situation(&[(GREEN, 75)]);
+    let alone = all.explain(&job(GREEN, 74)).estimate.unwrap();
+    all.set_arrivals([(lane(ann), 100_000)], 3600.0);
+    let shared = all.explain(&job(GREEN, 74)).estimate.unwrap();
+    assert!(shared.likely_seconds < 2.2 * alone.likely_seconds, "{alone:?} {shared:?}");
+}
+
 fn name(situation: &Situation, job: &Subject) -> &'static str {
     let waits = situation.explain(job);
     let json = serde_json::to_value(&waits).unwrap();
@@ -123,7 +147,9 @@ fn every_reason() {
     let controls = Controls { pauses: vec![pause], caps: vec![] };
     let paused = Situation { controls, ..plain.clone() };
     assert_eq!(name(&paused, &green), "paused");
-    assert_eq!(paused.explain(&green).estimate, None);
+    let waits = paused.explain(&green);
+    assert_eq!((waits.place, waits.estimate), (None, None));
+    assert_eq!(waits.sentence, "ann paused all of amd64 at 2026-11-21 05:41 UTC: moving.");
 
     let fire = situation(&[(GREEN, 5), ("1000 gates ubuntu noble/amd64 - fire/1", 1)]);
     assert_eq!(name(&fire, &green), "emergency");
@@ -146,6 +172,40 @@ fn caps_are_said_with_their_numbers_and_name_nothing_private() {
         let private = serde_json::to_string(&all.explain(&Subject { private: true, ..green })).unwrap();
         assert!(!private.contains("green") && !private.contains("hello"), "{private}");
     }
+}
+
+fn capped(kind: &str, name: &str, most: i64) -> Cap {
+    Cap { kind: kind.to_owned(), name: name.to_owned(), most, person: String::new(), since_us: 0 }
+}
+
+#[test]
+fn a_cap_of_zero_has_neither_place_nor_estimate() {
+    let green = Subject { requester: "joe".to_owned(), ..job(GREEN, 5) };
+    let caps = [("trigger", "green/2"), ("pool", "amd64"), ("package", "hello"), ("requester", "joe")];
+    for (kind, name) in caps {
+        let mut all = situation(&[]);
+        all.controls.caps = vec![capped(kind, name, 0)];
+        all.set_lanes([(lane(GREEN), 10)]);
+        let waits = all.explain(&green);
+        assert!(matches!(waits.reason, Reason::Cap { .. }), "{waits:?}");
+        assert_eq!((waits.place, waits.estimate), (None, None), "{kind}");
+        assert!(waits.sentence.starts_with("A cap lets nothing"), "{waits:?}");
+        // Nor where something else is said first.
+        let later = Subject { not_before_us: NOW + 60_000_000, ..green.clone() };
+        assert_eq!(all.explain(&later).estimate, None, "{kind}");
+        // An emergency is bound by no cap.
+        let urgent = Subject { lane: Some(GREEN.replacen('0', "1000", 1)), ..green.clone() };
+        assert!(all.explain(&urgent).estimate.is_some(), "{kind}");
+    }
+}
+
+#[test]
+fn a_pools_cap_limits_its_slots() {
+    let mut all = situation(&[(GREEN, 10)]);
+    let free = all.explain(&job(GREEN, 9)).estimate.unwrap();
+    all.controls.caps = vec![capped("pool", "amd64", 2)];
+    let few = all.explain(&job(GREEN, 9)).estimate.unwrap();
+    assert!((few.likely_seconds / free.likely_seconds - 5.0).abs() < 0.1, "{free:?} {few:?}");
 }
 
 #[test]
