@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The four lists.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Lists {
     big: List,
     long: List,

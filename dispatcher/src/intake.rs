@@ -165,7 +165,11 @@ async fn commit(
         report(prepared, taken);
     }
     sum_up(&taken);
-    arrivals.add(prepared.iter().filter_map(Prepared::lane));
+    let joined = taken.iter().filter_map(|taken| match taken {
+        Taken::Merged { lane, .. } => lane.as_deref(),
+        _ => None,
+    });
+    arrivals.add(prepared.iter().filter_map(Prepared::lane), joined);
     Ok(Some(unsettled))
 }
 
@@ -203,7 +207,7 @@ fn report(prepared: &Prepared, taken: &Taken) {
         (Ok(job), Taken::New { uuid, job: id }) if !job.private => {
             tracing::debug!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request taken: job {id}, {}", job.package);
         }
-        (Ok(job), Taken::Merged { uuid, job: id }) if !job.private => {
+        (Ok(job), Taken::Merged { uuid, job: id, .. }) if !job.private => {
             tracing::debug!(job.id = id, job.uuid = %uuid, queue = prepared.queue, "request joins job {id}, {}", job.package);
         }
         (Err(rejection), Taken::Rejected) => {

@@ -37,6 +37,8 @@ pub(crate) struct Offers {
     /// There only while there is a free slot: what was delivered ahead goes back to other workers when it is dropped. With
     /// the queues that it takes from.
     consumer: Option<(Vec<String>, Consumer)>,
+    /// The queue of the last offer.
+    last: Option<String>,
 }
 
 impl Offers {
@@ -50,7 +52,7 @@ impl Offers {
     ) -> Self {
         let queues = settings.pools.iter().map(pool_queue).collect();
         let slots = Arc::new(Semaphore::new(settings.slots));
-        Self { bus, queues, slots, able, wanted, pauses, stop, consumer: None }
+        Self { bus, queues, slots, able, wanted, pauses, stop, consumer: None, last: None }
     }
 
     /// The next offer, once there is a slot for it. None when the worker is to stop.
@@ -108,7 +110,12 @@ impl Offers {
         until: Option<Instant>,
     ) -> Result<Option<(Offer, String)>, BusError> {
         if self.consumer.is_none() {
-            let consumer = self.bus.consume(Source::Queues(open.clone()), 1).await?;
+            // Pools take turns: whose queue is asked first has the slot.
+            let mut turns = open.clone();
+            if let Some(at) = turns.iter().position(|queue| Some(queue) == self.last.as_ref()) {
+                turns.rotate_left(at + 1);
+            }
+            let consumer = self.bus.consume(Source::Queues(turns), 1).await?;
             self.consumer = Some((open, consumer));
         }
         let Some((_, consumer)) = &mut self.consumer else {
@@ -130,6 +137,7 @@ impl Offers {
             warn!(%error, "an offer was not acknowledged");
             return Ok(None);
         }
+        self.last = Some(delivery.queue.clone());
         let offer = serde_json::from_slice(&delivery.body).ok();
         if offer.is_none() {
             warn!(queue = delivery.queue, "a message that is no offer is dropped");
@@ -190,6 +198,7 @@ mod tests {
             pauses: pauses.subscribe(),
             stop: Stop::default(),
             consumer: None,
+            last: None,
         };
         let pause = |length| pauses.send_replace([(queues[0].clone(), Instant::now() + length)].into());
         offer(&queues[0], 1).await;

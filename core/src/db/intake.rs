@@ -107,6 +107,8 @@ pub enum Taken {
         job: i64,
         /// Its name.
         uuid: Uuid,
+        /// Where it waits now; none where it runs.
+        lane: Option<String>,
     },
     /// Committed before, and given out again because the acknowledgement was lost.
     Again,
@@ -201,7 +203,8 @@ impl Tx<'_> {
                 named(at).map(|(job, uuid)| Taken::New { job, uuid })
             }
             Some(Became::Merged(at)) if prepared.what.is_ok() => {
-                named(at).map(|(job, uuid)| Taken::Merged { job, uuid })
+                let lane = plan.spots[at].waits_in().map(str::to_owned);
+                named(at).map(|(job, uuid)| Taken::Merged { job, uuid, lane })
             }
             _ => Ok(Taken::Rejected),
         });

@@ -372,7 +372,8 @@ impl Database {
                 concat!(
                     "SELECT ",
                     job_columns!(),
-                    " FROM jobs WHERE identity = $1 AND state IN ('waiting', 'running') ORDER BY state DESC, id LIMIT 1"
+                    " FROM jobs WHERE identity = $1 AND state IN ('waiting', 'running') AND cancel IS NULL
+                        AND answer_code IS NULL ORDER BY state DESC, id LIMIT 1"
                 ),
                 args![identity],
             )

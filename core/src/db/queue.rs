@@ -206,10 +206,12 @@ impl Database {
         tx.commit().await
     }
 
-    /// Has the jobs of a lane sorted anew: another version put them where this one cannot read.
+    /// Has some jobs of a lane sorted anew: another version put them where this one cannot read.
     pub async fn unsort_lane(&self, epoch: i64, lane: &str) -> Result<(), DbError> {
         let mut tx = self.begin_leading(epoch).await?;
-        tx.execute("UPDATE jobs SET lane = NULL WHERE state = 'waiting' AND lane = $1", args![lane]).await?;
+        let some = "UPDATE jobs SET lane = NULL WHERE id IN
+            (SELECT id FROM jobs WHERE state = 'waiting' AND lane = $1 ORDER BY id LIMIT 1000)";
+        tx.execute(some, args![lane]).await?;
         tx.commit().await
     }
 
@@ -221,9 +223,10 @@ impl Database {
                 vec![],
             )
             .await?;
-        let caps: Vec<Cap> = self
-            .all("SELECT kind, name, most, person, since_us FROM caps ORDER BY kind, name", vec![])
-            .await?;
+        let mut caps: Vec<Cap> =
+            self.all("SELECT kind, name, most, person, since_us FROM caps", vec![]).await?;
+        // Not by the database's collation.
+        caps.sort_by(|one, other| (&one.kind, &one.name).cmp(&(&other.kind, &other.name)));
         Ok(Controls { pauses, caps })
     }
 

@@ -36,7 +36,13 @@ pub async fn keep(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Some(Some(new)) = stop.run_until_cancelled(keeper.turn()).await {
-            lists.send_replace(Arc::new(new));
+            lists.send_if_modified(|lists| {
+                let is_new = **lists != new;
+                if is_new {
+                    *lists = Arc::new(new);
+                }
+                is_new
+            });
         }
     }
 }

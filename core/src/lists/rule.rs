@@ -7,14 +7,14 @@ use globset::{GlobBuilder, GlobMatcher};
 use crate::names::{Package, Pair};
 
 /// A list. Asking it costs what the globs cost, however many plain names it has.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct List {
     plain: HashMap<String, Vec<Place>>,
     globs: Vec<(Part, Place)>,
 }
 
 /// Arch and release.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Place(Part, Part);
 
 #[derive(Debug, Clone)]
@@ -22,6 +22,17 @@ enum Part {
     All,
     Name(String),
     Glob(GlobMatcher),
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, Self::All) => true,
+            (Self::Name(one), Self::Name(other)) => one == other,
+            (Self::Glob(one), Self::Glob(other)) => one.glob() == other.glob(),
+            _ => false,
+        }
+    }
 }
 
 impl Part {

@@ -123,7 +123,7 @@ pub struct Cap {
 pub struct Controls {
     /// The pauses.
     pub pauses: Vec<Pause>,
-    /// The caps.
+    /// The caps, by kind and name.
     pub caps: Vec<Cap>,
 }
 
@@ -138,7 +138,10 @@ impl Controls {
         if name.is_empty() {
             return None;
         }
-        let of = |wanted: &str| self.caps.iter().find(|cap| cap.kind == kind.as_str() && cap.name == wanted);
+        let of = |wanted: &str| {
+            let place = |cap: &Cap| (cap.kind.as_str(), cap.name.as_str()).cmp(&(kind.as_str(), wanted));
+            self.caps.binary_search_by(place).ok().and_then(|at| self.caps.get(at))
+        };
         of(name).or_else(|| of("*")).map(|cap| usize::try_from(cap.most).unwrap_or(0))
     }
 }

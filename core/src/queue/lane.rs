@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::names::{BadName, Context, Pair};
 
@@ -12,6 +13,8 @@ pub const ANSWERS: &str = "!";
 pub const ASKED: &str = "?";
 /// The level of jobs beside which nothing else is offered.
 pub const EMERGENCY: i32 = 1000;
+/// A longer key of a lane is cut, and told apart by a digest: the table's index takes no long ones.
+const LONGEST_KEY: usize = 200;
 /// Operators raise and lower by at most so much.
 pub const MOST_RAISED: i32 = 100;
 
@@ -73,6 +76,15 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// The key of a lane that is fair to this requester or trigger.
+    pub fn key_of(name: &str) -> String {
+        if name.len() <= LONGEST_KEY {
+            return name.to_owned();
+        }
+        let digest = hex::encode(Sha256::digest(name));
+        name.chars().take(LONGEST_KEY / 5).chain("…".chars()).chain(digest[..32].chars()).collect()
+    }
+
     /// The more urgent of two lanes that the same job could stand in.
     #[must_use]
     pub fn more_urgent(self, other: Self) -> Self {
@@ -125,6 +137,14 @@ mod tests {
         {
             assert!(text.parse::<Lane>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn long_keys_are_cut_and_told_apart() {
+        let long = "é".repeat(2000);
+        let (one, other) = (Lane::key_of(&format!("{long}1")), Lane::key_of(&format!("{long}2")));
+        assert!(one.len() <= LONGEST_KEY && one != other, "{one}");
+        assert_eq!(Lane::key_of("green/2"), "green/2");
     }
 
     #[test]

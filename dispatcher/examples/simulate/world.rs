@@ -195,7 +195,7 @@ impl World<'_> {
 
     fn fill(&mut self, now: f64) {
         while self.running.len() < self.arch.slots {
-            match self.queue.next(&self.pool, self.arch.slots, |_| true) {
+            match self.queue.next(&self.pool, self.arch.slots, |_| true, |_| false) {
                 Next::Job(candidate) => self.start(&candidate, now),
                 Next::Read(lanes, limit) => {
                     let first = |(lane, after): &(String, i64)| {

@@ -158,11 +158,14 @@ impl Leader {
                     None => continue,
                 },
                 Some(job) = inputs.stored.recv() => Event::Stored(job),
-                lanes = inputs.arrivals.next() => Event::Arrived(lanes),
+                came = inputs.arrivals.next() => {
+                    self.arrived.extend(came.joined);
+                    Event::Arrived(came.lanes.into_iter().collect())
+                }
                 Some(lanes) = inputs.surveyed.recv() => {
                     let sorted = self.sort_strange(&lanes).await;
                     self.kept(sorted.map(|()| Vec::new()), Vec::new())?;
-                    Event::Waiting(lanes)
+                    Event::Surveyed(lanes)
                 }
                 // The sender lives as long as the process; without one the lists stay as they are.
                 Ok(()) = lists.changed() => {
@@ -327,9 +330,14 @@ impl Leader {
         let Some(job) = self.context.database.job(id.job).await? else {
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         };
-        // The lists may have come to name it while it was parked.
-        if !self.is_to_be_run(&job)? {
-            self.put_in_lanes(vec![(id.job, job.lane.clone(), ANSWERS.to_owned())]).await?;
+        // Lists or pools may have changed since it was sorted, or came to name it while it was parked.
+        let elsewhere = if self.is_to_be_run(&job)? {
+            sort::lane_of(&self.context.settings, &job)
+        } else {
+            Some(ANSWERS.to_owned())
+        };
+        if let Some(lane) = elsewhere {
+            self.put_in_lanes(vec![(id.job, job.lane.clone(), lane)]).await?;
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         }
         let grant = self.grant_of(id, &job)?;

@@ -43,26 +43,43 @@ impl Leader {
     pub(super) async fn screen(&mut self) -> Result<(), DbError> {
         // Where the database is away the next tick begins anew.
         let after = self.answering.take().unwrap_or(0);
-        self.sort_unsorted().await?;
+        let are_more = self.sort_unsorted().await?;
         let page = self.context.database.to_answer(after, ANSWERS_AT_ONCE).await?;
-        self.answering = page.last().map(|job| job.id);
+        self.answering = page.last().map(|job| job.id).or(are_more.then_some(after));
         for job in &page {
             self.screen_one(job).await?;
         }
         Ok(())
     }
 
-    async fn sort_unsorted(&mut self) -> Result<(), DbError> {
-        loop {
-            let page = self.context.database.unsorted(SCREEN_PAGE).await?;
-            if page.is_empty() {
-                return Ok(());
+    /// Sorts the first of those that nobody has sorted yet. True where there may be more.
+    async fn sort_unsorted(&mut self) -> Result<bool, DbError> {
+        let page = self.context.database.unsorted(SCREEN_PAGE).await?;
+        let lanes = page.iter().map(|job| (job, sort::lane_of(&self.context.settings, job)));
+        // What cannot be read is parked where it is answered.
+        let sorted: Vec<_> = lanes
+            .map(|(job, lane)| (job.id, job.lane.clone(), lane.unwrap_or_else(|| ANSWERS.to_owned())))
+            .collect();
+        match self.put_in_lanes(sorted.clone()).await {
+            // One that the table refuses must not hold up the rest.
+            Err(DbError::Statement(_)) => {
+                for one in sorted {
+                    self.sort_or_park(one).await?;
+                }
             }
-            let lanes = page.iter().map(|job| (job, sort::lane_of(&self.context.settings, job)));
-            // What cannot be read is parked where it is answered.
-            let sorted = lanes
-                .map(|(job, lane)| (job.id, job.lane.clone(), lane.unwrap_or_else(|| ANSWERS.to_owned())));
-            self.put_in_lanes(sorted.collect()).await?;
+            outcome => outcome?,
+        }
+        Ok(!page.is_empty())
+    }
+
+    async fn sort_or_park(&mut self, one: (i64, Option<String>, String)) -> Result<(), DbError> {
+        let job = one.0;
+        match self.put_in_lanes(vec![one]).await {
+            Err(error @ DbError::Statement(_)) => {
+                tracing::error!(job.id = job, error = %chain(&error), "job {job} cannot be sorted: it is parked");
+                self.end_waiting(job, JobState::Parked, "the job table refuses its place in the queue").await
+            }
+            outcome => outcome,
         }
     }
 

@@ -41,6 +41,7 @@ fn sorted(
         (Class::People, Some(requester)) => requester.to_owned(),
         _ => trigger.unwrap_or_default(),
     };
+    let key = Lane::key_of(&key);
     let labels = labels(settings, request, class, listed);
     Lane { level: 0, class, context: queue.context, pair: queue.pair.clone(), labels, key }.to_string()
 }

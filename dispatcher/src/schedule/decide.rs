@@ -28,6 +28,13 @@ impl State {
                 }
                 vec![]
             }
+            Event::Surveyed(lanes) => {
+                self.queue.surveyed(&lanes);
+                for lane in &lanes {
+                    self.woken(lane);
+                }
+                vec![]
+            }
             Event::Controls(controls) => {
                 self.queue.set_controls(controls);
                 self.stir_all();
@@ -53,7 +60,7 @@ impl State {
             Event::Completed(id, recorded) => self.completed(id, recorded),
             Event::Stored(job) => self.stored(job),
             Event::Answered(job, series) => {
-                self.publishers.insert(series, Publisher::Job(job));
+                self.publishers.close(series, Publisher::Job(job));
                 vec![]
             }
             Event::Open(open, storing) => {
@@ -195,10 +202,10 @@ impl State {
         let id = ended.id;
         let Some(lease) = self.leases.get(&id) else { return vec![] };
         let series = lease.subject.series.clone();
-        if self.publishers.get(&series).is_some_and(|publisher| *publisher != Publisher::Attempt(id)) {
+        if self.publishers.of(&series).is_some_and(|publisher| publisher != Publisher::Attempt(id)) {
             return vec![Self::reply(worker, Answer::Wait { id })];
         }
-        self.publishers.insert(series.clone(), Publisher::Attempt(id));
+        self.publishers.close(series.clone(), Publisher::Attempt(id));
         vec![Action::OpenPublication(ended, series)]
     }
 

@@ -13,7 +13,7 @@ use proofhouse_core::{
 };
 use tokio::time::Instant;
 
-use super::{HostView, OfferView, State};
+use super::{HostView, OfferView, State, WorkerView};
 
 /// How long a worker whose host is set aside takes no offer.
 const ASIDE_SECONDS: u64 = 10;
@@ -89,7 +89,8 @@ impl State {
         let mut free: BTreeMap<&str, usize> = BTreeMap::new();
         let serving = self.workers.values().filter(|w| w.slots > 0 && w.pools.contains(pool));
         for worker in serving {
-            *free.entry(&worker.host).or_default() += worker.free();
+            let kept = self.is_kept_for_others(worker, pool);
+            *free.entry(&worker.host).or_default() += if kept { 0 } else { worker.free() };
         }
         let best = self.best_score(pool);
         let room = |host: &str, free: usize| match self.hosts.get(host) {
@@ -101,6 +102,12 @@ impl State {
             _ => Room::Sound(free),
         };
         free.iter().map(|(host, free)| (*host, room(host, *free))).collect()
+    }
+
+    /// True where an emergency of another of its pools goes before.
+    fn is_kept_for_others(&self, worker: &WorkerView, pool: &Pool) -> bool {
+        let mut others = worker.pools.iter().filter(|other| *other != pool);
+        others.any(|other| self.queue.has_emergency(other)) && !self.queue.has_emergency(pool)
     }
 
     /// How many offers a pool's workers can take.

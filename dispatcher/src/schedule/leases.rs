@@ -36,11 +36,15 @@ impl State {
 
     pub(super) fn granted(&mut self, granted: Granted, now: Instant) -> Vec<Action> {
         let Granted { id, worker, used, subject, end, answer } = granted;
-        match self.remove_offer(id) {
-            Some(offer) => self.queue.withdrawn(&offer.used, true),
+        let used = if let Some(offer) = self.remove_offer(id) {
+            self.queue.withdrawn(&offer.used, true);
+            // What was counted with the offer is what is freed at its end, wherever the job stood when it was granted.
+            offer.used
+        } else {
             // The link was new meanwhile.
-            None => self.queue.inherited(&used),
-        }
+            self.queue.inherited(&used);
+            used
+        };
         if let Some(view) = self.workers.get_mut(&worker.id) {
             view.holds.insert(id);
         }
@@ -95,7 +99,7 @@ impl State {
         now: Instant,
     ) -> Vec<Action> {
         let Some(publication) = publication else {
-            self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
+            self.publishers.open(Publisher::Attempt(id));
             return self.forget(id, Some(Answer::GivenUp { id }));
         };
         let ends = now + self.rules.lease;
@@ -110,28 +114,26 @@ impl State {
             return self.forget(id, Some(Answer::GivenUp { id }));
         }
         self.host_did_well(id);
-        for publisher in self.publishers.values_mut().filter(|p| **p == Publisher::Attempt(id)) {
-            *publisher = Publisher::Job(id.job);
-        }
+        self.publishers.pass_on(Publisher::Attempt(id), Publisher::Job(id.job));
         self.forget(id, Some(Answer::Recorded { id }))
     }
 
     pub(super) fn stored(&mut self, job: i64) -> Vec<Action> {
-        self.publishers.retain(|_, p| *p != Publisher::Job(job));
+        self.publishers.open(Publisher::Job(job));
         vec![]
     }
 
     /// The database was away: what was only reserved is free again.
     pub(super) fn failed(&mut self, id: AttemptId) -> Vec<Action> {
         if self.leases.get(&id).is_some_and(|l| l.publication.is_none()) {
-            self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
+            self.publishers.open(Publisher::Attempt(id));
         }
         vec![]
     }
 
     /// The attempt is over: its slot is free, and its series where nothing of it was recorded.
     pub(super) fn forget(&mut self, id: AttemptId, answer: Option<Answer>) -> Vec<Action> {
-        self.publishers.retain(|_, p| *p != Publisher::Attempt(id));
+        self.publishers.open(Publisher::Attempt(id));
         let Some(lease) = self.leases.remove(&id) else { return vec![] };
         self.free_up(&lease.used);
         if let Some(view) = self.workers.get_mut(&lease.worker.id) {
@@ -142,7 +144,7 @@ impl State {
     }
 
     /// Less is in use: what waited for that, in whatever pool, may come next.
-    fn free_up(&mut self, used: &Use) {
+    pub(super) fn free_up(&mut self, used: &Use) {
         self.queue.freed(used);
         self.stirred.insert(used.pool.clone());
         if self.queue.is_limited() {
@@ -169,6 +171,7 @@ impl State {
     /// The job waits again: now, or after a pause.
     pub(super) fn waits_again(&mut self, id: AttemptId, pause: Option<std::time::Duration>, now: Instant) {
         if let (Some(pause), Some(lease)) = (pause, self.leases.get(&id)) {
+            self.queue.note_emergency(&lease.used.lane);
             self.pausing.insert((now + pause, lease.used.lane.clone()));
         }
     }

@@ -4,6 +4,7 @@ mod decide;
 mod hosts;
 mod leases;
 mod offers;
+mod publishers;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use proofhouse_core::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::publishers::{Publisher, Publishers};
 pub use self::queue::{Next, Queue, Use};
 
 /// The rules of the life of a job.
@@ -72,6 +74,8 @@ pub enum Event {
     Arrived(Vec<String>),
     /// Jobs wait in these lanes, wherever.
     Waiting(Vec<String>),
+    /// All lanes in which jobs wait, whenever they are due.
+    Surveyed(Vec<String>),
     /// What operators hold back.
     Controls(Controls),
     /// Operators want these running jobs to end, with the reason.
@@ -226,15 +230,6 @@ struct Lease {
     publication: Option<Publication>,
 }
 
-/// Who keeps a series closed to other publications.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Publisher {
-    /// An attempt that is being uploaded.
-    Attempt(AttemptId),
-    /// A job whose result is recorded and on its way to the store.
-    Job(i64),
-}
-
 /// An attempt that an earlier leader granted.
 #[derive(Debug, Clone)]
 pub struct Inherited {
@@ -261,7 +256,7 @@ pub struct State {
     workers: BTreeMap<WorkerId, WorkerView>,
     offers: BTreeMap<AttemptId, OfferView>,
     leases: BTreeMap<AttemptId, Lease>,
-    publishers: BTreeMap<Series, Publisher>,
+    publishers: Publishers,
     /// Hosts on which an attempt ended lately.
     hosts: BTreeMap<String, HostView>,
     /// What waits.
@@ -298,7 +293,7 @@ impl State {
             workers: BTreeMap::new(),
             offers: BTreeMap::new(),
             leases: BTreeMap::new(),
-            publishers: BTreeMap::new(),
+            publishers: Publishers::default(),
             hosts: past
                 .into_iter()
                 .map(|(host, health, last_fault)| (host, HostView { health, last_fault }))
@@ -318,14 +313,19 @@ impl State {
     /// Attempts that are open in the table but not known here get a lease, so that they end in one way or another.
     /// Series are kept closed by the jobs of the table, and by no others.
     fn adopt(&mut self, open: Vec<Inherited>, storing: Vec<(i64, Series)>, now: Instant) {
-        self.publishers.retain(|_, publisher| matches!(publisher, Publisher::Attempt(_)));
-        self.publishers.extend(storing.into_iter().map(|(job, series)| (series, Publisher::Job(job))));
+        self.publishers.set_jobs(storing);
         for one in open {
-            if self.leases.contains_key(&one.id) {
+            if let Some(lease) = self.leases.get_mut(&one.id) {
+                // An operator may have moved it since.
+                let used = std::mem::replace(&mut lease.used, one.used.clone());
+                if used != one.used {
+                    self.queue.inherited(&one.used);
+                    self.free_up(&used);
+                }
                 continue;
             }
             if one.publication.is_some() {
-                self.publishers.insert(one.subject.series.clone(), Publisher::Attempt(one.id));
+                self.publishers.close(one.subject.series.clone(), Publisher::Attempt(one.id));
             }
             if let Some(view) = self.workers.get_mut(&one.worker.id) {
                 view.holds.insert(one.id);
@@ -345,7 +345,7 @@ impl State {
 
     /// True while a publication of this series is open.
     pub fn is_publishing(&self, series: &Series) -> bool {
-        self.publishers.contains_key(series)
+        self.publishers.of(series).is_some()
     }
 
     /// How many leases are held.

@@ -1,6 +1,9 @@
 //! Offers: a pool's queue gets about as many as it has free slots.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proofhouse_core::{db::Candidate, names::Pool, protocol::AttemptId};
 use tokio::time::Instant;
@@ -93,7 +96,8 @@ impl State {
         let mut outstanding = self.outstanding.get(pool).copied().unwrap_or(0);
         while outstanding < free {
             let mut queue = std::mem::take(&mut self.queue);
-            let next = queue.next(pool, slots, |failed_on| self.has_room_for(pool, failed_on, now));
+            let has_room = |failed_on: &BTreeSet<String>| self.has_room_for(pool, failed_on, now);
+            let next = queue.next(pool, slots, has_room, |id| self.is_taken(id));
             self.queue = queue;
             match next {
                 Next::Job(candidate) => {
@@ -123,6 +127,11 @@ impl State {
         Action::Offer(pool.clone(), id)
     }
 
+    /// On offer, put off, or running.
+    fn is_taken(&self, id: AttemptId) -> bool {
+        self.offers.contains_key(&id) || self.leases.contains_key(&id) || self.resting.contains_key(&id)
+    }
+
     pub(super) fn read(
         &mut self,
         pool: Pool,
@@ -130,10 +139,9 @@ impl State {
         limit: usize,
         found: BTreeMap<String, Vec<Candidate>>,
     ) {
-        let (offers, leases, resting) = (&self.offers, &self.leases, &self.resting);
-        let taken =
-            |id: AttemptId| offers.contains_key(&id) || leases.contains_key(&id) || resting.contains_key(&id);
-        self.queue.read(lanes, limit, found, taken);
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.read(lanes, limit, found, |id| self.is_taken(id));
+        self.queue = queue;
         self.reading.remove(&pool);
         self.stirred.insert(pool);
     }

@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod operated;
+
 const LEASE: Duration = Duration::from_secs(60);
 
 pub(super) fn rules() -> Rules {

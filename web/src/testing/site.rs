@@ -140,7 +140,7 @@ impl Site {
         prepared.digest = None;
         let (taken, _) = self.db.take(None, &[prepared]).await.unwrap();
         match taken[0] {
-            Taken::New { job, uuid } | Taken::Merged { job, uuid } => (job, uuid),
+            Taken::New { job, uuid } | Taken::Merged { job, uuid, .. } => (job, uuid),
             ref other => panic!("{other:?}: {body}"),
         }
     }

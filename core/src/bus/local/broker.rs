@@ -166,7 +166,9 @@ impl Broker {
         let consumer = queue.consumers.remove(turn)?;
         queue.consumers.push_back(consumer);
         let (body, redelivered) = (message.body.clone(), message.redelivered);
-        self.subscribers.get_mut(&consumer)?.unsettled.insert(tag, (name.to_owned(), message));
+        let subscriber = self.subscribers.get_mut(&consumer)?;
+        subscriber.unsettled.insert(tag, (name.to_owned(), message));
+        subscriber.had_from(name);
         Some(Outgoing { consumer, tag, queue: name.to_owned(), body, redelivered })
     }
 
@@ -211,6 +213,14 @@ impl Queue {
 }
 
 impl Subscriber {
+    /// Its other queues come first now.
+    fn had_from(&mut self, name: &str) {
+        if let Some(at) = self.queues.iter().position(|queue| queue == name) {
+            let queue = self.queues.remove(at);
+            self.queues.push(queue);
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.unsettled.len() < self.prefetch
     }

@@ -270,6 +270,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_consumers_queues_take_turns() {
+        let bus = Local::new();
+        let queues = ["a", "b"].map(str::to_owned);
+        bus.declare(&queues.clone().map(Declaration::Queue)).await.unwrap();
+        for queue in &queues {
+            for _ in 0..3 {
+                bus.publish(&Target::Queue(queue.clone()), Message::persistent("")).await.unwrap();
+            }
+        }
+        let mut consumer = bus.consume(Source::Queues(queues.to_vec()), 1).await.unwrap();
+        let mut order = String::new();
+        while let Some(delivery) = consumer.try_next() {
+            order += &delivery.queue;
+            delivery.settle.ack().await.unwrap();
+        }
+        assert_eq!(order, "ababab");
+    }
+
+    #[tokio::test]
     async fn consumers_take_turns() {
         let bus = Local::new();
         bus.declare(&[Declaration::Queue("q".into())]).await.unwrap();

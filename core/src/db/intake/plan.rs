@@ -41,6 +41,13 @@ pub(super) struct Spot<'a> {
     joined: bool,
 }
 
+impl Spot<'_> {
+    /// Where it waits; none where it runs.
+    pub(super) fn waits_in(&self) -> Option<&str> {
+        self.lane.as_deref().filter(|_| self.waits)
+    }
+}
+
 /// Which job a request became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Became {
@@ -158,7 +165,7 @@ fn more_urgent(old: Option<String>, new: &NewJob) -> Option<String> {
         return if asked { old.or_else(|| new.lane.clone()) } else { old };
     };
     let other = if asked && new.context != Context::Huge {
-        let key = new.requester.clone().unwrap_or_else(|| lane.key.clone());
+        let key = new.requester.as_deref().map_or_else(|| lane.key.clone(), Lane::key_of);
         let context = if lane.context == Context::Huge { new.context } else { lane.context };
         Some(Lane { class: Class::People, key, context, ..lane.clone() })
     } else {

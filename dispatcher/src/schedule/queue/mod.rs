@@ -16,7 +16,7 @@ use proofhouse_core::{
     db::Candidate,
     names::{Context, Pair, Pool},
     protocol::AttemptId,
-    queue::{Class, Controls, Lane, PoolRules},
+    queue::{CapKind, Class, Controls, EMERGENCY, Lane, PoolRules},
 };
 
 use self::pool::PoolQueue;
@@ -51,6 +51,16 @@ struct Rank {
     context: Context,
 }
 
+impl Rank {
+    /// True where a cap of this kind that one of a lane's jobs has reached is that of all: it is what makes them a lane.
+    const fn shares(self, kind: CapKind) -> bool {
+        match self.class {
+            Class::People => matches!(kind, CapKind::Requester),
+            Class::Gates | Class::Bulk => matches!(kind, CapKind::Trigger),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Waiting {
     text: Arc<str>,
@@ -67,12 +77,21 @@ struct Waiting {
     standing: Standing,
 }
 
+impl Waiting {
+    /// It is read anew, from its first job.
+    fn forget_window(&mut self) {
+        self.window.clear();
+        self.after = 0;
+        self.whole = false;
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
     /// It takes its turns in its pools.
     InLine,
-    /// Until less of something runs.
-    Blocked(Block),
+    /// Until less of one of these runs.
+    Blocked(BTreeSet<Block>),
     /// Until an operator resumes.
     Paused,
 }
@@ -90,6 +109,8 @@ pub struct Queue {
     in_use: InUse,
     /// The pools of lanes that differ in their fairness alone.
     routes: HashMap<(Context, Pair, String), Arc<[Pool]>>,
+    /// Pools of emergencies that wait, be it for their next attempt or for a host.
+    emergencies: BTreeSet<Pool>,
 }
 
 impl Queue {
@@ -104,10 +125,10 @@ impl Queue {
             Some(id) => {
                 let waiting = self.lanes.get_mut(&id)?;
                 waiting.whole = false;
-                let (pools, standing) = (waiting.pools.clone(), waiting.standing.clone());
+                let pools = waiting.pools.clone();
+                let is_paused = waiting.standing == Standing::Paused;
                 // What holds the others back need not hold back these.
-                if let Standing::Blocked(block) = standing {
-                    self.blocked.entry(block).or_default().remove(&id);
+                if !is_paused && !self.is_held_as_a_whole(id) {
                     self.line_up(id);
                 }
                 Some(pools)
@@ -120,8 +141,7 @@ impl Queue {
     pub fn wake(&mut self, lane: &str) -> Option<Arc<[Pool]>> {
         let pools = self.arrived(lane);
         if let Some(waiting) = self.names.get(lane).and_then(|id| self.lanes.get_mut(id)) {
-            waiting.window.clear();
-            waiting.after = 0;
+            waiting.forget_window();
         }
         pools
     }
@@ -173,10 +193,35 @@ impl Queue {
                 queue.step_out(id, lane.rank);
             }
         }
-        if let Standing::Blocked(block) = &standing {
+        lane.standing = standing;
+    }
+
+    /// None of its jobs may go on in this pool. One that waits for a host may do so in another.
+    fn block(&mut self, id: LaneId, pool: &Pool, blocks: BTreeSet<Block>) {
+        for block in &blocks {
             self.blocked.entry(block.clone()).or_default().insert(id);
         }
-        lane.standing = standing;
+        if !blocks.contains(&Block::Host) {
+            // It is read anew when it lines up again: of very many lanes nothing is kept meanwhile.
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.forget_window();
+            }
+            return self.step_out(id, Standing::Blocked(blocks));
+        }
+        if let (Some(lane), Some(queue)) = (self.lanes.get(&id), self.pools.get_mut(pool)) {
+            queue.step_out(id, lane.rank);
+        }
+    }
+
+    /// True where a cap that holds back one of its jobs holds back all.
+    fn is_held_as_a_whole(&self, id: LaneId) -> bool {
+        let Some(Waiting { rank, standing: Standing::Blocked(blocks), .. }) = self.lanes.get(&id) else {
+            return false;
+        };
+        let still = |kind, name: &str| self.in_use.reached(&self.controls, kind, name).is_some();
+        blocks
+            .iter()
+            .any(|block| matches!(block, Block::Cap(kind, name) if rank.shares(*kind) && still(*kind, name)))
     }
 
     /// Nothing waits in it any more.
@@ -187,12 +232,20 @@ impl Queue {
         }
     }
 
-    /// The next job for a pool with so many slots. `has_room`: whether a host is free on which it did not fail.
-    pub fn next(&mut self, pool: &Pool, slots: usize, has_room: impl Fn(&BTreeSet<String>) -> bool) -> Next {
+    /// The next job for a pool with so many slots. `has_room`: whether a host is free on which it did not fail. `taken`:
+    /// whether it is on offer, or runs already.
+    pub fn next(
+        &mut self,
+        pool: &Pool,
+        slots: usize,
+        has_room: impl Fn(&BTreeSet<String>) -> bool,
+        taken: impl Fn(AttemptId) -> bool,
+    ) -> Next {
         loop {
             let used = self.in_use.of_pool(pool);
+            let is_emergency = self.has_emergency(pool);
             let Some(queue) = self.pools.get_mut(pool) else { return Next::Nothing };
-            let Some(turn) = queue.turn(slots, used) else { return Next::Nothing };
+            let Some(turn) = queue.turn(slots, used, is_emergency) else { return Next::Nothing };
             // An emergency is held back by nothing.
             let capped = !turn.is_emergency();
             if capped && self.in_use.full(&self.controls, pool).is_some() {
@@ -203,15 +256,21 @@ impl Queue {
                 debug_assert!(false, "a lane in line is there");
                 return Next::Nothing;
             };
-            let mut block = None;
+            let mut blocks = BTreeSet::new();
+            let mut whole = false;
             let place = lane.window.iter().position(|candidate| {
                 let hindered = self.in_use.hinders(&self.controls, candidate).filter(|_| capped);
                 let hindered = hindered.or_else(|| (!has_room(&candidate.failed_on)).then_some(Block::Host));
                 let free = hindered.is_none();
-                block = block.take().or(hindered);
-                free
+                whole |= matches!(&hindered, Some(Block::Cap(kind, _)) if lane.rank.shares(*kind));
+                blocks.extend(hindered);
+                free || whole
             });
-            if let Some(candidate) = place.and_then(|place| lane.window.remove(place)) {
+            if let Some(candidate) = place.filter(|_| !whole).and_then(|place| lane.window.remove(place)) {
+                // It went to another lane since this one was read, and was offered there.
+                if taken(candidate.next()) {
+                    continue;
+                }
                 lane.offered += 1;
                 let over = lane.window.is_empty() && lane.whole;
                 queue.took(&turn);
@@ -221,12 +280,13 @@ impl Queue {
                 }
                 return Next::Job(candidate);
             }
-            if !lane.whole && lane.window.len() < WINDOW {
+            if !whole && !lane.whole && lane.window.len() < WINDOW {
                 return self.to_read(pool, id);
             }
-            match block {
-                Some(block) => self.step_out(id, Standing::Blocked(block)),
-                None => self.drop_lane(id),
+            if blocks.is_empty() {
+                self.drop_lane(id);
+            } else {
+                self.block(id, pool, blocks);
             }
         }
     }
@@ -292,10 +352,37 @@ impl Queue {
 
     fn unblock(&mut self, block: &Block) {
         for id in self.blocked.remove(block).unwrap_or_default() {
-            if self.lanes.get(&id).is_some_and(|lane| lane.standing == Standing::Blocked(block.clone())) {
+            let waits = self.lanes.get(&id).is_some_and(|lane| match &lane.standing {
+                Standing::InLine => true,
+                Standing::Blocked(blocks) => blocks.contains(block),
+                Standing::Paused => false,
+            });
+            if waits {
                 self.line_up(id);
             }
         }
+    }
+
+    /// All lanes in which jobs wait, whenever they are due.
+    pub fn surveyed(&mut self, lanes: &[String]) {
+        self.emergencies.clear();
+        for lane in lanes {
+            self.note_emergency(lane);
+        }
+    }
+
+    /// A job waits again in this lane, if only for later.
+    pub fn note_emergency(&mut self, lane: &str) {
+        let Some(lane) = lane.parse::<Lane>().ok().filter(|lane| lane.level >= EMERGENCY) else { return };
+        let pools = self.route(&lane);
+        self.emergencies.extend(pools.iter().cloned());
+    }
+
+    /// True where an emergency waits or runs in a pool: nothing else starts there.
+    pub fn has_emergency(&self, pool: &Pool) -> bool {
+        self.in_use.of_pool(pool).emergencies > 0
+            || self.emergencies.contains(pool)
+            || self.pools.get(pool).is_some_and(PoolQueue::has_emergency)
     }
 
     /// True where less use of one pool may let a job go on in another.
@@ -319,11 +406,10 @@ impl Queue {
             self.lanes.iter().map(|(id, lane)| (*id, lane.text.clone())).collect();
         for (id, text) in lanes {
             let paused = text.parse().is_ok_and(|lane: Lane| self.controls.pause_of(&lane).is_some());
-            let stands = self.lanes.get(&id).is_some_and(|lane| lane.standing == Standing::InLine);
-            match (paused, stands) {
-                (true, _) => self.step_out(id, Standing::Paused),
-                (false, false) => self.line_up(id),
-                (false, true) => {}
+            if paused {
+                self.step_out(id, Standing::Paused);
+            } else {
+                self.line_up(id);
             }
         }
     }

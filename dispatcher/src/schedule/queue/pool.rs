@@ -85,10 +85,15 @@ impl PoolQueue {
         }
     }
 
-    /// Whose turn it is, of `slots` slots of which so many are in use.
-    pub(super) fn turn(&self, slots: usize, used: PoolUse) -> Option<Turn> {
+    /// True where an emergency may go on.
+    pub(super) fn has_emergency(&self) -> bool {
+        self.levels.range(..=Reverse(EMERGENCY)).any(|(_, level)| !level.is_empty())
+    }
+
+    /// Whose turn it is, of `slots` slots of which so many are in use; beside an emergency that of another one, or nobody's.
+    pub(super) fn turn(&self, slots: usize, used: PoolUse, is_emergency: bool) -> Option<Turn> {
         let (Reverse(number), level) = self.levels.iter().find(|(_, level)| !level.is_empty())?;
-        if *number < EMERGENCY && used.emergencies > 0 {
+        if *number < EMERGENCY && is_emergency {
             return None;
         }
         let (person, other) = (level.people.first(), level.others());

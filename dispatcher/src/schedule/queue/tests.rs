@@ -63,7 +63,7 @@ impl Place {
             return None;
         }
         loop {
-            match self.queue.next(&pool(), self.slots, |_| true) {
+            match self.queue.next(&pool(), self.slots, |_| true, |_| false) {
                 Next::Job(candidate) => {
                     let used = Use::of_candidate(&candidate, pool());
                     self.queue.withdrawn(&used, true);
@@ -264,15 +264,15 @@ fn several_pools_share_a_lane_and_run_each_job_once() {
         place.add(&gate("green/2"), &format!("g{n}"));
     }
     let fast: Pool = "fast".parse().unwrap();
-    let Next::Read(lanes, limit) = place.queue.next(&fast, 1, |_| true) else { panic!() };
+    let Next::Read(lanes, limit) = place.queue.next(&fast, 1, |_| true, |_| false) else { panic!() };
     let found = BTreeMap::from([(gate("green/2"), place.table[&gate("green/2")].clone())]);
     place.queue.read(&lanes, limit, found, |_| false);
     let mut seen = BTreeSet::new();
     for pool in [&fast, &pool(), &fast] {
-        let Next::Job(job) = place.queue.next(pool, 1, |_| true) else { panic!() };
+        let Next::Job(job) = place.queue.next(pool, 1, |_| true, |_| false) else { panic!() };
         assert!(seen.insert(job.id));
     }
-    assert_eq!(place.queue.next(&fast, 1, |_| true), Next::Nothing);
+    assert_eq!(place.queue.next(&fast, 1, |_| true, |_| false), Next::Nothing);
     assert_eq!(place.queue.lanes(), 0);
 }
 

@@ -127,7 +127,7 @@ impl InUse {
         }
     }
 
-    fn reached(&self, controls: &Controls, kind: CapKind, name: &str) -> Option<Block> {
+    pub(super) fn reached(&self, controls: &Controls, kind: CapKind, name: &str) -> Option<Block> {
         let most = controls.most(kind, name)?;
         let block = Block::Cap(kind, name.to_owned());
         (self.counts.get(&block).copied().unwrap_or(0) >= most).then_some(block)
