@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::super::CapKind;
+use super::{
+    super::{CapKind, Pause},
+    timestamp,
+};
 use crate::names::Pool;
 
 /// Why a job waits. None of it names anything of a private run.
@@ -74,6 +77,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub(super) fn paused(pause: &Pause) -> Self {
+        Self::Paused {
+            what: pause.in_words(),
+            by: pause.person.clone(),
+            why: pause.reason.clone(),
+            since: timestamp(pause.since_us),
+        }
+    }
+
     /// The names in JSON.
     pub const NAMES: [&str; 10] = [
         "slot",

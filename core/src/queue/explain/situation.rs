@@ -96,6 +96,11 @@ impl InUse {
         self.capped.get(&(kind, name.to_owned())).copied().unwrap_or(0)
     }
 
+    /// All that run, by a kind of name.
+    pub(super) fn names(&self, kind: CapKind) -> impl Iterator<Item = &str> {
+        self.capped.keys().filter(move |(of, _)| *of == kind).map(|(_, name)| name.as_str())
+    }
+
     pub(super) fn people(&self, pool: &Pool) -> usize {
         self.people.get(pool).copied().unwrap_or(0)
     }

@@ -200,6 +200,44 @@ fn a_cap_of_zero_has_neither_place_nor_estimate() {
 }
 
 #[test]
+fn what_is_held_back_names_nothing_that_may_be_private() {
+    let mut all = situation(&[]);
+    assert!(all.held_back().is_empty());
+    let of = |kind, name, most| Cap { person: "ann".to_owned(), ..capped(kind, name, most) };
+    all.controls.caps = vec![
+        of("package", "hush", 0),
+        of("package", "hello", 0),
+        of("pool", "amd64", 1),
+        of("pool", "big", 9),
+        of("trigger", "*", 2),
+        of("trigger", "green/2", 5),
+    ];
+    all.set_lanes([(lane("1000 gates ubuntu noble/amd64 - fire/1"), 1)]);
+    for trigger in ["green/2", "green/2", "blue/1"] {
+        all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "red", trigger, "");
+    }
+    assert_eq!(
+        all.held_back(),
+        [
+            "An emergency goes first in pool amd64; nothing else starts there.",
+            "ann lets nothing of one package run, since 1970-01-01 00:00 UTC.",
+            "ann lets no more than 1 in pool amd64 run at once, since 1970-01-01 00:00 UTC.",
+        ]
+    );
+    all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "red", "blue/1", "");
+    assert!(all.held_back()[3].contains("no more than 2 of each trigger"), "{:?}", all.held_back());
+}
+
+#[test]
+fn many_are_explained_as_one_is() {
+    let all = situation(&[(GREEN, 10), ("0 gates ubuntu noble/amd64 - blue/2", 10)]);
+    let answered = Subject { answered: true, ..job(GREEN, 1) };
+    let jobs = [job(GREEN, 1), job("0 gates ubuntu noble/amd64 - blue/2", 4), job("?", 0), answered];
+    let each: Vec<Waits> = jobs.iter().map(|job| all.explain(job)).collect();
+    assert_eq!(all.explain_all(&jobs), each);
+}
+
+#[test]
 fn a_pools_cap_limits_its_slots() {
     let mut all = situation(&[(GREEN, 10)]);
     let free = all.explain(&job(GREEN, 9)).estimate.unwrap();
