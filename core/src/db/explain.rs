@@ -13,7 +13,6 @@ const REMEMBERED: i64 = 5000;
 /// What came within so long tells what will come.
 const ARRIVALS_SECONDS: f64 = 3600.0;
 const ARRIVALS_US: i64 = 3_600_000_000;
-const BURST_US: i64 = 60_000_000;
 
 impl Database {
     /// What all waiting jobs share. It counts the lanes, whose cost grows with what waits: not for each page.
@@ -105,12 +104,12 @@ impl Database {
         Ok(rows.into_iter().filter_map(known).collect())
     }
 
-    /// In how many minutes of late people asked for something: what came within one of them is one burst.
+    /// What people asked for lately.
     async fn people_lately(&self, now_us: i64) -> Result<Vec<(Lane, i64)>, DbError> {
         let rows: Vec<(Option<String>, i64)> = self
             .all(
-                "SELECT lane, count(DISTINCT received_us / $2) FROM jobs WHERE requesters <> '' AND received_us > $1 GROUP BY lane",
-                args![now_us - ARRIVALS_US, BURST_US],
+                "SELECT lane, count(*) FROM jobs WHERE requesters <> '' AND received_us > $1 GROUP BY lane",
+                args![now_us - ARRIVALS_US],
             )
             .await?;
         let lanes = rows.into_iter().filter_map(|(lane, n)| Some((parsed(lane.as_deref())?, n)));

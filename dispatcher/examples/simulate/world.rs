@@ -173,12 +173,7 @@ impl World<'_> {
         while self.people.front().is_some_and(|(at, _)| *at < now - HOUR) {
             self.people.pop_front();
         }
-        // As the database counts them: what came within a minute is one burst.
-        let mut bursts: Vec<(&Lane, u64)> =
-            self.people.iter().map(|(at, lane)| (lane, micros(*at) / 60_000_000)).collect();
-        bursts.sort();
-        bursts.dedup();
-        situation.set_arrivals(bursts.into_iter().map(|(lane, _)| (lane.clone(), 1)), HOUR);
+        situation.set_arrivals(self.people.iter().map(|(_, lane)| (lane.clone(), 1)), HOUR);
         situation
     }
 
