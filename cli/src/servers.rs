@@ -14,6 +14,11 @@ pub(crate) struct OfServers;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OfArchive;
 
+/// Where the servers are, and by which rules jobs find their pools: what explains why one waits needs those of the
+/// dispatcher.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OfPools;
+
 /// Where the rules of the log are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OfRules;
@@ -50,6 +55,21 @@ impl Taken for OfArchive {
         "seal_key_file",
         "archive",
         "archive_components",
+    ];
+}
+
+impl Taken for OfPools {
+    const FIELDS: &[&str] = &[
+        "config",
+        "data",
+        "database",
+        "database_password_file",
+        "bus",
+        "bus_password_file",
+        "store",
+        "ca_file",
+        "seal_key_file",
+        "pool_rules",
     ];
 }
 
@@ -107,6 +127,7 @@ mod tests {
         }
         exist::<OfServers>();
         exist::<OfArchive>();
+        exist::<OfPools>();
         exist::<OfRules>();
     }
 }

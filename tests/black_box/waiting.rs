@@ -82,6 +82,7 @@ async fn each_reason_is_shown() -> Result<()> {
     dispatcher.start_again().await?;
     let waits = place.waits("green", "paused").await?;
     assert_eq!((&waits["by"], &waits["why"]), (&"ann".into(), &"the lab moves".into()));
+    assert_eq!((&waits["what"], &waits["place"]), (&"all of amd64".into(), &Value::Null));
     place.sql("DELETE FROM pauses").await?;
 
     // One runs and holds the only slot.
@@ -170,5 +171,22 @@ async fn what_gates_wait_for_is_listed_by_age() -> Result<()> {
     assert_eq!(older.as_array().map(Vec::len), Some(0));
     let page = reqwest::get(format!("{}/waiting", place.site)).await?.text().await?;
     assert!(page.find("green/1").context("green")? < page.find("blue/1").context("blue")?, "{page}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_is_explained_by_the_rules_that_the_dispatcher_has() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let rules = cluster.folder().join("pools.toml");
+    std::fs::write(&rules, "[special]\narches = ['amd64']\n[amd64]\nlabels = ['private']\n")?;
+    let rules = rules.display().to_string();
+    let _dispatcher = cluster.dispatcher().arg("--pool-rules", &rules).start().await?;
+    cluster.client().await?.publish("debci-noble-amd64", &body("green", &params("green/1", &[]))).await?;
+    let shown = wait_for("the job", PATIENCE, async || {
+        let shown = cluster.json(&["queue", "show", "1", "--pool-rules", &rules]).await.ok()?;
+        (shown["waits"]["reason"] == "no-worker").then_some(shown)
+    })
+    .await?;
+    assert_eq!(shown["waits"]["pools"], serde_json::json!(["special"]));
     Ok(())
 }

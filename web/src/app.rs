@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use proofhouse_core::{
     bus::Bus,
-    db::{Database, DbError, QueueCount},
+    db::{Database, DbError, GateCount, QueueCount},
     queue::Situation,
     store::Store,
 };
@@ -57,6 +57,7 @@ struct Inner {
     logs: Semaphore,
     counts: Costly<Vec<QueueCount>>,
     situation: Costly<Situation>,
+    gates: Costly<Vec<GateCount>>,
 }
 
 impl App {
@@ -70,6 +71,7 @@ impl App {
             logs: Semaphore::new(LOGS_AT_ONCE),
             counts: Costly::default(),
             situation: Costly::default(),
+            gates: Costly::default(),
         }))
     }
 
@@ -117,6 +119,11 @@ impl App {
     /// What all waiting jobs share.
     pub(crate) async fn situation(&self) -> Result<Arc<Situation>, DbError> {
         self.0.situation.get(self.db().situation(&self.settings().pools)).await
+    }
+
+    /// What gates wait for, without private runs.
+    pub(crate) async fn gates(&self) -> Result<Arc<Vec<GateCount>>, DbError> {
+        self.0.gates.get(self.db().public_gates()).await
     }
 
     /// Counts an answer.

@@ -15,7 +15,7 @@ use crate::{
     connect,
     print::{self, Paint},
     run::{Found, show},
-    servers::Servers,
+    servers::{OfPools, Part},
     status::Status,
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    servers: Servers,
+    settings: Part<OfPools>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,7 +58,7 @@ struct Shown {
 }
 
 pub(crate) async fn main(args: ShowArgs) -> Result<Status> {
-    let config = args.servers.config()?;
+    let config = args.settings.config()?;
     let database = connect::existing_database(&config).await?;
     let job = match args.job {
         JobName::Uuid(uuid) => database.job_by_uuid(uuid).await?,

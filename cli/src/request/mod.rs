@@ -60,7 +60,7 @@ struct Report {
 
 /// Sends, and waits where that is asked for.
 pub(crate) async fn main(args: RequestArgs) -> Result<Status> {
-    let config = args.servers.config()?;
+    let config = args.settings.config()?;
     let defaults = Defaults {
         release: args.release.clone(),
         arch: args.arch.clone(),

@@ -10,7 +10,7 @@ use proofhouse_core::{
 };
 use serde_json::{Map, Value};
 
-use crate::servers::Servers;
+use crate::servers::{OfPools, Part};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +56,7 @@ pub(crate) struct RequestArgs {
     #[command(flatten)]
     pub(crate) with: Parameters,
     #[command(flatten)]
-    pub(crate) servers: Servers,
+    pub(crate) settings: Part<OfPools>,
 }
 
 /// The parameters of a request.

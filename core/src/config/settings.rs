@@ -49,7 +49,7 @@ settings! {
         disabled_pairs: Commas<Pair>, Anywhere "RELEASE/ARCH,…", default "";
         /// A folder or git URL with the lists big_packages, long_tests, never_run, vm_packages; read again every minute.
         lists: lists::Source, Anywhere "DIR|URL";
-        /// A file with the rules by which jobs find their pools; without one each architecture is a pool. See docs/how-to/pools.md.
+        /// A file with the rules by which jobs find their pools; without one each architecture is a pool. The dispatcher sorts by them; the site, `queue show` and `request --wait` explain by them, and need the same. See docs/how-to/pools.md.
         pool_rules: PathBuf, Anywhere "FILE";
         /// Queues on which a bad request that can be read in part is answered with a result of exit code 20.
         answer_bad_requests: Commas<RequestQueue>, Anywhere "QUEUE,…", default "";

@@ -36,6 +36,37 @@ pub struct GateRow {
     pub parked: i64,
 }
 
+/// Unfinished jobs that everybody may see and gates wait for, of one trigger and queue.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct GateCount {
+    /// Of which release.
+    pub release: String,
+    /// Of which architecture.
+    pub arch: String,
+    /// Of which context.
+    pub context: String,
+    /// What they are of.
+    #[sqlx(flatten)]
+    pub of: GateRow,
+}
+
+/// What a person asked for without a trigger is nobody else's: a requester says so, or the lane that the job stood in.
+macro_rules! gates {
+    () => {
+        "(trigger <> '' OR (requesters = '' AND COALESCE(lane, '') <> '?' AND COALESCE(lane, '') NOT LIKE '% people %'))"
+    };
+}
+
+macro_rules! gate_counts {
+    () => {
+        "min(received_us) AS oldest_us,
+         CAST(sum(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END) AS BIGINT) AS waiting,
+         CAST(sum(CASE WHEN state IN ('waiting', 'parked') THEN 0 ELSE 1 END) AS BIGINT) AS running,
+         CAST(sum(CASE WHEN state = 'parked' THEN 1 ELSE 0 END) AS BIGINT) AS parked
+         FROM jobs WHERE state IN ('waiting', 'running', 'publishing', 'storing', 'parked')"
+    };
+}
+
 macro_rules! of_state {
     ($state:literal) => {
         concat!(
@@ -43,7 +74,9 @@ macro_rules! of_state {
             job_columns!(),
             " FROM jobs WHERE state = '",
             $state,
-            "' AND id > $1 AND (trigger <> '' OR requesters = '') AND ($2 IS NULL OR release = $2)
+            "' AND id > $1 AND ",
+            gates!(),
+            " AND ($2 IS NULL OR release = $2)
                 AND ($3 IS NULL OR arch = $3) AND ($4 IS NULL OR context = $4) AND ($5 = 0 OR received_us < $5)
                 ORDER BY id LIMIT $6) AS ",
             $state
@@ -85,14 +118,29 @@ impl Database {
     /// for pages.
     pub async fn gates_by_trigger(&self, before_us: Option<i64>) -> Result<Vec<GateRow>, DbError> {
         self.all(
-            "SELECT trigger, min(received_us) AS oldest_us,
-                CAST(sum(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END) AS BIGINT) AS waiting,
-                CAST(sum(CASE WHEN state IN ('waiting', 'parked') THEN 0 ELSE 1 END) AS BIGINT) AS running,
-                CAST(sum(CASE WHEN state = 'parked' THEN 1 ELSE 0 END) AS BIGINT) AS parked
-             FROM jobs WHERE state IN ('waiting', 'running', 'publishing', 'storing', 'parked')
-                AND (trigger <> '' OR requesters = '') AND received_us < $1
-             GROUP BY trigger ORDER BY oldest_us, min(id)",
+            concat!(
+                "SELECT trigger, ",
+                gate_counts!(),
+                " AND ",
+                gates!(),
+                " AND received_us < $1 GROUP BY trigger ORDER BY oldest_us, min(id)"
+            ),
             args![before_us.unwrap_or(i64::MAX)],
+        )
+        .await
+    }
+
+    /// What everybody may see of them by trigger and queue. It reads all unfinished jobs, too.
+    pub async fn public_gates(&self) -> Result<Vec<GateCount>, DbError> {
+        self.all(
+            concat!(
+                "SELECT trigger, release, arch, context, ",
+                gate_counts!(),
+                " AND ",
+                gates!(),
+                " AND NOT private GROUP BY trigger, release, arch, context"
+            ),
+            vec![],
         )
         .await
     }

@@ -28,7 +28,7 @@ pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use audit::AuditRow;
 pub use connection::{Database, DbError, SchemaState};
 pub use editions::PublishedRow;
-pub use gates::{GateFilter, GateRow};
+pub use gates::{GateCount, GateFilter, GateRow};
 pub use holds::Capped;
 pub use hosts::HostRecord;
 pub use index::Reindexed;

@@ -20,7 +20,7 @@ pub struct LaneCount {
 /// What a pool's workers are wanted for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Demand {
-    /// Jobs that wait; what several pools may run counts for the first of them.
+    /// Jobs that wait and that it may run. What several pools may run counts for each of them.
     pub waiting: i64,
     /// Jobs that run or are being published.
     pub leased: i64,
@@ -36,7 +36,8 @@ impl Demand {
         let mut pools: BTreeMap<String, Self> = BTreeMap::new();
         for count in counts {
             let Some(Ok(lane)) = count.lane.as_deref().map(str::parse::<Lane>) else { continue };
-            if let Some(pool) = rules.pools_of(&lane).first() {
+            // An autoscaler sees one pool alone: for it the job is there to be run, whoever else might take it.
+            for pool in rules.pools_of(&lane) {
                 pools.entry(pool.to_string()).or_default().waiting += count.waiting;
             }
         }
@@ -237,5 +238,24 @@ impl Database {
             vec![],
         )
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_pools_may_run_is_wanted_of_each() {
+        let rules = PoolRules::parse("[fast]\narches = ['amd64']\nlabels = ['!private']").unwrap();
+        let count = |lane: &str, waiting| LaneCount { lane: Some(lane.to_owned()), waiting };
+        let counts = [
+            count("0 gates ubuntu noble/amd64 - green/2", 5),
+            count("0 gates ubuntu noble/amd64 private green/2", 2),
+            count("?", 9),
+        ];
+        let demand = Demand::by_pool(&rules, &counts, vec![("fast".to_owned(), 3)]);
+        assert_eq!(demand["fast"], Demand { waiting: 5, leased: 3 });
+        assert_eq!((demand["amd64"], demand.len()), (Demand { waiting: 7, leased: 0 }, 2));
     }
 }

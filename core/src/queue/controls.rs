@@ -36,6 +36,20 @@ impl Pause {
             && is(&self.arch, lane.pair.arch.as_str())
             && is(&self.context, lane.context.as_str())
     }
+
+    /// What is paused, for people: `all of arm64`, `ppa of noble/amd64`, `everything`.
+    pub fn in_words(&self) -> String {
+        let place = match (&self.release, &self.arch) {
+            (Some(release), Some(arch)) => Some(format!("{release}/{arch}")),
+            (one, other) => one.as_ref().or(other.as_ref()).cloned(),
+        };
+        match (&self.context, place) {
+            (Some(context), Some(place)) => format!("{context} of {place}"),
+            (Some(all), None) => format!("all of {all}"),
+            (None, Some(all)) => format!("all of {all}"),
+            (None, None) => "everything".to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Pause {
@@ -158,7 +172,12 @@ mod tests {
             !pause(None, None, Some("ppa")).holds(&plain) && !pause(None, Some("arm64"), None).holds(&ppa)
         );
         assert!(!pause(None, None, None).holds(&lane("1000 gates ubuntu noble/amd64 - a/1")));
-        assert_eq!(pause(Some("noble"), None, Some("ppa")).to_string(), "noble/* ppa");
+        let partly = pause(Some("noble"), None, Some("ppa"));
+        assert_eq!((partly.to_string(), partly.in_words()), ("noble/* ppa".into(), "ppa of noble".into()));
+        assert_eq!(pause(Some("noble"), Some("arm64"), None).in_words(), "all of noble/arm64");
+        assert_eq!(pause(None, Some("arm64"), None).in_words(), "all of arm64");
+        assert_eq!(pause(None, None, Some("ppa")).in_words(), "all of ppa");
+        assert_eq!(pause(None, None, None).in_words(), "everything");
     }
 
     #[test]

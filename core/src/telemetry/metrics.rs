@@ -68,7 +68,7 @@ metrics! {
         leader: IntGauge = "proofhouse_leader";
         /// Requests that wait: the depth of the old systems' queues.
         queue_size: IntGaugeVec = "autopkgtest_queue_size", ["context", "release", "arch"];
-        /// What waits plus what is leased, by pool: for autoscalers.
+        /// What waits and it may run plus what it has leased, by pool: for autoscalers. What several may run counts for each.
         demand: IntGaugeVec = "proofhouse_demand", ["pool"];
     }
 }

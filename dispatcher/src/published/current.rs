@@ -1,13 +1,13 @@
 //! Which source versions an archive holds at this moment, for who asks whether anybody still waits for one.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io::{self, Write as _},
 };
 
 use flate2::write::MultiGzDecoder;
 use jiff::fmt::rfc2822;
-use proofhouse_core::params::Trigger;
+use proofhouse_core::{names::Component, params::Trigger};
 use reqwest::{Client, Response, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
@@ -15,6 +15,12 @@ use super::{Archive, archive::client, sources::Sources};
 
 /// More than any Release file has, in bytes.
 const MOST_BYTES: usize = 32 << 20;
+/// What moves goes from the first to the last: read in this order it is in one of them at least, whenever it moves.
+/// Not every release has security updates and updates.
+const POCKETS: [(&str, bool); 4] =
+    [("-proposed", true), ("-security", false), ("-updates", false), ("", true)];
+const OTHER_FORM: &str =
+    "it is there in no form that is read here: ask a mirror that has Sources.gz or a plain Sources";
 
 /// Why it is not known.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +76,8 @@ impl Current {
         let client = client(&archive.authorities).map_err(CurrentError::Client)?;
         let mut versions = HashSet::new();
         let mut dates = HashMap::new();
-        for (pocket, needed) in [("", true), ("-proposed", true), ("-updates", false), ("-security", false)] {
+        let mut missing: BTreeSet<&Component> = archive.components.iter().collect();
+        for (pocket, needed) in POCKETS {
             let folder = format!("{}/dists/{release}{pocket}", archive.url);
             let Some(found) = read_release(&client, &folder).await? else {
                 if needed {
@@ -80,13 +87,19 @@ impl Current {
                 continue;
             };
             for component in &archive.components {
-                let path = format!("{component}/source/Sources.gz");
+                let path = format!("{component}/source/Sources");
                 // A component that the Release file does not name has nothing in this pocket.
-                if let Some(digest) = found.digests.get(&path) {
-                    read_sources(&client, format!("{folder}/{path}"), digest, &mut versions).await?;
+                if found.digests.keys().any(|named| named.starts_with(&path)) {
+                    missing.remove(component);
+                    read_sources(&client, &format!("{folder}/{path}"), &path, &found, &mut versions).await?;
                 }
             }
             dates.insert(pocket, found.date_us);
+        }
+        if let Some(component) = missing.first() {
+            let url = format!("{}/dists/{release}*/{component}/source/Sources", archive.url);
+            let reason = "no Release file names it: is the component's name right?";
+            return Err(CurrentError::Wrong { url, reason });
         }
         Ok(Self { versions, as_of_us: as_of(&dates) })
     }
@@ -163,17 +176,52 @@ fn time(text: &str) -> Option<i64> {
     Some(zoned.timestamp().as_microsecond())
 }
 
+/// An index while it is unpacked.
+enum Unpacked {
+    Gzip(MultiGzDecoder<Sources<HashSet<(String, String)>>>),
+    Plain(Sources<HashSet<(String, String)>>),
+}
+
+impl Unpacked {
+    fn write_all(&mut self, chunk: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Gzip(sources) => sources.write_all(chunk),
+            Self::Plain(sources) => sources.write_all(chunk),
+        }
+    }
+
+    fn finish(self) -> io::Result<HashSet<(String, String)>> {
+        match self {
+            Self::Gzip(sources) => sources.finish()?.finish(),
+            Self::Plain(sources) => sources.finish(),
+        }
+    }
+}
+
+/// Reads an index of which a Release file names some form.
 async fn read_sources(
     client: &Client,
-    url: String,
-    digest: &str,
+    url: &str,
+    path: &str,
+    release: &Release,
     versions: &mut HashSet<(String, String)>,
 ) -> Result<(), CurrentError> {
+    // Release files name the plain index even where only its packed forms are there.
+    let gzip = release.digests.get(&format!("{path}.gz"));
+    let url = if gzip.is_some() { format!("{url}.gz") } else { url.to_owned() };
+    let Some(digest) = gzip.or_else(|| release.digests.get(path)) else {
+        return Err(CurrentError::Wrong { url, reason: OTHER_FORM });
+    };
     let Some(mut answer) = get(client, &url).await? else {
-        return Err(CurrentError::Wrong { url, reason: "its Release file names it, but it is not there" });
+        let lost = "its Release file names it, but it is not there";
+        return Err(CurrentError::Wrong { url, reason: if gzip.is_some() { lost } else { OTHER_FORM } });
     };
     let content = |source| CurrentError::Content { url: url.clone(), source };
-    let mut unpacked = MultiGzDecoder::new(Sources::<HashSet<_>>::default());
+    let sources = Sources::default();
+    let mut unpacked = match gzip {
+        Some(_) => Unpacked::Gzip(MultiGzDecoder::new(sources)),
+        None => Unpacked::Plain(sources),
+    };
     let mut sum = Sha256::new();
     while let Some(chunk) =
         answer.chunk().await.map_err(|source| CurrentError::Http { url: url.clone(), source })?
@@ -181,8 +229,8 @@ async fn read_sources(
         sum.update(&chunk);
         unpacked.write_all(&chunk).map_err(content)?;
     }
-    let found = unpacked.finish().and_then(Sources::finish).map_err(content)?;
-    if format!("{:x}", sum.finalize()) != digest {
+    let found = unpacked.finish().map_err(content)?;
+    if format!("{:x}", sum.finalize()) != *digest {
         let reason = "it is not the one that its Release file names: try again once the mirror is in step";
         return Err(CurrentError::Wrong { url, reason });
     }
@@ -192,7 +240,123 @@ async fn read_sources(
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    use flate2::{Compression, write::GzEncoder};
+    use proofhouse_core::tls::Authorities;
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    type Files = BTreeMap<String, Vec<u8>>;
+
+    /// An archive of these files; after the first index was read, of others.
+    async fn serve(mut files: Files, later: Option<Files>) -> Archive {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let later = Arc::new(Mutex::new(later));
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (reader, mut writer) = socket.split();
+                let mut lines = BufReader::new(reader).lines();
+                let first = lines.next_line().await.unwrap().unwrap_or_default();
+                while lines.next_line().await.is_ok_and(|line| line.is_some_and(|line| !line.is_empty())) {}
+                let path = first.split(' ').nth(1).unwrap_or_default();
+                let (status, content) = match files.get(path) {
+                    Some(content) => ("200 OK", content.clone()),
+                    None => ("404 Not Found", vec![]),
+                };
+                let length = content.len();
+                let head =
+                    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                if path.contains("Sources")
+                    && let Some(later) = later.lock().unwrap().take()
+                {
+                    files = later;
+                }
+                let _ = writer.write_all(&[head.as_bytes(), &content].concat()).await;
+            }
+        });
+        let components = vec!["main".parse().unwrap()];
+        Archive { url, components, authorities: Authorities::default() }
+    }
+
+    fn gzipped(text: &str) -> Vec<u8> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    }
+
+    /// A pocket of noble whose Release file names these indexes, of which those with content are there.
+    fn pocket(pocket: &str, indexes: &[(&str, Option<Vec<u8>>)]) -> Files {
+        let mut files = Files::new();
+        let mut release = "Date: Sat, 21 Nov 2026 05:36:34 UTC\nSHA256:\n".to_owned();
+        for (path, content) in indexes {
+            let sum = Sha256::digest(content.as_deref().unwrap_or_default());
+            release.push_str(&format!(" {sum:x} 1 {path}\n"));
+            if let Some(content) = content {
+                files.insert(format!("/dists/noble{pocket}/{path}"), content.clone());
+            }
+        }
+        files.insert(format!("/dists/noble{pocket}/Release"), release.into_bytes());
+        files
+    }
+
+    fn both(proposed: Files, release: Files) -> Files {
+        proposed.into_iter().chain(release).collect()
+    }
+
+    fn has(current: &Current, triggers: &[&str]) -> bool {
+        triggers.iter().all(|trigger| current.has(&trigger.parse().unwrap()))
+    }
+
+    const GREEN: &str = "Package: green\nVersion: 1\n";
+    const BLUE: &str = "Package: blue\nVersion: 2\n";
+
+    #[tokio::test]
+    async fn an_index_is_read_gzipped_or_plain_and_is_never_taken_for_an_empty_one() {
+        let gz = ("main/source/Sources.gz", Some(gzipped(GREEN)));
+        let plain = ("main/source/Sources", Some(BLUE.as_bytes().to_vec()));
+        let xz = ("main/source/Sources.xz", Some(vec![1]));
+        let release = pocket("", std::slice::from_ref(&gz));
+        let archive = serve(both(pocket("-proposed", &[xz.clone(), plain]), release.clone()), None).await;
+        assert!(has(&Current::fetch(&archive, "noble").await.unwrap(), &["green/1", "blue/2"]));
+        // Only as xz; the plain one is named, as Release files do, but is not there.
+        for indexes in [vec![xz.clone()], vec![xz, ("main/source/Sources", None)]] {
+            let archive = serve(both(pocket("-proposed", &indexes), release.clone()), None).await;
+            let error = Current::fetch(&archive, "noble").await.unwrap_err().to_string();
+            assert!(
+                error.contains("noble-proposed/main") && error.contains("Sources.gz or a plain"),
+                "{error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_component_that_no_pocket_has_is_an_error() {
+        let gz = ("main/source/Sources.gz", Some(gzipped(GREEN)));
+        let mut archive = serve(both(pocket("-proposed", &[]), pocket("", &[gz])), None).await;
+        assert!(has(&Current::fetch(&archive, "noble").await.unwrap(), &["green/1"]));
+        archive.components.push("univers".parse().unwrap());
+        let error = Current::fetch(&archive, "noble").await.unwrap_err().to_string();
+        assert!(error.contains("univers/source") && error.contains("name right"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_migrates_meanwhile_is_found() {
+        let full = [("main/source/Sources.gz", Some(gzipped(GREEN)))];
+        let empty = [("main/source/Sources.gz", Some(gzipped("")))];
+        let before = both(pocket("-proposed", &full), pocket("", &empty));
+        let after = both(pocket("-proposed", &empty), pocket("", &full));
+        let archive = serve(before, Some(after)).await;
+        assert!(has(&Current::fetch(&archive, "noble").await.unwrap(), &["green/1"]));
+    }
 
     #[test]
     fn a_release_file() {

@@ -55,13 +55,14 @@ struct Waiting {
 
 impl From<Waits> for Waiting {
     fn from(Waits { sentence, place, estimate, .. }: Waits) -> Self {
-        let starts = |estimate: Estimate| {
-            let [early, likely, late] =
-                [estimate.early_seconds, estimate.likely_seconds, estimate.late_seconds].map(in_words);
-            format!("in about {likely} (half of such jobs in {early} to {late})")
-        };
         Self { sentence, place, starts: estimate.map(starts) }
     }
+}
+
+fn starts(estimate: Estimate) -> String {
+    let [early, likely, late] =
+        [estimate.early_seconds, estimate.likely_seconds, estimate.late_seconds].map(in_words);
+    format!("in about {likely} (half of such jobs in {early} to {late})")
 }
 
 #[derive(Template)]

@@ -25,6 +25,7 @@ struct Running {
     contexts: [Context; 4],
     /// The queues of each release.
     releases: BTreeMap<Release, Vec<Queue>>,
+    held: Vec<String>,
     queued: i64,
     /// Without private runs: that they wait or run may be known, but not that they failed.
     parked: i64,
@@ -125,6 +126,7 @@ pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
     page(&Running {
         crumbs: vec![],
         contexts: Context::ALL,
+        held: app.situation().await?.held_back(),
         queued: releases.values().flatten().flat_map(|q| q.waiting).sum(),
         parked: app.db().public_parked_count().await?,
         releases,

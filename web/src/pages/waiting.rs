@@ -1,5 +1,7 @@
 //! `/waiting`: what gates still wait for, oldest first.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::{
     Json,
@@ -8,7 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use proofhouse_core::{db::GateFilter, names::Context};
+use proofhouse_core::{
+    db::{GateCount, GateFilter, JobRow, JobState},
+    names::Context,
+    queue::{Situation, Subject, Waits, in_words},
+};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
@@ -17,12 +23,14 @@ use crate::{
     app::App,
     failure::Failure,
     private::PublicJob,
-    view::{Crumb, JobItem},
+    view::{Crumb, JobItem, When},
     wanted::wants_json,
 };
 
 /// How many one page lists.
 const PAGE: usize = 100;
+/// How many triggers are summed up: those of which gates wait for most.
+const TRIGGERS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "waiting.html")]
@@ -32,6 +40,10 @@ struct Waiting {
     releases: Vec<String>,
     arches: Vec<String>,
     contexts: [Context; 4],
+    held: Vec<String>,
+    triggers: Vec<Trigger>,
+    /// How many triggers are left out.
+    more_triggers: usize,
     jobs: Vec<Item>,
     /// How many of this page are private.
     private: usize,
@@ -42,6 +54,95 @@ struct Waiting {
 struct Item {
     job: JobItem,
     trigger: String,
+    waits: Option<Waits>,
+}
+
+impl Item {
+    /// `About 7 start before it, in about 20 min.`, as far as it is known.
+    fn when(&self) -> String {
+        let Some(waits) = &self.waits else { return String::new() };
+        let starts =
+            waits.estimate.map(|estimate| format!(", in about {}", in_words(estimate.likely_seconds)));
+        let starts = starts.unwrap_or_default();
+        match waits.place {
+            None => String::new(),
+            Some(0) => format!("It is the next{starts}."),
+            Some(n) => format!("About {n} start before it{starts}."),
+        }
+    }
+}
+
+/// What gates wait for because of one upload.
+struct Trigger {
+    name: String,
+    waiting: i64,
+    running: i64,
+    parked: i64,
+    oldest: When,
+    oldest_us: i64,
+}
+
+impl Trigger {
+    const fn all(&self) -> i64 {
+        self.waiting + self.running + self.parked
+    }
+}
+
+/// Those of which most is open first.
+fn triggers(counts: &[GateCount], wanted: &Wanted, now: Timestamp) -> Vec<Trigger> {
+    let mut by_name: HashMap<&str, Trigger> = HashMap::new();
+    for GateCount { of, .. } in counts.iter().filter(|count| wanted.fits(count)) {
+        let (name, oldest_us) = (of.trigger.clone(), of.oldest_us);
+        let sum = by_name.entry(&of.trigger).or_insert_with(|| Trigger {
+            name,
+            waiting: 0,
+            running: 0,
+            parked: 0,
+            oldest: When::micros(oldest_us, now),
+            oldest_us,
+        });
+        sum.waiting += of.waiting;
+        sum.running += of.running;
+        sum.parked += of.parked;
+        if oldest_us < sum.oldest_us {
+            (sum.oldest, sum.oldest_us) = (When::micros(oldest_us, now), oldest_us);
+        }
+    }
+    let mut all: Vec<Trigger> = by_name.into_values().collect();
+    all.sort_by(|a, b| (b.all(), a.oldest_us, &a.name).cmp(&(a.all(), b.oldest_us, &b.name)));
+    all
+}
+
+/// Why each of these waits. From the oldest on, where each stands in its lane is seen by the list itself; on later pages
+/// that would be a count of its own for each lane, and is left out. So are hosts on which it failed.
+fn waits(situation: &Situation, rows: &[JobRow], first: bool) -> HashMap<i64, Waits> {
+    let mut lanes: HashMap<&str, i64> = HashMap::new();
+    let waiting: Vec<&JobRow> = rows.iter().filter(|row| row.state() == JobState::Waiting).collect();
+    let mut subjects = Vec::new();
+    for row in &waiting {
+        let place = lanes.entry(row.lane.as_deref().unwrap_or_default()).or_default();
+        let before = *place;
+        *place += i64::from(row.not_before_us <= situation.now_us);
+        subjects.push(Subject {
+            lane: row.lane.clone(),
+            before,
+            not_before_us: row.not_before_us,
+            package: row.package.clone(),
+            trigger: row.trigger.clone(),
+            requester: row.requesters.lines().next().unwrap_or_default().to_owned(),
+            private: row.private,
+            answered: row.answer_code.is_some(),
+            ..Subject::default()
+        });
+    }
+    let mut all = situation.explain_all(&subjects);
+    for (waits, row) in all.iter_mut().zip(&waiting) {
+        // In a person's lane others stand that no gate waits for.
+        if !first || row.lane.as_deref().is_some_and(|lane| lane.contains(" people ")) {
+            (waits.place, waits.estimate) = (None, None);
+        }
+    }
+    waiting.iter().map(|row| row.id).zip(all).collect()
 }
 
 /// What an address asks for.
@@ -68,6 +169,15 @@ impl Wanted {
             context: text("context")?,
             after: after.ok_or_else(|| Failure::bad("after must be a number.", ""))?,
         })
+    }
+
+    fn is_filter(&self) -> bool {
+        [&self.release, &self.arch, &self.context].iter().any(|text| !text.is_empty())
+    }
+
+    fn fits(&self, count: &GateCount) -> bool {
+        let is = |wanted: &str, one: &str| wanted.is_empty() || wanted == one;
+        is(&self.release, &count.release) && is(&self.arch, &count.arch) && is(&self.context, &count.context)
     }
 
     fn filter(&self) -> GateFilter {
@@ -98,11 +208,18 @@ impl Wanted {
     }
 }
 
-fn to_json(job: &PublicJob) -> Value {
+fn to_json(job: &PublicJob, waits: Option<&Waits>) -> Value {
     json!({
         "uuid": job.uuid, "state": job.state(), "package": job.package, "release": job.release, "arch": job.arch,
         "context": job.context, "trigger": job.trigger, "attempts": job.attempts,
-        "received": Timestamp::from_microsecond(job.received_us).unwrap_or_default(),
+        "received": Timestamp::from_microsecond(job.received_us).unwrap_or_default(), "waits": waits,
+    })
+}
+
+fn trigger_to_json(trigger: &Trigger) -> Value {
+    json!({
+        "trigger": trigger.name, "oldest": Timestamp::from_microsecond(trigger.oldest_us).unwrap_or_default(),
+        "waiting": trigger.waiting, "running": trigger.running, "parked": trigger.parked,
     })
 }
 
@@ -113,24 +230,39 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let wanted = Wanted::parse(query.as_deref())?;
+    let now = Timestamp::now();
     let mut rows = app.db().gates_wait_for(&wanted.filter()).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
     let last = rows.last().map_or(0, |row| row.id);
+    let situation = app.situation().await?;
+    let mut waits = waits(&situation, &rows, wanted.after == 0);
+    let mut triggers = triggers(&app.gates().await?, &wanted, now);
+    let more_triggers = triggers.len().saturating_sub(TRIGGERS);
+    triggers.truncate(TRIGGERS);
     let (jobs, private) = PublicJob::split(rows);
     let next = more.then(|| wanted.at(last));
     if wants_json(&headers) {
-        let jobs: Vec<Value> = jobs.iter().map(to_json).collect();
-        return Ok(Json(json!({ "jobs": jobs, "private": private, "next": next })).into_response());
+        let triggers: Vec<Value> = triggers.iter().map(trigger_to_json).collect();
+        let jobs: Vec<Value> = jobs.iter().map(|job| to_json(job, waits.get(&job.id))).collect();
+        let answer = json!({ "triggers": triggers, "more_triggers": more_triggers, "jobs": jobs,
+            "private": private, "next": next });
+        return Ok(Json(answer).into_response());
     }
-    let now = Timestamp::now();
     let settings = app.settings();
-    let item = |job: &PublicJob| Item { job: JobItem::new(job, now), trigger: job.trigger.clone() };
+    let item = |job: &PublicJob| Item {
+        job: JobItem::new(job, now),
+        trigger: job.trigger.clone(),
+        waits: waits.remove(&job.id),
+    };
     page(&Waiting {
         crumbs: vec![],
         releases: choices(settings.releases().into_iter().map(ToString::to_string), &wanted.release),
         arches: choices(settings.arches().into_iter().map(ToString::to_string), &wanted.arch),
         contexts: Context::ALL,
+        held: situation.held_back(),
+        triggers,
+        more_triggers,
         jobs: jobs.iter().map(item).collect(),
         private,
         older: (wanted.after > 0).then(|| wanted.at(0)),

@@ -1,5 +1,7 @@
 use axum::http::Method;
 
+use proofhouse_core::queue::Pause;
+
 use crate::testing::{Site, texts};
 
 const LOG: &str = "\
@@ -184,7 +186,7 @@ async fn a_run_by_its_uuid_from_the_first_second() {
     let first = site.db.job_by_uuid(ahead).await.unwrap().unwrap().id;
     site.sort(&[(first, lane.clone()), (job, lane)]).await;
     let answer = async |uuid| texts(&site.browse(&format!("/run/{uuid}")).await.html(), ".answer").join(" ");
-    assert_eq!(answer(ahead).await, "No worker serves pool amd64. It is the next.");
+    assert_eq!(answer(ahead).await, "No worker serves pool amd64. About 1 start before it.");
     assert_eq!(answer(uuid).await, "No worker serves pool amd64. About 1 start before it.");
     let json = [("accept", "application/json")];
     let json = site.send(Method::GET, &format!("/run/{uuid}"), &json, "").await;
@@ -399,19 +401,77 @@ async fn what_gates_wait_for_by_age() {
     site.queue("debci-ppa-noble-arm64", "blue {\"triggers\": [\"blue/1\"], \"requester\": \"ann\"}").await;
     let body = "geheim {\"triggers\": [\"geheim/1\"], \"readable-by\": [\"ann\"], \"swiftuser\": \"reader\"}";
     site.queue("debci-noble-amd64", body).await;
+    // By hand, with neither trigger nor requester.
+    let (by_hand, _) = site.queue("debci-ppa-noble-arm64", "red {\"ppas\": [\"joe/foo\"]}").await;
+    site.sort(&[(by_hand, "0 people ppa noble/arm64 - ".to_owned())]).await;
     let first = site.browse("/waiting").await.html();
-    let triggers = texts(&first, "table.list td.wide");
+    let triggers = texts(&first, "table.jobs td.trigger");
     assert_eq!((triggers.len(), triggers[0].as_str(), triggers[99].as_str()), (100, "green/0", "green/99"));
     let next = scraper::Selector::parse(".pager a[rel=next]").unwrap();
     let next = first.select(&next).next().unwrap().value().attr("href").unwrap().to_owned();
     let second = site.browse(&next).await;
-    assert_eq!(texts(&second.html(), "table.list td.wide"), ["green/100", "green/101", "blue/1"]);
+    assert_eq!(texts(&second.html(), "table.jobs td.trigger"), ["green/100", "green/101", "blue/1"]);
     assert!(second.text().contains("1 more here is private") && !second.text().contains("geheim"));
-    assert_eq!(texts(&site.browse("/waiting?context=ppa").await.html(), "table.list td.wide"), ["blue/1"]);
+    assert_eq!(texts(&site.browse("/waiting?context=ppa").await.html(), "table.jobs td.trigger"), ["blue/1"]);
     let json = site.send(Method::GET, &next, &[("accept", "application/json")], "").await.json();
     let (jobs, private) = (json["jobs"].as_array().unwrap(), &json["private"]);
     assert_eq!((jobs.len(), &jobs[2]["trigger"], private), (3, &"blue/1".into(), &1.into()));
+    let other = site.browse("/waiting?release=other").await;
+    assert!(other.text().contains("No gate waits for anything that matches."), "{}", other.text());
     for bad in ["/waiting?after=x", "/waiting?release=%00"] {
         assert_eq!(site.browse(bad).await.status, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_summed_up_and_says_why() {
+    let site = Site::new().await;
+    let mut lanes = Vec::new();
+    for (arch, package, trigger) in
+        [("amd64", "a", "one/1"), ("amd64", "b", "two/1"), ("arm64", "c", "two/1"), ("amd64", "d", "two/1")]
+    {
+        let body = format!("{package} {{\"triggers\": [\"{trigger}\"]}}");
+        let (job, _) = site.queue(&format!("debci-noble-{arch}"), &body).await;
+        lanes.push((job, format!("0 gates ubuntu noble/{arch} - {trigger}")));
+    }
+    let secret = "hush {\"triggers\": [\"hush/1\"], \"swiftuser\": \"u\"}";
+    let (secret, _) = site.queue("debci-noble-amd64", secret).await;
+    lanes.push((secret, "0 gates ubuntu noble/amd64 - hush/1".to_owned()));
+    site.sort(&lanes).await;
+    let page = site.browse("/waiting").await;
+    assert_eq!(texts(&page.html(), "table.triggers td.code"), ["two/1", "one/1"]);
+    assert_eq!(texts(&page.html(), "table.triggers td.num")[..3], ["3", "0", "0"]);
+    let why = texts(&page.html(), "table.jobs td.wide");
+    assert_eq!(why[0], "No worker serves pool amd64. About 1 start before it.");
+    assert!(why[3].starts_with("No worker serves pool amd64. About 3 start before it"), "{why:?}");
+    assert!(!page.text().contains("hush"));
+    let arm = site.browse("/waiting?arch=arm64").await.html();
+    assert_eq!(texts(&arm, "table.triggers td.num"), ["1", "0", "0"]);
+    let json = site.send(Method::GET, "/waiting", &[("accept", "application/json")], "").await.json();
+    assert_eq!(
+        (&json["triggers"][0]["waiting"], &json["jobs"][0]["waits"]["reason"]),
+        (&3.into(), &"no-worker".into())
+    );
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_said_on_every_page_of_it() {
+    let site = Site::new().await;
+    let none = site.browse("/").await;
+    assert!(texts(&none.html(), ".held").is_empty() && none.text().contains("href=\"/waiting\">Waiting"));
+    let pause = Pause {
+        id: 0,
+        release: None,
+        arch: Some("arm64".to_owned()),
+        context: None,
+        person: "ann".to_owned(),
+        reason: "the lab moves".to_owned(),
+        since_us: 0,
+    };
+    site.db.pause(&pause, "{}", 0).await.unwrap();
+    for path in ["/", "/running", "/waiting"] {
+        let said = texts(&site.browse(path).await.html(), ".held");
+        let [said] = &said[..] else { panic!("{path}: {said:?}") };
+        assert!(said.starts_with("ann paused all of arm64 at 20") && said.ends_with("UTC: the lab moves."));
     }
 }

@@ -1,8 +1,9 @@
 //! When a job starts: from its place, the slots, how long attempts took lately, and what comes meanwhile.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
+    super::{CapKind, EMERGENCY},
     Subject,
     place::{View, size},
     situation::{Durations, key_kind, number},
@@ -19,11 +20,20 @@ const QUARTILE: f64 = 0.674;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// A quarter starts before.
+    #[serde(serialize_with = "whole")]
     pub early_seconds: f64,
     /// As likely before as after.
+    #[serde(serialize_with = "whole")]
     pub likely_seconds: f64,
     /// A quarter starts after.
+    #[serde(serialize_with = "whole")]
     pub late_seconds: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to the horizon")]
+fn whole<S: Serializer>(seconds: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(seconds.round() as u64)
 }
 
 /// A time for people: `40 s`, `12 min`, `3.5 h`, `2 days`.
@@ -56,7 +66,7 @@ impl View<'_> {
                 break;
             }
         }
-        seconds = seconds.max(self.capped(before, durations)?);
+        seconds = seconds.max(self.capped(job, before, durations)?);
         if seconds > HORIZON_SECONDS {
             return None;
         }
@@ -83,14 +93,26 @@ impl View<'_> {
         Some(Durations { mean: mean(|d| d.mean), deviation: mean(|d| d.deviation) })
     }
 
-    /// The seconds that the cap of its lane makes it wait; none: for ever.
-    fn capped(&self, before: f64, durations: Durations) -> Option<f64> {
-        let (kind, name) = (key_kind(self.lane), self.lane.key.as_str());
-        let Some(most) = self.situation.controls.most(kind, name) else { return Some(0.0) };
-        if most == 0 {
-            return None;
+    /// The seconds that caps of its own make it wait, as far as is known what they hold back before it; none: for ever.
+    fn capped(&self, job: &Subject, before: f64, durations: Durations) -> Option<f64> {
+        if self.lane.level >= EMERGENCY {
+            return Some(0.0);
         }
-        let free = size(most.saturating_sub(self.situation.in_use.of(kind, name)));
-        Some((before + 1.0 - free).max(0.0) * durations.mean / size(most))
+        let caps = [
+            (key_kind(self.lane), &self.lane.key, before),
+            (CapKind::Package, &job.package, 0.0),
+            (CapKind::Trigger, &job.trigger, 0.0),
+            (CapKind::Requester, &job.requester, 0.0),
+        ];
+        let mut longest: f64 = 0.0;
+        for (kind, name, before) in caps {
+            let Some(most) = self.situation.controls.most(kind, name) else { continue };
+            if most == 0 {
+                return None;
+            }
+            let free = size(most.saturating_sub(self.situation.in_use.of(kind, name)));
+            longest = longest.max((before + 1.0 - free).max(0.0) * durations.mean / size(most));
+        }
+        Some(longest)
     }
 }

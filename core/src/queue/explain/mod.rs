@@ -1,17 +1,19 @@
 //! Why a job waits, in which place, and until when: arithmetic on counts that one look at the job table gives.
 
 mod estimate;
+mod held;
 mod place;
 mod reason;
 mod situation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::place::View;
 pub use self::{
     estimate::{Estimate, in_words},
     reason::Reason,
@@ -51,7 +53,8 @@ pub struct Waits {
     pub reason: Reason,
     /// The same for people.
     pub sentence: String,
-    /// About so many jobs start before it; none where that cannot be told. Exact where nothing else takes turns with it.
+    /// About so many jobs start before it; none where that cannot be told, as of one that is held back for as long as an
+    /// operator wants. Exact where nothing else takes turns with it.
     pub place: Option<u64>,
     /// When it starts; none where that cannot be told.
     pub estimate: Option<Estimate>,
@@ -60,30 +63,47 @@ pub struct Waits {
 impl Situation {
     /// Explains a job that waits.
     pub fn explain(&self, job: &Subject) -> Waits {
-        let text = job.lane.as_deref().unwrap_or_default();
-        if job.answered || text == ANSWERS {
-            return Waits::unplaced(Reason::Answer);
-        }
-        let Ok(lane) = text.parse::<Lane>() else {
-            return Waits::unplaced(Reason::Unsorted { leader: self.leader });
+        let Some(lane) = placed(job) else { return self.unplaced(job) };
+        self.explain_in(job, &self.view(&lane))
+    }
+
+    /// Explains many: what they have in common is looked at once.
+    pub fn explain_all(&self, jobs: &[Subject]) -> Vec<Waits> {
+        let lanes: HashMap<&str, Lane> =
+            jobs.iter().filter_map(|job| Some((job.lane.as_deref()?, placed(job)?))).collect();
+        let views: HashMap<&str, View<'_>> =
+            lanes.iter().map(|(text, lane)| (*text, self.view(lane))).collect();
+        let explain = |job: &Subject| {
+            let view = job.lane.as_deref().filter(|_| !job.answered).and_then(|text| views.get(text));
+            view.map_or_else(|| self.unplaced(job), |view| self.explain_in(job, view))
         };
-        let reason = self.reason(job, &lane);
-        let view = self.view(&lane);
-        let held =
-            matches!(reason, Reason::Paused { .. } | Reason::NoWorker { .. } | Reason::WorkersUnable { .. });
-        let estimate = if held { None } else { view.estimate(job) };
-        let place = view.place(f64::from(u32::try_from(job.before).unwrap_or(u32::MAX)), 0.0);
-        Waits { sentence: reason.to_string(), reason, place: Some(round(place)), estimate }
+        jobs.iter().map(explain).collect()
+    }
+
+    /// One that stands in no lane.
+    fn unplaced(&self, job: &Subject) -> Waits {
+        let answer = job.answered || job.lane.as_deref() == Some(ANSWERS);
+        let reason = if answer { Reason::Answer } else { Reason::Unsorted { leader: self.leader } };
+        Waits { sentence: reason.to_string(), reason, place: None, estimate: None }
+    }
+
+    fn explain_in(&self, job: &Subject, view: &View<'_>) -> Waits {
+        let reason = self.reason(job, view.lane);
+        // Until an operator changes that.
+        let held = matches!(reason, Reason::Paused { .. } | Reason::Cap { most: 0, .. });
+        let unserved = matches!(reason, Reason::NoWorker { .. } | Reason::WorkersUnable { .. });
+        let place = || view.place(f64::from(u32::try_from(job.before).unwrap_or(u32::MAX)), 0.0);
+        Waits {
+            sentence: reason.to_string(),
+            place: (!held).then(|| round(place())),
+            estimate: if held || unserved { None } else { view.estimate(job) },
+            reason,
+        }
     }
 
     fn reason(&self, job: &Subject, lane: &Lane) -> Reason {
         if let Some(pause) = self.controls.pause_of(lane) {
-            return Reason::Paused {
-                what: pause.to_string(),
-                by: pause.person.clone(),
-                why: pause.reason.clone(),
-                since: timestamp(pause.since_us),
-            };
+            return Reason::paused(pause);
         }
         if job.not_before_us > self.now_us {
             return Reason::NextAttempt { at: timestamp(job.not_before_us) };
@@ -127,16 +147,12 @@ impl Situation {
             let name = (!job.private).then(|| name.clone());
             Some(Reason::Cap { kind, name, running, most })
         });
-        let full: Vec<_> =
-            pools.iter().map_while(|pool| self.reached(CapKind::Pool, pool.as_str())).collect();
-        let pool = (full.len() == pools.len()).then(|| full.first().copied().zip(pools.first())).flatten();
         own.or_else(|| {
-            pool.map(|((running, most), pool)| Reason::Cap {
-                kind: CapKind::Pool,
-                name: Some(pool.to_string()),
-                running,
-                most,
-            })
+            let full = pools.iter().map(|pool| Some((self.reached(CapKind::Pool, pool.as_str())?, pool)));
+            // It waits for the one with the most room.
+            let full: Vec<_> = full.collect::<Option<_>>()?;
+            let ((running, most), pool) = full.into_iter().max_by_key(|((_, most), _)| *most)?;
+            Some(Reason::Cap { kind: CapKind::Pool, name: Some(pool.to_string()), running, most })
         })
     }
 
@@ -158,10 +174,9 @@ impl Situation {
     }
 }
 
-impl Waits {
-    fn unplaced(reason: Reason) -> Self {
-        Self { sentence: reason.to_string(), reason, place: None, estimate: None }
-    }
+/// The lane of one that is to run.
+fn placed(job: &Subject) -> Option<Lane> {
+    job.lane.as_deref().filter(|_| !job.answered)?.parse().ok()
 }
 
 fn timestamp(us: i64) -> Timestamp {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     names::{Context, Pool},
-    queue::{Class, Lane, slots_of_people},
+    queue::{CapKind, Class, EMERGENCY, Lane, slots_of_people},
 };
 
 /// What stands beside a lane in its pools.
@@ -23,8 +23,7 @@ pub(super) struct View<'a> {
     /// Of greater levels.
     urgent: f64,
     /// The lanes with which it takes turns.
-    own: Vec<f64>,
-    own_rate: f64,
+    own: Vec<(&'a Lane, Group)>,
     /// What people have waiting, where it is not a person's.
     people: Group,
     /// The other contexts; for a person's job all contexts together.
@@ -75,7 +74,7 @@ impl Situation {
     pub(super) fn view<'a>(&'a self, lane: &'a Lane) -> View<'a> {
         let pools = self.rules.pools_of(lane);
         let wanted = self.lanes.iter().flat_map(|load| load.pools.iter()).chain(&pools).collect();
-        let (slots, free) = self.slots(&pools, &wanted);
+        let (slots, free) = self.slots(&pools, &wanted, lane.level < EMERGENCY);
         let (first, people) = pools.iter().fold((0, 0), |(first, people), pool| {
             let slots =
                 self.serving.iter().filter(|w| w.able && w.pools.contains(pool)).map(|w| w.slots).sum();
@@ -89,7 +88,6 @@ impl Situation {
             free,
             urgent: 0.0,
             own: Vec::new(),
-            own_rate: 0.0,
             people: Group::default(),
             contexts: BTreeMap::new(),
             people_share: if first == 0 { 0.5 } else { (size(first) / size(all)).min(0.5) },
@@ -99,7 +97,8 @@ impl Situation {
         for load in self.lanes.iter().filter(|load| load.lane != *lane) {
             view.add(load, load.jobs * self.overlap(load, &view.pools), false);
         }
-        for load in &self.arrivals {
+        // What comes to its own lane stands behind it.
+        for load in self.arrivals.iter().filter(|load| load.lane != *lane) {
             view.add(load, load.jobs * self.overlap(load, &view.pools), true);
         }
         view
@@ -109,13 +108,21 @@ impl Situation {
         self.serving.iter().filter(move |w| w.able && pools.iter().any(|pool| w.pools.contains(pool)))
     }
 
-    /// Slots, and free slots, of some pools. A worker's slots are shared by those of its pools for which anything waits.
-    fn slots(&self, pools: &[Pool], wanted: &BTreeSet<&Pool>) -> (f64, f64) {
-        self.serving_any(pools).fold((0.0, 0.0), |(slots, free), worker| {
-            let all = worker.pools.iter().filter(|pool| wanted.contains(pool)).count().max(1);
-            let own = pools.iter().filter(|pool| worker.pools.contains(pool)).count();
-            let part = size(own) / size(all.max(own));
-            (slots + part * size(worker.slots), free + part * size(worker.slots.saturating_sub(worker.held)))
+    /// Slots, and free slots, of some pools, as far as caps allow. A worker's slots are shared by those of its pools
+    /// for which anything waits.
+    fn slots(&self, pools: &[Pool], wanted: &BTreeSet<&Pool>, capped: bool) -> (f64, f64) {
+        pools.iter().fold((0.0, 0.0), |(slots, free), pool| {
+            let (mut all, mut unused) = (0.0, 0.0);
+            for worker in self.serving_any(std::slice::from_ref(pool)) {
+                let sharing = size(worker.pools.iter().filter(|pool| wanted.contains(pool)).count().max(1));
+                all += size(worker.slots) / sharing;
+                unused += size(worker.slots.saturating_sub(worker.held)) / sharing;
+            }
+            if let Some(most) = self.controls.most(CapKind::Pool, pool.as_str()).filter(|_| capped) {
+                all = all.min(size(most));
+                unused = unused.min(size(most.saturating_sub(self.in_use.of(CapKind::Pool, pool.as_str()))));
+            }
+            (slots + all, free + unused)
         })
     }
 
@@ -130,8 +137,8 @@ impl Situation {
     }
 }
 
-impl View<'_> {
-    fn add(&mut self, load: &Load, jobs: f64, comes: bool) {
+impl<'a> View<'a> {
+    fn add(&mut self, load: &'a Load, jobs: f64, comes: bool) {
         if jobs <= 0.0 {
             return;
         }
@@ -139,8 +146,15 @@ impl View<'_> {
             Side::Behind => return,
             Side::Urgent if comes => return,
             Side::Urgent => return self.urgent += jobs,
-            Side::Own if comes => return self.own_rate += jobs,
-            Side::Own => return self.own.push(jobs),
+            // Those to which more comes are people's, and few.
+            Side::Own => {
+                let known = self.own.iter().position(|(lane, _)| comes && **lane == load.lane);
+                let place = known.unwrap_or(self.own.len());
+                if known.is_none() {
+                    self.own.push((&load.lane, Group::default()));
+                }
+                &mut self.own[place].1
+            }
             Side::People => &mut self.people,
             Side::Context(context) => self.contexts.entry(context).or_default(),
         };
@@ -154,10 +168,10 @@ impl View<'_> {
     /// How many start before a job that has `before` before it in its lane, of what waits and of what comes within so many
     /// seconds.
     pub(super) fn place(&self, before: f64, seconds: f64) -> f64 {
-        // Each other lane has a turn before each of its own; whether one more goes first is not known: half of them.
-        let turns: f64 = self.own.iter().map(|jobs| jobs.min(before + 0.5)).sum();
-        let come = self.own_rate * seconds * before / (before + 1.0);
-        let own = before + turns + come;
+        // Each other lane has a turn before each of its own, whatever comes to it; whether one more goes first is not known:
+        // half of them.
+        let turns: f64 = self.own.iter().map(|(_, group)| group.after(seconds).min(before + 0.5)).sum();
+        let own = before + turns;
         let to_people = self.people_share / (1.0 - self.people_share);
         let others = if self.lane.class == Class::People {
             let all: f64 = self.contexts.values().map(|group| group.after(seconds)).sum();

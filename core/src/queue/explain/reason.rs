@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::super::CapKind;
+use super::{
+    super::{CapKind, Pause},
+    timestamp,
+};
 use crate::names::Pool;
 
 /// Why a job waits. None of it names anything of a private run.
@@ -19,7 +22,7 @@ pub enum Reason {
     },
     /// An operator holds it back.
     Paused {
-        /// What is paused: `noble/amd64 ppa`, `*` for any.
+        /// What is paused: `all of noble/amd64`.
         what: String,
         /// Who did it.
         by: String,
@@ -74,6 +77,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub(super) fn paused(pause: &Pause) -> Self {
+        Self::Paused {
+            what: pause.in_words(),
+            by: pause.person.clone(),
+            why: pause.reason.clone(),
+            since: timestamp(pause.since_us),
+        }
+    }
+
     /// The names in JSON.
     pub const NAMES: [&str; 10] = [
         "slot",
@@ -126,12 +138,20 @@ impl fmt::Display for Reason {
         match self {
             Self::Slot { pools } => write!(f, "It waits for a free slot in {}.", Pools(pools)),
             Self::Paused { what, by, why, since } => {
-                write!(f, "{by} paused {what} at {}: {why}", since.strftime("%F %R UTC"))
+                let stop = if why.ends_with(['.', '!', '?']) { "" } else { "." };
+                write!(f, "{by} paused {what} at {}: {why}{stop}", since.strftime("%F %R UTC"))
             }
             Self::NoWorker { pools } => write!(f, "No worker serves {}.", Pools(pools)),
             Self::WorkersUnable { pools } => {
                 write!(f, "The workers of {} take no new work just now.", Pools(pools))
             }
+            Self::Cap { kind: CapKind::Pool, name, most: 0, .. } => {
+                write!(f, "A cap lets nothing run in {}.", name.as_deref().unwrap_or("its pool"))
+            }
+            Self::Cap { kind, name, most: 0, .. } => match name {
+                Some(name) => write!(f, "A cap lets nothing of {kind} {name} run."),
+                None => write!(f, "A cap lets nothing of its {kind} run."),
+            },
             Self::Cap { kind: CapKind::Pool, name, running, most } => {
                 let name = name.as_deref().unwrap_or("its pool");
                 write!(f, "{running} run in {name}, and no more than {most} may at once.")

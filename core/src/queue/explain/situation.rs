@@ -8,6 +8,9 @@ use std::{
 use super::super::{CapKind, Class, Controls, EMERGENCY, Lane, PoolRules};
 use crate::names::{Context, Pair, Pool};
 
+/// How many times as much as all others one person counts for at most, where it is guessed what people will ask for.
+const MOST_OF_ONE: i64 = 3;
+
 /// What all waiting jobs share, as one look at the job table found it.
 #[derive(Debug, Clone, Default)]
 pub struct Situation {
@@ -96,6 +99,11 @@ impl InUse {
         self.capped.get(&(kind, name.to_owned())).copied().unwrap_or(0)
     }
 
+    /// All that run, by a kind of name.
+    pub(super) fn names(&self, kind: CapKind) -> impl Iterator<Item = &str> {
+        self.capped.keys().filter(move |(of, _)| *of == kind).map(|(_, name)| name.as_str())
+    }
+
     pub(super) fn people(&self, pool: &Pool) -> usize {
         self.people.get(pool).copied().unwrap_or(0)
     }
@@ -119,15 +127,24 @@ impl Situation {
         self.lanes = loads.collect();
     }
 
-    /// What came within the last so many seconds.
+    /// What people asked for within the last so many seconds. What goes on like this comes meanwhile; but one
+    /// person counts only for some times as much as all others: a list of hundreds waits already, and says nothing of how
+    /// often such lists come.
     pub fn set_arrivals(&mut self, lanes: impl IntoIterator<Item = (Lane, i64)>, seconds: f64) {
+        let lanes: Vec<(Lane, i64)> = lanes.into_iter().collect();
+        let mut people: BTreeMap<&str, i64> = BTreeMap::new();
+        for (lane, jobs) in &lanes {
+            *people.entry(&lane.key).or_default() += jobs;
+        }
+        let all: i64 = people.values().sum();
+        let part = |jobs: i64| number((MOST_OF_ONE * (all - jobs)).min(jobs)) / number(jobs).max(1.0);
         let mut route = self.router();
-        let load = |(lane, jobs): (Lane, i64)| Load {
-            pools: route(&lane),
-            lane,
-            jobs: number(jobs) / seconds.max(1.0),
+        let load = |(lane, jobs): &(Lane, i64)| Load {
+            pools: route(lane),
+            lane: lane.clone(),
+            jobs: number(*jobs) * part(people[lane.key.as_str()]) / seconds.max(1.0),
         };
-        self.arrivals = lanes.into_iter().map(load).collect();
+        self.arrivals = lanes.iter().map(load).collect();
     }
 
     fn router(&self) -> impl FnMut(&Lane) -> Arc<[Pool]> + use<> {

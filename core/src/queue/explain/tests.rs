@@ -80,10 +80,38 @@ fn what_comes_meanwhile_goes_first_where_it_is_more_urgent() {
     let mut all = situation(&[(GREEN, 100)]);
     let alone = all.explain(&job(GREEN, 99)).estimate.unwrap().likely_seconds;
     // A person's job every 20 seconds, of ten a hundred seconds that end.
-    all.set_arrivals([(lane("0 people ubuntu noble/amd64 - "), 180)], 3600.0);
+    let people = ["joe", "ann"].map(|name| lane(&format!("0 people ubuntu noble/amd64 - {name}")));
+    all.set_arrivals(people.map(|lane| (lane, 90)), 3600.0);
     let later = all.explain(&job(GREEN, 99)).estimate.unwrap();
     assert!((later.likely_seconds / alone - 2.0).abs() < 0.1, "{alone} {later:?}");
     assert!(later.early_seconds < later.likely_seconds && later.likely_seconds < later.late_seconds);
+}
+
+#[test]
+fn a_burst_of_requests_is_not_counted_twice() {
+    // Three slots, tests of a minute, and a person's list of hundreds: of the same person, and beside another's.
+    let joe = "0 people ubuntu noble/amd64 - joe";
+    let ann = "0 people ubuntu noble/amd64 - ann";
+    let mut all = situation(&[(joe, 300)]);
+    all.serving = vec![serving("a", 3, 3)];
+    all.durations = [(pool("amd64"), Durations { mean: 60.0, deviation: 30.0 })].into();
+    let alone = all.explain(&job(joe, 74)).estimate.unwrap();
+    assert!((alone.likely_seconds - 1500.0).abs() < 1.0, "{alone:?}");
+    // However much comes: the rest of its lane stands behind it, and with another person's it takes turns.
+    let others = ["bob", "kim"].map(|name| (lane(&joe.replace("joe", name)), 100_000));
+    all.set_arrivals([(lane(joe), 300)], 3600.0);
+    assert_eq!(all.explain(&job(joe, 74)).estimate.unwrap(), alone);
+    all.set_arrivals(others.clone(), 3600.0);
+    let turns = all.explain(&job(joe, 74)).estimate.unwrap();
+    assert!((turns.likely_seconds / alone.likely_seconds - 3.0).abs() < 0.1, "{turns:?}");
+    // A gate has half of the slots, however much people ask for; and one list of theirs is no rate at all.
+    let mut all = situation(&[(GREEN, 75)]);
+    let alone = all.explain(&job(GREEN, 74)).estimate.unwrap();
+    all.set_arrivals(others, 3600.0);
+    let shared = all.explain(&job(GREEN, 74)).estimate.unwrap();
+    assert!((shared.likely_seconds / alone.likely_seconds - 2.0).abs() < 0.1, "{alone:?} {shared:?}");
+    all.set_arrivals([(lane(joe), 300), (lane(&joe.replace("noble", "jammy")), 200)], 3600.0);
+    assert_eq!(all.explain(&job(GREEN, 74)).estimate.unwrap(), alone);
 }
 
 fn name(situation: &Situation, job: &Subject) -> &'static str {
@@ -123,7 +151,9 @@ fn every_reason() {
     let controls = Controls { pauses: vec![pause], caps: vec![] };
     let paused = Situation { controls, ..plain.clone() };
     assert_eq!(name(&paused, &green), "paused");
-    assert_eq!(paused.explain(&green).estimate, None);
+    let waits = paused.explain(&green);
+    assert_eq!((waits.place, waits.estimate), (None, None));
+    assert_eq!(waits.sentence, "ann paused all of amd64 at 2026-11-21 05:41 UTC: moving.");
 
     let fire = situation(&[(GREEN, 5), ("1000 gates ubuntu noble/amd64 - fire/1", 1)]);
     assert_eq!(name(&fire, &green), "emergency");
@@ -146,6 +176,78 @@ fn caps_are_said_with_their_numbers_and_name_nothing_private() {
         let private = serde_json::to_string(&all.explain(&Subject { private: true, ..green })).unwrap();
         assert!(!private.contains("green") && !private.contains("hello"), "{private}");
     }
+}
+
+fn capped(kind: &str, name: &str, most: i64) -> Cap {
+    Cap { kind: kind.to_owned(), name: name.to_owned(), most, person: String::new(), since_us: 0 }
+}
+
+#[test]
+fn a_cap_of_zero_has_neither_place_nor_estimate() {
+    let green = Subject { requester: "joe".to_owned(), ..job(GREEN, 5) };
+    let caps = [("trigger", "green/2"), ("pool", "amd64"), ("package", "hello"), ("requester", "joe")];
+    for (kind, name) in caps {
+        let mut all = situation(&[]);
+        all.controls.caps = vec![capped(kind, name, 0)];
+        all.set_lanes([(lane(GREEN), 10)]);
+        let waits = all.explain(&green);
+        assert!(matches!(waits.reason, Reason::Cap { .. }), "{waits:?}");
+        assert_eq!((waits.place, waits.estimate), (None, None), "{kind}");
+        assert!(waits.sentence.starts_with("A cap lets nothing"), "{waits:?}");
+        // Nor where something else is said first.
+        let later = Subject { not_before_us: NOW + 60_000_000, ..green.clone() };
+        assert_eq!(all.explain(&later).estimate, None, "{kind}");
+        // An emergency is bound by no cap.
+        let urgent = Subject { lane: Some(GREEN.replacen('0', "1000", 1)), ..green.clone() };
+        assert!(all.explain(&urgent).estimate.is_some(), "{kind}");
+    }
+}
+
+#[test]
+fn what_is_held_back_names_nothing_that_may_be_private() {
+    let mut all = situation(&[]);
+    assert!(all.held_back().is_empty());
+    let of = |kind, name, most| Cap { person: "ann".to_owned(), ..capped(kind, name, most) };
+    all.controls.caps = vec![
+        of("package", "hush", 0),
+        of("package", "hello", 0),
+        of("pool", "amd64", 1),
+        of("pool", "big", 9),
+        of("trigger", "*", 2),
+        of("trigger", "green/2", 5),
+    ];
+    all.set_lanes([(lane("1000 gates ubuntu noble/amd64 - fire/1"), 1)]);
+    for trigger in ["green/2", "green/2", "blue/1"] {
+        all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "red", trigger, "");
+    }
+    assert_eq!(
+        all.held_back(),
+        [
+            "An emergency goes first in pool amd64; nothing else starts there.",
+            "ann lets nothing of one package run, since 1970-01-01 00:00 UTC.",
+            "ann lets no more than 1 in pool amd64 run at once, since 1970-01-01 00:00 UTC.",
+        ]
+    );
+    all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "red", "blue/1", "");
+    assert!(all.held_back()[3].contains("no more than 2 of each trigger"), "{:?}", all.held_back());
+}
+
+#[test]
+fn many_are_explained_as_one_is() {
+    let all = situation(&[(GREEN, 10), ("0 gates ubuntu noble/amd64 - blue/2", 10)]);
+    let answered = Subject { answered: true, ..job(GREEN, 1) };
+    let jobs = [job(GREEN, 1), job("0 gates ubuntu noble/amd64 - blue/2", 4), job("?", 0), answered];
+    let each: Vec<Waits> = jobs.iter().map(|job| all.explain(job)).collect();
+    assert_eq!(all.explain_all(&jobs), each);
+}
+
+#[test]
+fn a_pools_cap_limits_its_slots() {
+    let mut all = situation(&[(GREEN, 10)]);
+    let free = all.explain(&job(GREEN, 9)).estimate.unwrap();
+    all.controls.caps = vec![capped("pool", "amd64", 2)];
+    let few = all.explain(&job(GREEN, 9)).estimate.unwrap();
+    assert!((few.likely_seconds / free.likely_seconds - 5.0).abs() < 0.1, "{free:?} {few:?}");
 }
 
 #[test]
