@@ -89,8 +89,8 @@ struct Sink {
 
 impl Sink {
     fn new(packed: &Path, redactor: Redactor, rules: Rules, tail: Arc<Mutex<Tail>>) -> io::Result<Self> {
-        let packer = Packer::new(File::create(packed)?);
-        Ok(Self { redactor, packer, tail, scanner: Scanner::new(rules) })
+        let file = File::create(packed)?;
+        Ok(Self { redactor, packer: Packer::new(file), tail, scanner: Scanner::new(rules) })
     }
 
     fn copy(&mut self, source: &mut File) -> io::Result<()> {
