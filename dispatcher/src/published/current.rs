@@ -57,7 +57,7 @@ pub enum CurrentError {
 /// The sources of one release, in all its pockets.
 #[derive(Debug)]
 pub struct Current {
-    versions: HashSet<(String, String)>,
+    versions: Versions,
     as_of_us: i64,
 }
 
@@ -176,10 +176,13 @@ fn time(text: &str) -> Option<i64> {
     Some(zoned.timestamp().as_microsecond())
 }
 
+/// Package and version.
+type Versions = HashSet<(String, String)>;
+
 /// An index while it is unpacked.
 enum Unpacked {
-    Gzip(MultiGzDecoder<Sources<HashSet<(String, String)>>>),
-    Plain(Sources<HashSet<(String, String)>>),
+    Gzip(Box<MultiGzDecoder<Sources<Versions>>>),
+    Plain(Sources<Versions>),
 }
 
 impl Unpacked {
@@ -190,7 +193,7 @@ impl Unpacked {
         }
     }
 
-    fn finish(self) -> io::Result<HashSet<(String, String)>> {
+    fn finish(self) -> io::Result<Versions> {
         match self {
             Self::Gzip(sources) => sources.finish()?.finish(),
             Self::Plain(sources) => sources.finish(),
@@ -204,7 +207,7 @@ async fn read_sources(
     url: &str,
     path: &str,
     release: &Release,
-    versions: &mut HashSet<(String, String)>,
+    versions: &mut Versions,
 ) -> Result<(), CurrentError> {
     // Release files name the plain index even where only its packed forms are there.
     let gzip = release.digests.get(&format!("{path}.gz"));
@@ -219,7 +222,7 @@ async fn read_sources(
     let content = |source| CurrentError::Content { url: url.clone(), source };
     let sources = Sources::default();
     let mut unpacked = match gzip {
-        Some(_) => Unpacked::Gzip(MultiGzDecoder::new(sources)),
+        Some(_) => Unpacked::Gzip(Box::new(MultiGzDecoder::new(sources))),
         None => Unpacked::Plain(sources),
     };
     let mut sum = Sha256::new();
@@ -299,7 +302,7 @@ mod tests {
         let mut release = "Date: Sat, 21 Nov 2026 05:36:34 UTC\nSHA256:\n".to_owned();
         for (path, content) in indexes {
             let sum = Sha256::digest(content.as_deref().unwrap_or_default());
-            release.push_str(&format!(" {sum:x} 1 {path}\n"));
+            release = format!("{release} {sum:x} 1 {path}\n");
             if let Some(content) = content {
                 files.insert(format!("/dists/noble{pocket}/{path}"), content.clone());
             }

@@ -91,7 +91,6 @@ fn what_comes_meanwhile_goes_first_where_it_is_more_urgent() {
 fn a_burst_of_requests_is_not_counted_twice() {
     // Three slots, tests of a minute, and a person's list of hundreds: of the same person, and beside another's.
     let joe = "0 people ubuntu noble/amd64 - joe";
-    let ann = "0 people ubuntu noble/amd64 - ann";
     let mut all = situation(&[(joe, 300)]);
     all.serving = vec![serving("a", 3, 3)];
     all.durations = [(pool("amd64"), Durations { mean: 60.0, deviation: 30.0 })].into();
