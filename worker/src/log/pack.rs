@@ -90,12 +90,12 @@ mod tests {
         for whole in [&noise[..], text.as_bytes()] {
             for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, whole.len()] {
                 for step in [1000, BLOCK, whole.len()] {
-                    let mut packed = Vec::new();
-                    let mut packer = Packer::new(&mut packed);
+                    let mut member = Vec::new();
+                    let mut packer = Packer::new(&mut member);
                     whole[..length].chunks(step).for_each(|chunk| packer.push(chunk).unwrap());
                     packer.finish().unwrap();
                     // Not of several: browsers read the first alone.
-                    let mut decoder = GzDecoder::new(&packed[..]);
+                    let mut decoder = GzDecoder::new(&member[..]);
                     let mut read = Vec::new();
                     decoder.read_to_end(&mut read).unwrap();
                     assert_eq!(read, &whole[..length]);
