@@ -225,8 +225,10 @@ pub(crate) struct LogArgs {
     pub(crate) servers: Servers,
 }
 
+const WHOLE_BODIES: &str = "Print a JSON list, with whole bodies";
+
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, mut_arg("json", |arg| arg.help(WHOLE_BODIES)))]
 pub(crate) struct RejectedArgs {
     #[command(subcommand)]
     pub(crate) command: Option<RejectedCommand>,
@@ -237,14 +239,21 @@ pub(crate) struct RejectedArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RejectedCommand {
     /// List them, oldest first
+    #[command(mut_arg("json", |arg| arg.help(WHOLE_BODIES)))]
     Ls(ListArgs),
     /// Show one with its whole body
     Show(RejectedShowArgs),
 }
 
+/// A value that says something.
+pub(crate) fn text(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if text.is_empty() { Err("it says nothing") } else { Ok(text.to_owned()) }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Print a JSON list, with whole bodies
+    /// Print a JSON list
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use proofhouse_core::{
     db::{JobRow, JobState, ResultRow},
     layout::file,
-    outcome::Class,
+    outcome::{Class, decided_by},
 };
 use serde::Serialize;
 
@@ -42,9 +42,22 @@ pub(crate) struct Evidence {
     pub(crate) folder: String,
     /// What decided that it is a result: `exit-code`, or a rule; none where another system wrote it.
     pub(crate) rule: Option<String>,
+    /// Why an operator called it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) called_off: Option<String>,
 }
 
 impl Evidence {
+    /// What decided that it is a result, in words; none where another system wrote it.
+    pub(crate) fn decided(&self) -> Option<String> {
+        let rule = self.rule.as_ref()?;
+        Some(if rule == decided_by::CANCELLED {
+            format!("called off by {}", decided_by::called_off_by(self.called_off.as_deref()))
+        } else {
+            format!("by {rule}")
+        })
+    }
+
     pub(crate) fn of(result: &ResultRow) -> Self {
         Self {
             exit_code: result.exit_code,
@@ -55,6 +68,7 @@ impl Evidence {
             container: result.container.clone(),
             folder: folder(result),
             rule: result.rule.clone(),
+            called_off: result.called_off.clone(),
         }
     }
 }
@@ -150,6 +164,7 @@ pub(crate) mod tests {
                 container: "autopkgtest-noble".to_owned(),
                 folder: "noble/amd64/h/hello/20261121_053634_abcde@".to_owned(),
                 rule: Some("exit-code".to_owned()),
+                called_off: None,
             }),
             page: Some("http://127.0.0.1:8080/run/3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e".to_owned()),
         }

@@ -5,8 +5,9 @@ pub(crate) mod show;
 
 use anyhow::Result;
 use proofhouse_core::{
-    db::{Database, JobRow},
-    queue::{EMERGENCY, Lane},
+    db::{Database, JobRow, JobState},
+    names::Context,
+    queue::{ANSWERS, ASKED, Class, EMERGENCY, Lane},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -26,6 +27,9 @@ pub(crate) struct JobLine {
     /// Not 0 where an operator raised or lowered it; 1000: an emergency.
     #[serde(skip_serializing_if = "is_usual")]
     pub(crate) level: i32,
+    /// Who waits for it; none where it is over, or answered without a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) class: Option<Class>,
     pub(crate) context: String,
     pub(crate) release: String,
     pub(crate) arch: String,
@@ -52,6 +56,23 @@ fn level(job: &JobRow) -> i32 {
     job.lane.as_deref().and_then(|lane| lane.parse::<Lane>().ok()).map_or(0, |lane| lane.level)
 }
 
+/// Who waits for a job: as its lane says, or as its lane will say once the leader has sorted it. `asked`: somebody is
+/// named who did.
+pub(crate) fn class(lane: Option<&str>, context: &str, asked: bool) -> Class {
+    match lane.map(str::parse::<Lane>) {
+        Some(Ok(lane)) => lane.class,
+        _ if context == Context::Huge.as_str() => Class::Bulk,
+        _ if lane == Some(ASKED) || asked => Class::People,
+        _ => Class::Gates,
+    }
+}
+
+fn waited_for_by(job: &JobRow) -> Option<Class> {
+    let over = matches!(job.state(), JobState::Done | JobState::Cancelled | JobState::Obsolete);
+    let lane = job.lane.as_deref();
+    (!over && lane != Some(ANSWERS)).then(|| class(lane, &job.context, !job.requesters.is_empty()))
+}
+
 /// `waiting`, `waiting +5`, `waiting, emergency`.
 fn state(job: &JobRow) -> String {
     match level(job) {
@@ -69,6 +90,7 @@ impl From<&JobRow> for JobLine {
             uuid: job.uuid.clone(),
             state: job.state.clone(),
             level: level(job),
+            class: waited_for_by(job),
             context: job.context.clone(),
             release: job.release.clone(),
             arch: job.arch.clone(),
@@ -162,6 +184,25 @@ pub(crate) mod tests {
             trigger: String::new(),
             cancel: None,
         }
+    }
+
+    #[test]
+    fn who_waits_for_what_is_not_sorted_yet() {
+        assert_eq!(class(Some("0 bulk ubuntu noble/amd64 - a/1"), "ubuntu", true), Class::Bulk);
+        assert_eq!(class(None, "huge", false), Class::Bulk);
+        assert_eq!(class(Some("?"), "ubuntu", false), Class::People);
+        assert_eq!(
+            (class(None, "ubuntu", true), class(None, "ubuntu", false)),
+            (Class::People, Class::Gates)
+        );
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_over_or_answered() {
+        let done = JobRow { state: "done".to_owned(), ..job() };
+        let answered = JobRow { lane: Some(ANSWERS.to_owned()), ..job() };
+        assert_eq!([&done, &answered].map(waited_for_by), [None, None]);
+        assert_eq!(waited_for_by(&job()), Some(Class::People));
     }
 
     #[test]

@@ -245,6 +245,17 @@ pub mod decided_by {
     pub const PARKED: &str = "parked";
     /// An operator called it off, with an answer to its gate.
     pub const CANCELLED: &str = "cancelled";
+    /// The reason where the operator gave none.
+    pub const NO_REASON: &str = "an operator called it off";
+
+    /// Who called a run off, and why: `an operator: no machines this week`.
+    pub fn called_off_by(reason: Option<&str>) -> String {
+        match reason.filter(|reason| *reason != NO_REASON) {
+            Some(reason) => format!("an operator: {reason}"),
+            None => "an operator".to_owned(),
+        }
+    }
+
     /// All of them: no rule of the log may be called so.
     pub const ALL: [&str; 6] = [EXIT_CODE, NEVER_RUN, SWITCHED_OFF, BAD_REQUEST, PARKED, CANCELLED];
 }

@@ -81,7 +81,8 @@ fn megabytes(process: Pid, name: &str) -> Result<f64> {
     Ok(kilobytes / 1000.0 * 1.024)
 }
 
-/// What its children of the same program need, in MB; what they have in common counts once.
+/// What the guards and the process that forks them need, in MB: its children of the same program. What they have in common
+/// counts once.
 fn guards(worker: &Proofhouse) -> Result<f64> {
     let own = worker.process().pid()?;
     let program = |pid: Pid| fs::read_link(format!("/proc/{pid}/exe")).ok();

@@ -48,6 +48,13 @@ async fn are_waiting(cluster: &Cluster, dispatcher: &Proofhouse, n: i64) -> Resu
     .await
 }
 
+/// The uuid of a job that waits or runs, as the list has it.
+async fn uuid_of(cluster: &Cluster, package: &str) -> Result<String> {
+    let list = cluster.json(&["queue", "ls"]).await?;
+    let job = list.as_array().and_then(|list| list.iter().find(|job| job["package"] == package));
+    Ok(job.and_then(|job| job["uuid"].as_str()).context("it is in the list")?.to_owned())
+}
+
 /// State, exit code of the result, and what decided on it, by package.
 async fn ends(cluster: &Cluster) -> Result<BTreeMap<String, (String, Option<i64>, Option<String>)>> {
     let mut database = PgConnection::connect(&cluster.database).await?;
@@ -113,7 +120,12 @@ async fn an_emergency_goes_first_then_what_was_raised() -> Result<()> {
         (&dry["jobs"], &dry["first"][0]["package"], &dry["audit"]),
         (&json!(1), &json!("cyan"), &Value::Null)
     );
-    assert_eq!(cluster.json(&["queue", "raise", "--package", "c*", "--by", "5"]).await?["jobs"], 1);
+    let cyan = uuid_of(&cluster, "cyan").await?;
+    assert_eq!(cluster.json(&["queue", "raise", "--uuid", &cyan, "--by", "2"]).await?["jobs"], 1);
+    assert_eq!(cluster.json(&["queue", "raise", "--package", "c*", "--by", "3"]).await?["jobs"], 1);
+    let typo = cluster.output(&["queue", "raise", "--package", "cyann"]).await?;
+    let said = String::from_utf8_lossy(&typo.stderr).into_owned();
+    assert!(typo.status.code() == Some(1) && said.contains("no waiting job matches"), "{said}");
     assert_eq!(cluster.json(&["queue", "lower", "--trigger", "amber"]).await?["jobs"], 1);
     assert_eq!(cluster.json(&["queue", "emergency", "--package", "[bd]*"]).await?["jobs"], 2);
     let left = cluster.json(&["queue", "level", "7", "--trigger", "blue/1"]).await?;
@@ -146,10 +158,13 @@ async fn what_waits_and_what_runs_is_called_off_and_the_audit_shows_it() -> Resu
     })
     .await?;
 
-    let said = operate(&cluster, &["cancel", "--package", "amber", "--reason", "a mistake"]).await?;
+    let amber = uuid_of(&cluster, "amber").await?;
+    let green = uuid_of(&cluster, "green").await?;
+    let said = operate(&cluster, &["cancel", "--uuid", &amber, "--reason", "a mistake"]).await?;
     assert_eq!((&said["jobs"], &said["by"][0]["jobs"]), (&json!(1), &json!(1)));
     let all = ["cancel", "--release", "noble", "--running", "--answer", "--reason", "no disk"];
-    assert_eq!(operate(&cluster, &all).await?["jobs"], 3);
+    let said = operate(&cluster, &all).await?;
+    assert_eq!((&said["jobs"], &said["answered"], &said["unanswered"]), (&json!(3), &json!(2), &json!(1)));
     let mut answered = Vec::new();
     for _ in 0..2 {
         let completion = completions.next_json(PATIENCE, |_| true).await?;
@@ -175,15 +190,14 @@ async fn what_waits_and_what_runs_is_called_off_and_the_audit_shows_it() -> Resu
     let expected = [("amber", nothing()), ("baseline", nothing()), ("blue", answer()), ("green", answer())];
     assert_eq!(found, expected.map(|(package, end)| (package.to_owned(), end)).into());
     assert_eq!(cluster.starts().len(), 2, "neither was run");
+    let shown = cluster.json(&["run", "show", &green]).await?;
+    assert_eq!(shown["result"]["called_off"], "no disk", "{shown}");
 
     let audit = cluster.json(&["queue", "audit", "--since", "1d"]).await?;
     let entries: Vec<_> =
         audit.as_array().context("a list")?.iter().map(|e| (&e["jobs"], &e["what"])).collect();
     let what = json!({"release": "noble", "running": true, "answer": true, "reason": "no disk"});
-    assert_eq!(
-        entries,
-        [(&json!(1), &json!({"package": "amber", "reason": "a mistake"})), (&json!(3), &what)]
-    );
+    assert_eq!(entries, [(&json!(1), &json!({"uuid": [amber], "reason": "a mistake"})), (&json!(3), &what)]);
     assert!(audit[0]["person"].as_str().is_some_and(|person| !person.is_empty()));
     let nobody = cluster.json(&["queue", "audit", "--person", "nobody of this name"]).await?;
     assert_eq!(nobody, json!([]));
@@ -240,7 +254,7 @@ async fn what_the_archive_does_not_have_any_more_and_what_a_newer_push_replaced_
     }
     for (package, commit) in [("pushed", "a"), ("pushed", "b"), ("other", "c")] {
         let params = json!({"build-git": format!("https://example.org/{package}.git#main"),
-            "env": ["UPSTREAM_PULL_REQUEST=7", format!("COMMIT={commit}")]});
+            "env": ["UPSTREAM_PULL_REQUEST=7", format!("GITHUB_STATUSES_URL=https://example.org/{commit}")]});
         cluster.client().await?.publish("debci-upstream-noble-amd64", &body(package, &params)).await?;
     }
     are_waiting(&cluster, &dispatcher, 6).await?;

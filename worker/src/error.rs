@@ -18,7 +18,7 @@ pub enum Error {
     /// Too many workers of this name share the data folder.
     #[error("all names from {0} to {0}-999 are taken by workers of this data folder")]
     NoName(String),
-    /// The settings name no program that starts the guard, or no slot, or no pool.
+    /// The settings name no program that starts the guards, or no slot, or no pool.
     #[error("the worker's settings are not usable: {0}")]
     Settings(&'static str),
     /// The bus refuses what every worker needs.

@@ -1,18 +1,20 @@
 //! The guard: a small process between the worker and a runner, so that the runner and all its children die with the worker.
 //!
-//! It reads one line of JSON, an [`Order`], from its standard input, and starts what that says. The worker holds the other
-//! end of that pipe: when it closes (the worker is gone, in whatever way) or a [`Stop`] comes by it, the guard asks the
-//! runner to end, so that it cleans its testbed up, and after a grace period kills every process below itself. As a
-//! subreaper it inherits those whose parents died. Its last line on standard output is a [`Report`].
+//! It is [forked](crate::guards) for this runner alone, and a socket is its line to the worker. It reads one line of JSON,
+//! an [`Order`], and starts what that says. When the worker's end closes (the worker is gone, in whatever way) or a
+//! [`Stop`] comes, the guard asks the runner to end, so that it cleans its testbed up, and after a grace period kills every
+//! process below itself. As a subreaper it inherits those whose parents died. Its last line to the worker is a [`Report`].
 
 use std::{
     ffi::OsString,
     fs::OpenOptions,
-    io::{self, BufRead, Write},
-    os::unix::process::CommandExt,
+    io::{self, BufRead, BufReader, Write},
+    os::{
+        fd::AsFd,
+        unix::{net::UnixStream, process::CommandExt},
+    },
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     time::{Duration, Instant},
 };
 
@@ -21,13 +23,16 @@ use nix::{
     sys::{
         prctl,
         signal::{SigSet, Signal, kill},
-        wait::{WaitStatus, wait},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::processes;
+use crate::{
+    guards::{self, Children},
+    processes,
+};
 
 /// How long the runner has to clean up when its worker is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(60);
@@ -69,111 +74,166 @@ pub(crate) enum Report {
     NotStarted(String),
 }
 
-enum Event {
-    Stop(Duration),
-    RunnerEnded(Report),
-    AllGone,
-}
-
-/// The guard's whole life. The program that holds a worker calls this from a subcommand of its own, before it starts
-/// anything else: no thread and no runtime may be there yet.
-pub fn guard_main() -> ExitCode {
-    let report = match start() {
-        Ok((runner, events)) => watch(runner, &events),
-        Err(error) => Report::NotStarted(error.to_string()),
-    };
-    match serde_json::to_string(&report) {
-        // The worker may be gone: then nobody needs the report.
-        Ok(line) => {
-            let _ = writeln!(io::stdout(), "{line}");
-            ExitCode::SUCCESS
+impl Report {
+    /// Says it to the worker. That may be gone: then nobody needs the report.
+    pub(crate) fn tell(&self, mut worker: &UnixStream) {
+        if let Ok(line) = json_line(self) {
+            let _ = worker.write_all(&line);
         }
-        Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn start() -> io::Result<(Pid, Receiver<Event>)> {
-    // A signal to the whole group or service is the worker's to answer. Children start with a clean mask: std sees to that.
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect::<SigSet>().thread_block()?;
+/// What goes over the line between worker and guard.
+pub(crate) fn json_line<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The whole life of the process that forks the guards, and of each guard. The program that holds a worker calls this from
+/// a subcommand of its own, before it starts anything else: no thread and no runtime may be there yet.
+pub fn guard_main() -> ExitCode {
+    match guards::serve() {
+        Ok(Some((worker, children))) => {
+            guard(worker, children);
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("no guard can be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn guard(worker: UnixStream, children: Children) {
+    let mut worker = BufReader::new(worker);
+    let (worker, report) = match start(&mut worker) {
+        Ok(runner) => {
+            let mut events = Events { runner, worker: Some(worker), children };
+            let report = watch(&mut events);
+            (events.worker, report)
+        }
+        Err(error) => (Some(worker), Report::NotStarted(error.to_string())),
+    };
+    if let Some(worker) = worker {
+        report.tell(worker.get_ref());
+    }
+}
+
+fn start(worker: &mut BufReader<UnixStream>) -> io::Result<Pid> {
     prctl::set_child_subreaper(true)?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    let runner = spawn(&serde_json::from_str(&line)?)?;
-    let (send, events) = mpsc::channel();
-    let to_watch = send.clone();
-    std::thread::spawn(move || hear_worker(&to_watch));
-    std::thread::spawn(move || reap(runner, &send));
-    Ok((runner, events))
+    spawn(&Order::deserialize(&mut serde_json::Deserializer::from_reader(worker))?)
 }
 
 fn spawn(order: &Order) -> io::Result<Pid> {
     let stderr = OpenOptions::new().create(true).append(true).open(&order.stderr)?;
-    let child = Command::new(&order.program)
+    let mut command = Command::new(&order.program);
+    command
         .args(&order.args)
         .envs(order.env.iter().map(|(name, value)| (name, value)))
         .current_dir(&order.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)
-        .process_group(0)
-        .spawn()
-        .map_err(|e| {
-            io::Error::new(e.kind(), format!("{} cannot be started: {e}", order.program.display()))
-        })?;
+        .process_group(0);
+    hear_signals(&mut command);
+    let child = command.spawn().map_err(|e| {
+        io::Error::new(e.kind(), format!("{} cannot be started: {e}", order.program.display()))
+    })?;
     i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)
 }
 
-/// Turns what comes from the worker, or that nothing can come any more, into events.
-fn hear_worker(events: &Sender<Event>) {
-    for line in io::stdin().lock().lines().map_while(Result::ok) {
-        if let Ok(Stop { grace_ms }) = serde_json::from_str(&line) {
-            let _ = events.send(Event::Stop(Duration::from_millis(grace_ms)));
-        }
+/// The program does not inherit that this process hears no signals.
+#[expect(unsafe_code, reason = "std has no other way to give a program its signal mask")]
+fn hear_signals(command: &mut Command) {
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?));
     }
-    let _ = events.send(Event::Stop(ORPHAN_GRACE));
 }
 
-/// Waits for the runner and for all who were left to this process, until there is nobody.
-fn reap(runner: Pid, events: &Sender<Event>) {
-    loop {
-        match wait() {
-            Ok(WaitStatus::Exited(pid, code)) if pid == runner => {
-                let _ = events.send(Event::RunnerEnded(Report::Exited(code)));
+enum Event {
+    Stop(Duration),
+    RunnerEnded(Report),
+    AllGone,
+}
+
+/// What a guard hears.
+struct Events {
+    runner: Pid,
+    /// None when it is gone.
+    worker: Option<BufReader<UnixStream>>,
+    children: Children,
+}
+
+impl Events {
+    /// The next one; none when there is none `until` then.
+    fn next(&mut self, until: Option<Instant>) -> Option<Event> {
+        loop {
+            if let Some(event) = self.reap() {
+                return Some(event);
             }
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == runner => {
-                let _ = events.send(Event::RunnerEnded(Report::Signalled(signal as i32)));
+            let line = self.worker.as_ref();
+            let is_heard = line.is_some_and(|line| !line.buffer().is_empty())
+                || self.children.wait(line.map(|line| line.get_ref().as_fd()), until);
+            if is_heard && let Some(event) = self.hear() {
+                return Some(event);
             }
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => {
-                let _ = events.send(Event::AllGone);
-                return;
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return None;
             }
+        }
+    }
+
+    /// Reaps the runner and all who were left to this process.
+    fn reap(&self) -> Option<Event> {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => return None,
+                Ok(WaitStatus::Exited(pid, code)) if pid == self.runner => {
+                    return Some(Event::RunnerEnded(Report::Exited(code)));
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.runner => {
+                    return Some(Event::RunnerEnded(Report::Signalled(signal as i32)));
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return Some(Event::AllGone),
+            }
+        }
+    }
+
+    /// Turns what comes from the worker, or that nothing can come any more, into an event.
+    fn hear(&mut self) -> Option<Event> {
+        let mut line = String::new();
+        if let Ok(1..) = self.worker.as_mut()?.read_line(&mut line) {
+            let Stop { grace_ms } = serde_json::from_str(&line).ok()?;
+            Some(Event::Stop(Duration::from_millis(grace_ms)))
+        } else {
+            self.worker = None;
+            Some(Event::Stop(ORPHAN_GRACE))
         }
     }
 }
 
 /// Waits until nobody is left, and kills when it is time to.
-fn watch(runner: Pid, events: &Receiver<Event>) -> Report {
+fn watch(events: &mut Events) -> Report {
     let mut ended = None;
     let mut kill_at: Option<Instant> = None;
     let mut killing_since = None;
     loop {
-        let event = match kill_at {
-            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
-        };
-        match event {
-            Ok(Event::Stop(grace)) => {
+        match events.next(kill_at) {
+            Some(Event::Stop(grace)) => {
                 if ended.is_none() && killing_since.is_none() {
-                    let _ = kill(runner, Signal::SIGTERM);
+                    let _ = kill(events.runner, Signal::SIGTERM);
                 }
                 kill_at = Some(sooner(kill_at, grace));
             }
-            Ok(Event::RunnerEnded(report)) => {
+            Some(Event::RunnerEnded(report)) => {
                 ended = Some(report);
                 kill_at = Some(sooner(kill_at, HELPERS_GRACE));
             }
-            Err(RecvTimeoutError::Timeout) => {
+            None => {
                 let since = *killing_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > KILL_LIMIT {
                     break;
@@ -181,7 +241,7 @@ fn watch(runner: Pid, events: &Receiver<Event>) -> Report {
                 processes::kill_descendants();
                 kill_at = Some(Instant::now() + KILL_PAUSE);
             }
-            Ok(Event::AllGone) | Err(RecvTimeoutError::Disconnected) => break,
+            Some(Event::AllGone) => break,
         }
     }
     ended.unwrap_or(Report::Signalled(Signal::SIGKILL as i32))

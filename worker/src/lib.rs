@@ -12,6 +12,7 @@ mod error;
 mod evidence;
 mod files;
 mod guard;
+mod guards;
 mod kernel;
 mod leader;
 mod leases;

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,13 +13,14 @@ use std::{
     time::Duration,
 };
 
-use flate2::{Compression, write::GzEncoder};
 use proofhouse_core::rules::{Findings, Rules, Scanner};
 
 use crate::{disk, files, redact::Redactor};
 
+mod pack;
 mod tail;
 
+use pack::Packer;
 pub(crate) use tail::Tail;
 
 /// How long a line may lie in the log before it is seen.
@@ -79,19 +80,17 @@ impl Follower {
     }
 }
 
-type Gzip = GzEncoder<BufWriter<File>>;
-
 struct Sink {
     redactor: Redactor,
-    gzip: Gzip,
+    packer: Packer<File>,
     tail: Arc<Mutex<Tail>>,
     scanner: Scanner,
 }
 
 impl Sink {
     fn new(packed: &Path, redactor: Redactor, rules: Rules, tail: Arc<Mutex<Tail>>) -> io::Result<Self> {
-        let gzip = GzEncoder::new(BufWriter::new(File::create(packed)?), Compression::default());
-        Ok(Self { redactor, gzip, tail, scanner: Scanner::new(rules) })
+        let file = File::create(packed)?;
+        Ok(Self { redactor, packer: Packer::new(file), tail, scanner: Scanner::new(rules) })
     }
 
     fn copy(&mut self, source: &mut File) -> io::Result<()> {
@@ -109,13 +108,13 @@ impl Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
         self.scanner.push(bytes);
-        self.gzip.write_all(bytes)
+        self.packer.push(bytes)
     }
 
     fn finish(mut self) -> io::Result<Findings> {
         let rest = self.redactor.finish();
         self.write(&rest)?;
-        self.gzip.finish()?.into_inner()?;
+        self.packer.finish()?;
         Ok(self.scanner.finish())
     }
 }
@@ -146,6 +145,8 @@ pub(crate) fn describe(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn unpacked(path: &Path) -> String {

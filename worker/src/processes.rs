@@ -16,7 +16,7 @@ use nix::{
 pub(crate) const MARK: &str = "PROOFHOUSE_WORK";
 
 /// All processes and their parents.
-fn parents() -> HashMap<i32, i32> {
+pub(crate) fn parents() -> HashMap<i32, i32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return HashMap::new();
     };

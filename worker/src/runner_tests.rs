@@ -1,6 +1,6 @@
 //! The guard with real processes.
 
-use std::{fs, time::Instant};
+use std::{ffi::OsString, fs, time::Instant};
 
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
@@ -16,11 +16,12 @@ fn guard() -> Vec<OsString> {
 
 struct Lab {
     folder: tempfile::TempDir,
+    guards: Guards,
 }
 
 impl Lab {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), guards: Guards::new(guard()) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -35,7 +36,7 @@ impl Lab {
             folder: self.folder.path().to_owned(),
             stderr: self.path("stderr"),
         };
-        Runner::start(&guard(), order, self.folder.path()).await.unwrap()
+        Runner::start(&self.guards, order, self.folder.path()).await.unwrap()
     }
 
     async fn script(&self, text: &str) -> Runner {
@@ -55,6 +56,11 @@ impl Lab {
     async fn pid(&self, name: &str) -> Pid {
         Pid::from_raw(self.line(name).await.parse().unwrap())
     }
+}
+
+/// A runner's parent is its guard, whose parent is the process that forks them all.
+fn parent(pid: Pid) -> Pid {
+    Pid::from_raw(processes::parents()[&pid.as_raw()])
 }
 
 fn is_gone(pid: Pid) -> bool {
@@ -133,9 +139,83 @@ async fn a_guard_that_is_killed_leaves_nobody_behind() {
     let lab = Lab::new();
     let mut runner = lab.script(STUBBORN).await;
     let (near, far) = (lab.pid("near").await, lab.pid("far").await);
-    let guard = Pid::from_raw(runner.guard.id().unwrap().try_into().unwrap());
-    kill(guard, Signal::SIGKILL).unwrap();
+    kill(parent(near), Signal::SIGKILL).unwrap();
     assert_eq!(runner.wait().await, Report::Signalled(9));
     until_gone(near).await;
     until_gone(far).await;
+}
+
+/// Writes its process to the file that stands behind it, and ends with 3 when it is asked to.
+fn waits(name: &str) -> String {
+    format!("trap 'exit 3' TERM; echo $$ > {name}; while :; do sleep 0.01; done")
+}
+
+#[tokio::test]
+async fn a_runner_hears_all_signals() {
+    let lab = Lab::new();
+    // A shell would unblock them by itself.
+    let mut runner =
+        lab.start("sed", &["-n", "s/^SigBlk:[[:blank:]]*//w blocked", "/proc/self/status"]).await;
+    assert_eq!(runner.wait().await, Report::Exited(0));
+    assert_eq!(lab.line("blocked").await, "0000000000000000");
+}
+
+#[tokio::test]
+async fn the_process_that_forks_is_replaced_when_it_is_gone() {
+    let lab = Lab::new();
+    let mut before = lab.script(&waits("before")).await;
+    let server = parent(parent(lab.pid("before").await));
+    kill(server, Signal::SIGKILL).unwrap();
+    until_gone(server).await;
+    let mut after = lab.script(&waits("after")).await;
+    assert_ne!(parent(parent(lab.pid("after").await)), server);
+    for runner in [&mut before, &mut after] {
+        runner.stop(Duration::from_secs(60)).await;
+        assert_eq!(runner.wait().await, Report::Exited(3));
+    }
+}
+
+#[tokio::test]
+async fn the_process_that_forks_dies_with_its_worker_and_the_guards_with_their_runners() {
+    let lab = Lab::new();
+    let runner = lab.script(&waits("near")).await;
+    let near = lab.pid("near").await;
+    let guard = parent(near);
+    let server = parent(guard);
+    let Lab { folder, guards } = lab;
+    drop(guards);
+    until_gone(server).await;
+    assert!(!is_gone(guard) && !is_gone(near));
+    drop(runner);
+    until_gone(guard).await;
+    assert!(is_gone(near));
+    drop(folder);
+}
+
+#[tokio::test]
+async fn each_line_is_held_by_its_two_ends_alone() {
+    let lab = Lab::new();
+    let dropped = lab.script(&waits("dropped")).await;
+    let mut killed = lab.script(&waits("killed")).await;
+    let mut last = lab.script(&waits("last")).await;
+    let [first, second, third] = [lab.pid("dropped").await, lab.pid("killed").await, lab.pid("last").await];
+    // A line that anybody else held would not close with its end.
+    drop(dropped);
+    until_gone(first).await;
+    assert!(!is_gone(second) && !is_gone(third));
+    kill(parent(second), Signal::SIGKILL).unwrap();
+    assert_eq!(killed.wait().await, Report::Signalled(9));
+    // It carries the same mark here; its guard lives and says so.
+    assert_eq!(last.wait().await, Report::Signalled(9));
+}
+
+#[tokio::test]
+async fn many_start_at_once() {
+    let lab = Lab::new();
+    let runs = (0..100).map(|n| {
+        let lab = &lab;
+        async move { lab.script(&format!("exit {n}")).await.wait().await }
+    });
+    let ends = futures::future::join_all(runs).await;
+    assert!(ends.into_iter().eq((0..100).map(Report::Exited)));
 }

@@ -18,6 +18,7 @@ use crate::{
     announce::{self, Announcer, Bell},
     attempt::{self, Shared},
     disk,
+    guards::Guards,
     leader::{Heard, Leader},
     name::claim_name,
     offers::{Offers, Taken},
@@ -64,6 +65,7 @@ pub async fn run(
         tasks: TaskTracker::new(),
         pauses: watch::Sender::default(),
         wanted: watch::Sender::default(),
+        guards: Guards::new(settings.guard.clone()),
         settings,
         name,
         bus,
@@ -77,7 +79,7 @@ pub async fn run(
 /// Paths are absolute from here on: programs are started in other folders.
 fn checked(mut settings: Settings) -> Result<Settings, Error> {
     if settings.guard.is_empty() {
-        return Err(Error::Settings("no program starts the guard"));
+        return Err(Error::Settings("no program starts the guards"));
     }
     if settings.slots == 0 || settings.slots > tokio::sync::Semaphore::MAX_PERMITS {
         return Err(Error::Settings("slots must be at least 1"));

@@ -38,7 +38,7 @@ pub struct Settings {
     pub min_free_mib: u64,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// How the guard is started: the program that calls [`crate::guard_main`], and its arguments.
+    /// How the process that starts the guards is started: the program that calls [`crate::guard_main`], and its arguments.
     pub guard: Vec<OsString>,
 }
 

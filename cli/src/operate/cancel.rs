@@ -2,16 +2,19 @@
 
 use anyhow::Result;
 use clap::Args;
-use proofhouse_core::db::{JobState, OperatedRow};
+use proofhouse_core::{
+    db::{JobState, OperatedRow},
+    outcome::decided_by,
+};
 use serde_json::{Map, Value};
 
 use super::{
     How,
     filter::Filter,
-    pass::{self, Change, Deed, Verdict},
+    pass::{self, Change, Deed, Reach, Verdict},
     report::Verb,
 };
-use crate::{connect, status::Status};
+use crate::{args::text, connect, status::Status};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +26,8 @@ neither a pass nor a test that failed; baselines are never answered, for a faili
 
 /// Not run, as for what is switched off: see docs/how-to/queue.md for why.
 const ANSWER_CODE: i32 = 99;
-const REASON: &str = "an operator called it off";
+const NONE: &str = "no job that waits or runs matches";
+const NONE_WAITS: &str = "no waiting job matches, and running ones are meant only with --running";
 const ANSWERED: &str = "they are answered without a run already";
 
 #[derive(Debug, Args)]
@@ -35,7 +39,7 @@ pub(crate) struct CancelArgs {
     #[arg(long)]
     answer: bool,
     /// Why; it is shown to all who may see the run
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     reason: Option<String>,
     #[command(flatten)]
     filter: Filter,
@@ -51,10 +55,11 @@ pub(super) async fn main(args: CancelArgs) -> Result<Status> {
     let deed = Deed {
         action: "cancel",
         verb: Verb("cancel", "cancelled"),
-        running: args.running,
+        reach: if args.running { Reach::Running } else { Reach::Waiting },
+        nothing: Some(if args.running { NONE } else { NONE_WAITS }),
         end: JobState::Cancelled,
-        reason: args.reason.as_deref().unwrap_or(REASON),
-        answer: (ANSWER_CODE, &log),
+        reason: args.reason.as_deref().unwrap_or(decided_by::NO_REASON),
+        answer: args.answer.then_some((ANSWER_CODE, &log)),
         said: said(&args),
         judge: &|job| judge(job, args.answer),
     };

@@ -8,12 +8,12 @@ use proofhouse_core::{
     db::OperatedRow,
     names::{Arch, Context, Package, Release},
     params::Trigger,
-    queue::{ASKED, Class, Lane},
+    queue::Class,
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{parked::PackageGlob, status::Misuse};
+use crate::{args::text, parked::PackageGlob, queue::class, status::Misuse};
 
 #[derive(Debug, Default, Args)]
 pub(super) struct Filter {
@@ -26,7 +26,8 @@ pub(super) struct Filter {
     /// Only this context: ubuntu, huge, ppa or upstream
     #[arg(long)]
     pub(super) context: Option<Context>,
-    /// Only those for whom these wait: people, gates or bulk
+    /// Only those for which these wait: people (asked for by the web, the command line, a token, or with a requester on a
+    /// queue), gates (came by a queue without a requester) or bulk (came by a huge queue)
     #[arg(long)]
     pub(super) class: Option<Class>,
     /// Only packages of this name; a glob
@@ -36,7 +37,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "SRC[/VER]")]
     pub(super) trigger: Option<TriggerName>,
     /// Only those that this person or client asked for
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = text)]
     pub(super) requester: Option<String>,
     /// Only this run; may be given several times
     #[arg(long, value_name = "UUID")]
@@ -98,10 +99,15 @@ impl FromStr for Ago {
 impl Filter {
     /// Nothing is meant by accident.
     pub(super) fn check(&self) -> Result<(), Misuse> {
-        if self.all || !self.said().is_empty() {
+        if self.all || self.narrows() {
             return Ok(());
         }
         Err(Misuse("say which jobs by an option such as --release or --trigger, or --all".to_owned()))
+    }
+
+    /// True where options name some of the jobs: that there are none of these is a surprise.
+    pub(super) fn narrows(&self) -> bool {
+        !self.all && !self.said().is_empty()
     }
 
     /// What was typed, for the audit log.
@@ -138,22 +144,13 @@ impl Filter {
             && self.requester.as_ref().is_none_or(|r| job.requesters.lines().any(|name| name == r))
             && self.older_than.as_ref().is_none_or(|ago| age > ago.us)
             && self.newer_than.as_ref().is_none_or(|ago| age < ago.us)
-            && self.class.is_none_or(|class| class_of(job) == class)
+            && self.class.is_none_or(|wanted| {
+                class(job.lane.as_deref(), &job.context, !job.requesters.is_empty()) == wanted
+            })
             // The dearest comes last: it reads the body.
             && self.trigger.as_ref().is_none_or(|wanted| {
                 job.request().is_ok_and(|request| request.triggers.iter().any(|t| wanted.matches(t)))
             })
-    }
-}
-
-/// Who waits for it: as its lane says, or as its lane will say once the leader has sorted it.
-fn class_of(job: &OperatedRow) -> Class {
-    let lane = job.lane.as_deref();
-    match lane.map(str::parse::<Lane>) {
-        Some(Ok(lane)) => lane.class,
-        _ if job.context == Context::Huge.as_str() => Class::Bulk,
-        _ if lane == Some(ASKED) || !job.requesters.is_empty() => Class::People,
-        _ => Class::Gates,
     }
 }
 
@@ -224,22 +221,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_waits_for_what_is_not_sorted_yet() {
-        let of = |lane: Option<&str>, context: &str, requesters: &str| {
-            let lane = lane.map(str::to_owned);
-            let (context, requesters) = (context.to_owned(), requesters.to_owned());
-            class_of(&OperatedRow { lane, context, requesters, ..job(1, "{}") })
-        };
-        assert_eq!(of(None, "huge", ""), Class::Bulk);
-        assert_eq!(of(Some("?"), "ubuntu", ""), Class::People);
-        assert_eq!((of(None, "ubuntu", "joe"), of(None, "ubuntu", "")), (Class::People, Class::Gates));
-    }
-
-    #[test]
     fn nothing_is_meant_by_accident() {
         assert!(filter("").check().is_err() && filter("--all").check().is_ok());
         assert!(filter("--arch arm64").check().is_ok());
         assert!(Line::try_parse_from(["x", "--all", "--arch", "arm64"]).is_err());
+        for option in ["--release", "--arch", "--package", "--trigger", "--requester"] {
+            assert!(Line::try_parse_from(["x", option, ""]).is_err(), "{option}");
+        }
+        assert!(Line::try_parse_from(["x", "--requester", " "]).is_err());
+    }
+
+    #[test]
+    fn options_that_name_jobs_are_told_from_those_that_take_all() {
+        assert!(filter("--arch arm64").narrows() && !filter("--all").narrows() && !filter("").narrows());
     }
 
     #[test]

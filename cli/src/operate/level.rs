@@ -1,9 +1,13 @@
 //! `proofhouse queue raise`, `lower`, `level` and `emergency`: which lane waiting jobs stand in.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use backon::{ConstantBuilder, Retryable as _};
 use clap::Args;
 use proofhouse_core::{
-    db::{JobState, LaneMove, OperatedRow},
+    config::Config,
+    db::{Database, DbError, JobState, LaneMove, OperatedRow},
     queue::{ANSWERS, EMERGENCY, Lane, MOST_RAISED},
 };
 use serde_json::{Map, Value};
@@ -11,16 +15,23 @@ use serde_json::{Map, Value};
 use super::{
     How,
     filter::Filter,
-    pass::{self, Change, Deed, Verdict},
+    nudge,
+    pass::{self, Change, Deed, Reach, Verdict},
     report::Verb,
 };
 use crate::{connect, status::Status};
 
 const MOST: i64 = MOST_RAISED as i64;
-const UNSORTED: &str = "no dispatcher has sorted them yet: try again once one leads";
+const UNSORTED: &str = "they are in no lane yet: no dispatcher leads, or it has much to do";
 const ANSWERED: &str = "they are answered without a run";
 const IN_EMERGENCY: &str = "they are an emergency: `proofhouse queue emergency --end` ends it";
 const SO_ALREADY: &str = "their level is that already";
+const EMERGENCY_ALREADY: &str = "they are emergencies already";
+const NONE_WAITS: &str = "no waiting job matches";
+const NONE_TO_END: &str = "no emergency matches";
+/// So often it is looked whether the leader has sorted what has just come, and after such pauses.
+const SOON: ConstantBuilder =
+    ConstantBuilder::new().with_delay(Duration::from_millis(300)).with_max_times(10);
 const NO_EMERGENCY: &str = "they are no emergency";
 
 #[derive(Debug, Args)]
@@ -47,7 +58,7 @@ pub(crate) struct LevelToArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EmergencyArgs {
-    /// End it: those that wait still are as they came; without a filter all of them
+    /// End it: what is not done yet is as it came; without a filter all of it
     #[arg(long)]
     end: bool,
     #[command(flatten)]
@@ -64,47 +75,76 @@ pub(super) async fn by(args: LevelByArgs, sign: i32) -> Result<Status> {
     let by = args.by * sign;
     let level = move |level: i32| (level + by).clamp(-MOST_RAISED, MOST_RAISED);
     let said = [("by".to_owned(), Value::from(args.by))].into_iter().collect();
-    change(&args.filter, &args.how, action, verb, said, &|job| usual(job, level)).await
+    let judge = |job: &OperatedRow| usual(job, level);
+    change(&args.filter, &args.how, deed(action, verb, said, &judge)).await
 }
 
 pub(super) async fn to(args: LevelToArgs) -> Result<Status> {
     args.filter.check()?;
     let said = [("level".to_owned(), Value::from(args.level))].into_iter().collect();
     let judge = |job: &OperatedRow| usual(job, |_| args.level);
-    change(&args.filter, &args.how, "level", Verb("set the level of", "set the level of"), said, &judge).await
+    let verb = Verb("set the level of", "set the level of");
+    change(&args.filter, &args.how, deed("level", verb, said, &judge)).await
 }
 
 pub(super) async fn emergency(args: EmergencyArgs) -> Result<Status> {
     if args.end {
-        let said = [("end".to_owned(), Value::Bool(true))].into_iter().collect();
+        let all = !args.filter.narrows();
+        let said = all.then(|| ("all".to_owned(), Value::Bool(true))).into_iter().collect();
         let verb = Verb("end the emergency of", "ended the emergency of");
-        return change(&args.filter, &args.how, "emergency", verb, said, &no_emergency).await;
+        let end = deed("emergency-end", verb, said, &no_emergency);
+        let end = Deed { reach: Reach::Emergencies, nothing: Some(NONE_TO_END), ..end };
+        return change(&args.filter, &args.how, end).await;
     }
     args.filter.check()?;
     let verb = Verb("make an emergency of", "made an emergency of");
-    let judge = |job: &OperatedRow| moved(job, |_| Ok(EMERGENCY));
-    change(&args.filter, &args.how, "emergency", verb, Map::new(), &judge).await
+    change(&args.filter, &args.how, deed("emergency", verb, Map::new(), &emergent)).await
 }
 
-async fn change(
-    filter: &Filter,
-    how: &How,
+fn deed<'a>(
     action: &'static str,
     verb: Verb,
     said: Map<String, Value>,
-    judge: &dyn Fn(&OperatedRow) -> Verdict,
-) -> Result<Status> {
+    judge: &'a dyn Fn(&OperatedRow) -> Verdict,
+) -> Deed<'a> {
+    // Nothing ends here.
+    let (end, reason, answer) = (JobState::Waiting, "", None);
+    let (reach, nothing) = (Reach::Waiting, Some(NONE_WAITS));
+    Deed { action, verb, reach, nothing, end, reason, answer, said, judge }
+}
+
+async fn change(filter: &Filter, how: &How, deed: Deed<'_>) -> Result<Status> {
     let config = how.servers.config()?;
     let database = connect::existing_database(&config).await?;
-    // Nothing ends here.
-    let (end, reason, answer) = (JobState::Waiting, "", (0, ""));
-    let deed = Deed { action, verb, running: false, end, reason, answer, said, judge };
+    sorted_soon(&config, &database).await?;
     pass::run(&config, &database, filter, how.dry_run, how.json, deed).await
+}
+
+/// Waits a moment for the leader to sort what has just come.
+async fn sorted_soon(config: &Config, database: &Database) -> Result<(), DbError> {
+    let nobody_unsorted = || async { Ok(database.unsorted(1).await?.is_empty()) };
+    if nobody_unsorted().await? {
+        return Ok(());
+    }
+    nudge::leader(config).await;
+    let look = || async {
+        let sorted = nobody_unsorted().await.map_err(Some)?;
+        if sorted { Ok(()) } else { Err(None) }
+    };
+    match look.retry(SOON).when(Option::is_none).await {
+        // What is in no lane then is told.
+        Ok(()) | Err(None) => Ok(()),
+        Err(Some(error)) => Err(error),
+    }
 }
 
 /// Emergencies stay what they are.
 fn usual(job: &OperatedRow, level: impl Fn(i32) -> i32) -> Verdict {
     moved(job, |was| if was >= EMERGENCY { Err(IN_EMERGENCY) } else { Ok(level(was)) })
+}
+
+fn emergent(job: &OperatedRow) -> Verdict {
+    moved(job, |was| if was >= EMERGENCY { Err(EMERGENCY_ALREADY) } else { Ok(EMERGENCY) })
 }
 
 fn no_emergency(job: &OperatedRow) -> Verdict {
@@ -159,5 +199,6 @@ mod tests {
         let Verdict::Change(Change::Move(moved)) = no_emergency(&row) else { panic!("moved") };
         assert_eq!(moved.to, "0 gates ubuntu noble/amd64 - a/1");
         assert_eq!(no_emergency(&plain), Verdict::Leave(NO_EMERGENCY));
+        assert_eq!(emergent(&row), Verdict::Leave(EMERGENCY_ALREADY));
     }
 }

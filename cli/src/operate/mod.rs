@@ -6,12 +6,15 @@ mod cancel;
 mod caps;
 mod drop;
 mod filter;
+mod known;
 mod level;
 mod nudge;
 mod pass;
 mod pauses;
 mod person;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

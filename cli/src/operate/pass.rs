@@ -20,6 +20,9 @@ use super::{
 use crate::{print, status::Status};
 
 const CHANGED_MEANWHILE: &str = "they changed meanwhile";
+const FILTERED: &str = "the filter leaves them out";
+const RUN: &str = "they run";
+const OVER: &str = "they neither wait nor run";
 /// Where two who change the same rows stood in each other's way, or the server was away for a moment.
 const AGAIN: ConstantBuilder =
     ConstantBuilder::new().with_delay(Duration::from_millis(300)).with_max_times(5);
@@ -46,17 +49,29 @@ pub(super) enum Change {
     StopAndAnswer,
 }
 
+/// Which jobs a command changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those that wait.
+    Waiting,
+    /// Those that run too.
+    Running,
+    /// Emergencies, wherever they may come to wait again.
+    Emergencies,
+}
+
 /// What a command does.
 pub(super) struct Deed<'a> {
     pub(super) action: &'static str,
     pub(super) verb: Verb,
-    /// Running jobs too.
-    pub(super) running: bool,
+    pub(super) reach: Reach,
+    /// It is a mistake where options name jobs and there are none: what is said then.
+    pub(super) nothing: Option<&'static str>,
     /// What those become that end without a result.
     pub(super) end: JobState,
     pub(super) reason: &'a str,
-    /// The exit code and the log of answers.
-    pub(super) answer: (i32, &'a str),
+    /// The exit code and the log of answers, where gates are answered.
+    pub(super) answer: Option<(i32, &'a str)>,
     /// What was typed beside the filter.
     pub(super) said: Map<String, Value>,
     pub(super) judge: &'a dyn Fn(&OperatedRow) -> Verdict,
@@ -71,25 +86,29 @@ pub(super) async fn run(
     json: bool,
     deed: Deed<'_>,
 ) -> Result<Status> {
-    let mut report = Report::begin(deed.action, deed.verb, dry_run);
-    if !dry_run {
-        let what: Map<String, Value> = filter.said().into_iter().chain(deed.said.clone()).collect();
-        let what = Value::Object(what).to_string();
-        report.audit = Some(database.begin_audit(&person(), deed.action, &what).await?);
-    }
-    let mut pass =
-        Pass { database, filter, deed, report, bar: bar(database).await?, now_us: database.now_us().await? };
+    let (bar, now_us) = (bar(database).await?, database.now_us().await?);
+    let report = Report::begin(deed.action, deed.verb, dry_run, deed.answer.is_some());
+    let mut pass = Pass { database, filter, deed, report, bar, now_us, met: 0 };
     let outcome = pass.all().await;
     pass.bar.finish_and_clear();
+    let nothing = pass.deed.nothing.filter(|_| pass.met == 0 && filter.narrows());
     let Pass { report, .. } = pass;
     if report.jobs > 0 && !dry_run {
         nudge::leader(config).await;
     }
-    outcome.with_context(|| format!("{} were changed before; see `proofhouse queue audit`", report.jobs))?;
+    match report.audit {
+        Some(_) => outcome
+            .with_context(|| format!("{} were changed before; see `proofhouse queue audit`", report.jobs))?,
+        None => outcome?,
+    }
     if json {
         print::json(&report)?;
-    } else {
+    } else if nothing.is_none() {
         print::text(&report.text())?;
+    }
+    if let Some(nothing) = nothing {
+        eprintln!("proofhouse: {nothing}: nothing is changed");
+        return Ok(Status::Failed);
     }
     let all_named = filter.uuid.is_empty() || report.left.is_empty();
     Ok(if all_named { Status::Done } else { Status::Failed })
@@ -102,6 +121,8 @@ enum Which {
     Running,
     /// Those that came to wait again since this moment.
     Again(i64),
+    /// Emergencies that wait, run, or are parked.
+    Emergencies,
 }
 
 async fn read(database: &Database, which: Which, after: i64) -> Result<Vec<OperatedRow>> {
@@ -110,6 +131,7 @@ async fn read(database: &Database, which: Which, after: i64) -> Result<Vec<Opera
         Which::Waiting => database.operated_waiting(after, limit).await,
         Which::Running => database.operated_running(after, limit).await,
         Which::Again(since_us) => database.operated_again(since_us, after, limit).await,
+        Which::Emergencies => database.operated_emergencies(after, limit).await,
     };
     Ok(read?)
 }
@@ -129,6 +151,8 @@ struct Pass<'a> {
     report: Report,
     bar: ProgressBar,
     now_us: i64,
+    /// How many jobs were found that are meant.
+    met: usize,
 }
 
 impl Pass<'_> {
@@ -136,13 +160,17 @@ impl Pass<'_> {
         if !self.filter.uuid.is_empty() {
             return self.named().await;
         }
-        // Those that wait first: none of them may take the slots that fall free.
-        let all = [Which::Waiting, Which::Running, Which::Again(self.now_us)];
-        for which in all.into_iter().take(if self.deed.running { all.len() } else { 1 }) {
-            let mut page = read(self.database, which, 0).await?;
+        let all: &[Which] = match self.deed.reach {
+            Reach::Waiting => &[Which::Waiting],
+            // Those that wait first: none of them may take the slots that fall free.
+            Reach::Running => &[Which::Waiting, Which::Running, Which::Again(self.now_us)],
+            Reach::Emergencies => &[Which::Emergencies],
+        };
+        for which in all {
+            let mut page = read(self.database, *which, 0).await?;
             while let Some(last) = page.last() {
                 // The next ones are read meanwhile: each change is conditioned on where its job still stands.
-                let next = read(self.database, which, last.id);
+                let next = read(self.database, *which, last.id);
                 page = tokio::try_join!(next, self.page(page))?.0;
             }
         }
@@ -152,17 +180,19 @@ impl Pass<'_> {
     async fn named(&mut self) -> Result<()> {
         let mut found: Vec<OperatedRow> = Vec::new();
         for uuid in &self.filter.uuid {
-            let Some(job) = self.database.operated(&uuid.to_string()).await? else {
+            let Some(job) = self.database.operated(*uuid).await? else {
                 bail!("there is no job {uuid}");
             };
             if found.iter().any(|other| other.id == job.id) {
                 continue;
             }
-            match job.state.as_str() {
-                "waiting" => found.push(job),
-                "running" if self.deed.running => found.push(job),
-                "running" => self.report.leave("they run"),
-                _ => self.report.leave("they neither wait nor run"),
+            match (job.state.as_str(), self.deed.reach) {
+                _ if !self.filter.matches(&job, self.now_us) => self.leave(FILTERED),
+                ("waiting", _)
+                | ("running", Reach::Running)
+                | ("running" | "publishing" | "parked", Reach::Emergencies) => found.push(job),
+                ("running", Reach::Waiting) => self.leave(RUN),
+                _ => self.leave(OVER),
             }
         }
         for part in found.chunks(OPERATED_AT_ONCE) {
@@ -171,23 +201,31 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// One that is meant stays as it is.
+    fn leave(&mut self, why: &'static str) {
+        self.met += 1;
+        self.report.leave(why);
+    }
+
     async fn page(&mut self, page: Vec<OperatedRow>) -> Result<()> {
         let read = page.len() as u64;
         let mut chosen = Vec::new();
-        for job in page.into_iter().filter(|job| self.filter.matches(job, self.now_us)) {
+        let (filter, now_us) = (self.filter, self.now_us);
+        for job in page.into_iter().filter(|job| filter.matches(job, now_us)) {
             match (self.deed.judge)(&job) {
-                Verdict::Leave(why) => self.report.leave(why),
+                Verdict::Leave(why) => self.leave(why),
                 Verdict::Change(change) => chosen.push((job, change)),
             }
         }
+        self.met += chosen.len();
         let done = if self.report.dry_run {
             chosen.iter().map(|(job, _)| job.id).collect()
         } else {
             self.change(&chosen).await?
         };
-        for (job, _) in &chosen {
+        for (job, change) in &chosen {
             if done.contains(&job.id) {
-                self.report.add(job);
+                self.report.add(job, matches!(change, Change::Answer | Change::StopAndAnswer));
             } else if !(self.is_met_again() && job.state == JobState::Waiting.as_str()) {
                 self.report.leave(CHANGED_MEANWHILE);
             }
@@ -198,12 +236,28 @@ impl Pass<'_> {
 
     /// True where a waiting job that started meanwhile is met once more, as one that runs.
     fn is_met_again(&self) -> bool {
-        self.deed.running && self.filter.uuid.is_empty()
+        self.deed.reach == Reach::Running && self.filter.uuid.is_empty()
+    }
+
+    /// The number of the entry in the audit log, which is begun before the first change.
+    async fn audit(&mut self) -> Result<i64, DbError> {
+        if let Some(audit) = self.report.audit {
+            return Ok(audit);
+        }
+        let what: Map<String, Value> = self.filter.said().into_iter().chain(self.deed.said.clone()).collect();
+        let what = Value::Object(what).to_string();
+        let audit = self.database.begin_audit(&person(), self.deed.action, &what).await?;
+        self.report.audit = Some(audit);
+        Ok(audit)
     }
 
     /// Returns those that were changed.
-    async fn change(&self, chosen: &[(OperatedRow, Change)]) -> Result<BTreeSet<i64>, DbError> {
-        let (database, audit, deed) = (self.database, self.report.audit.unwrap_or(0), &self.deed);
+    async fn change(&mut self, chosen: &[(OperatedRow, Change)]) -> Result<BTreeSet<i64>, DbError> {
+        if chosen.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let audit = self.audit().await?;
+        let (database, deed) = (self.database, &self.deed);
         let of = |wanted: Change| -> Vec<i64> {
             chosen.iter().filter(|(_, change)| *change == wanted).map(|(job, _)| job.id).collect()
         };
@@ -212,21 +266,20 @@ impl Pass<'_> {
         let (stop, stop_and_answer) = (of(Change::Stop), of(Change::StopAndAnswer));
         let mut done = BTreeSet::new();
         if !moves.is_empty() {
-            done.extend(again(|| database.move_lanes(audit, &moves)).await?);
+            let unfinished = deed.reach == Reach::Emergencies;
+            done.extend(again(|| database.move_lanes(audit, &moves, unfinished)).await?);
         }
         if !end.is_empty() {
             done.extend(again(|| database.end_all_waiting(audit, &end, deed.end, deed.reason)).await?);
         }
-        if !answer.is_empty() {
-            let answered = || database.answer_all_waiting(audit, &answer, deed.reason, deed.answer);
-            done.extend(again(answered).await?);
+        if let Some(said) = deed.answer.filter(|_| !answer.is_empty()) {
+            done.extend(again(|| database.answer_all_waiting(audit, &answer, deed.reason, said)).await?);
         }
         if !stop.is_empty() {
             done.extend(again(|| database.cancel_all_running(audit, &stop, deed.reason, None)).await?);
         }
         if !stop_and_answer.is_empty() {
-            let stopped =
-                || database.cancel_all_running(audit, &stop_and_answer, deed.reason, Some(deed.answer));
+            let stopped = || database.cancel_all_running(audit, &stop_and_answer, deed.reason, deed.answer);
             done.extend(again(stopped).await?);
         }
         Ok(done)

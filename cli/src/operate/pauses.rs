@@ -7,12 +7,12 @@ use proofhouse_core::{
     names::{Arch, Context, Release},
     queue::{Lane, Pause},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{How, nudge, person::person, report::count};
+use super::{How, known, nudge, person::person, report::count};
 use crate::{
-    args::ListArgs,
+    args::{self, ListArgs},
     connect, print,
     status::{Misuse, Status},
 };
@@ -39,7 +39,7 @@ pub(crate) struct PauseArgs {
     #[command(flatten)]
     scope: Scope,
     /// Why; it is shown to all who wait
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = args::text)]
     reason: String,
     #[command(flatten)]
     how: How,
@@ -59,9 +59,38 @@ pub(crate) struct ResumeArgs {
 /// A pause, and how many jobs wait that it holds back.
 #[derive(Debug, Serialize)]
 struct Line {
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "as_shown")]
     pause: Pause,
     waiting: i64,
+}
+
+/// A pause as JSON shows it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    /// Number and beginning: none where it is not begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<i64>,
+    release: Option<&'a str>,
+    arch: Option<&'a str>,
+    context: Option<&'a str>,
+    person: &'a str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+}
+
+fn as_shown<S: Serializer>(pause: &Pause, serializer: S) -> Result<S::Ok, S::Error> {
+    let Pause { id, release, arch, context, person, reason, since_us } = pause;
+    let shown = Shown {
+        id: (*id > 0).then_some(*id),
+        release: release.as_deref(),
+        arch: arch.as_deref(),
+        context: context.as_deref(),
+        person,
+        reason,
+        since: (*since_us > 0).then(|| print::time(*since_us)),
+    };
+    shown.serialize(serializer)
 }
 
 #[derive(Debug, Serialize)]
@@ -103,7 +132,8 @@ pub(super) async fn pause(args: PauseArgs) -> Result<Status> {
     let config = args.how.servers.config()?;
     let database = connect::existing_database(&config).await?;
     let mut pause = args.scope.pause(&args.reason);
-    let waiting = waiting(&lanes(&database).await?, &pause);
+    known::pair(&config, &database, &pause).await?;
+    let waiting = waiting(&lanes(&database).await?, &[&pause]);
     if !args.how.dry_run {
         let mut what = what(&pause);
         what.insert("reason".to_owned(), pause.reason.clone().into());
@@ -118,14 +148,15 @@ pub(super) async fn resume(args: ResumeArgs) -> Result<Status> {
     let config = args.how.servers.config()?;
     let database = connect::existing_database(&config).await?;
     let pauses = database.controls().await?.pauses;
-    let lines = lines(chosen(&args, pauses)?, &lanes(&database).await?);
+    let queued = lanes(&database).await?;
+    let lines = lines(chosen(&args, pauses)?, &queued);
     if args.how.dry_run {
         return said(&args.how, "resume", lines);
     }
     let ids: Vec<i64> = lines.iter().map(|line| line.pause.id).collect();
     let ended: Vec<Value> =
         lines.iter().map(|line| json!({"id": line.pause.id, "of": what(&line.pause)})).collect();
-    let held = lines.iter().map(|line| line.waiting).sum();
+    let held = waiting(&queued, &lines.iter().map(|line| &line.pause).collect::<Vec<_>>());
     let ended = json!({"pauses": ended}).to_string();
     let ended = database.resume(&ids, &person(), &ended, held).await?;
     nudge::leader(&config).await;
@@ -171,12 +202,14 @@ async fn lanes(database: &Database) -> Result<Vec<(Lane, i64)>> {
     Ok(database.lane_counts().await?.into_iter().filter_map(lane).collect())
 }
 
-fn waiting(lanes: &[(Lane, i64)], pause: &Pause) -> i64 {
-    lanes.iter().filter(|(lane, _)| pause.holds(lane)).map(|(_, waiting)| waiting).sum()
+/// How many jobs wait that any of these holds back.
+fn waiting(lanes: &[(Lane, i64)], pauses: &[&Pause]) -> i64 {
+    let held = lanes.iter().filter(|(lane, _)| pauses.iter().any(|pause| pause.holds(lane)));
+    held.map(|(_, waiting)| waiting).sum()
 }
 
 fn lines(pauses: Vec<Pause>, lanes: &[(Lane, i64)]) -> Vec<Line> {
-    pauses.into_iter().map(|pause| Line { waiting: waiting(lanes, &pause), pause }).collect()
+    pauses.into_iter().map(|pause| Line { waiting: waiting(lanes, &[&pause]), pause }).collect()
 }
 
 fn said(how: &How, action: &'static str, pauses: Vec<Line>) -> Result<Status> {
@@ -282,5 +315,22 @@ mod tests {
         insta::assert_snapshot!(format!("{list}\n{begun}\n{}", done.text()));
         insta::assert_snapshot!(serde_json::to_string(&done).unwrap());
         assert_eq!(Value::Object(what(&pause(1, None))), json!({"all": true}));
+    }
+
+    #[test]
+    fn a_pause_that_is_not_begun_has_neither_number_nor_time() {
+        let line = Line { pause: Pause { since_us: 0, ..pause(0, None) }, waiting: 7 };
+        let json = serde_json::to_value(&line).unwrap();
+        assert!(json.get("id").is_none() && json.get("since").is_none() && json["waiting"] == 7, "{json}");
+    }
+
+    #[test]
+    fn what_several_pauses_hold_counts_once() {
+        let lane = |text: &str| text.parse().unwrap();
+        let lanes =
+            [(lane("0 gates ubuntu noble/arm64 - a/1"), 7), (lane("0 gates ubuntu noble/s390x - a/1"), 2)];
+        let (arm64, all) = (pause(1, Some("arm64")), pause(2, None));
+        assert_eq!(waiting(&lanes, &[&arm64, &all]), 9);
+        assert_eq!(waiting(&lanes, &[&arm64]), 7);
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct Report {
     /// The number of its entry in the audit log.
     pub(super) audit: Option<i64>,
     pub(super) jobs: usize,
+    /// How many of them are answered, and how many end without an answer, where answers are asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    answers: Option<Answers>,
     /// How many of each release, architecture and context.
     #[serde(serialize_with = "as_list")]
     by: BTreeMap<(String, String, String), usize>,
@@ -30,6 +33,12 @@ pub(super) struct Report {
     pub(super) left: BTreeMap<&'static str, usize>,
     #[serde(skip)]
     verb: Verb,
+}
+
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+struct Answers {
+    answered: usize,
+    unanswered: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,14 +62,20 @@ fn as_list<S: serde::Serializer>(
 }
 
 impl Report {
-    pub(super) fn begin(action: &'static str, verb: Verb, dry_run: bool) -> Self {
+    /// `answers`: gates are to be answered.
+    pub(super) fn begin(action: &'static str, verb: Verb, dry_run: bool, answers: bool) -> Self {
         let (by, left) = (BTreeMap::new(), BTreeMap::new());
-        Self { action, dry_run, audit: None, jobs: 0, by, first: Vec::new(), left, verb }
+        let answers = answers.then(Answers::default);
+        Self { action, dry_run, audit: None, jobs: 0, answers, by, first: Vec::new(), left, verb }
     }
 
-    pub(super) fn add(&mut self, job: &OperatedRow) {
+    /// `answered`: its gate is.
+    pub(super) fn add(&mut self, job: &OperatedRow, answered: bool) {
         let OperatedRow { id, uuid, release, arch, context, package, private, .. } = job;
         self.jobs += 1;
+        if let Some(answers) = &mut self.answers {
+            *(if answered { &mut answers.answered } else { &mut answers.unanswered }) += 1;
+        }
         *self.by.entry((release.clone(), arch.clone(), context.clone())).or_default() += 1;
         if self.first.len() < FIRST {
             self.first.push(Named {
@@ -90,6 +105,13 @@ impl Report {
         for ((release, arch, context), jobs) in &self.by {
             let _ = writeln!(text, "  {jobs:>7}  {release}/{arch} {context}");
         }
+        if let Some(Answers { answered, unanswered }) = self.answers {
+            let _ = writeln!(text, "with an answer to their gates: {answered}");
+            if unanswered > 0 {
+                let _ =
+                    writeln!(text, "without one: {unanswered}, baselines or requests that cannot be read");
+            }
+        }
         if self.dry_run && !self.first.is_empty() {
             text.push_str("the first of them:\n");
             for job in &self.first {
@@ -117,15 +139,29 @@ mod tests {
 
     #[test]
     fn rendered() {
-        let mut report = Report::begin("raise", Verb("raise", "raised"), true);
+        let mut report = Report::begin("raise", Verb("raise", "raised"), true, false);
         for id in 1..=7 {
             let arch = if id % 2 == 0 { "amd64" } else { "arm64" }.to_owned();
-            report.add(&OperatedRow { arch, private: id == 2, ..job(id, "{}") });
+            report.add(&OperatedRow { arch, private: id == 2, ..job(id, "{}") }, false);
         }
         report.leave("they are an emergency");
         let dry = report.text();
         (report.dry_run, report.audit) = (false, Some(9));
         insta::assert_snapshot!(format!("{dry}\n{}", report.text()));
         insta::assert_snapshot!(serde_json::to_string(&report).unwrap());
+    }
+
+    #[test]
+    fn how_many_are_answered() {
+        let mut report = Report::begin("cancel", Verb("cancel", "cancelled"), true, true);
+        for (id, answered) in [(1, true), (2, true), (3, false)] {
+            report.add(&job(id, "{}"), answered);
+        }
+        let text = report.text();
+        assert!(text.contains("with an answer to their gates: 2\nwithout one: 1, baselines"), "{text}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["answered"], &json["unanswered"]), (&2.into(), &1.into()));
+        let plain = serde_json::to_value(Report::begin("cancel", Verb("", ""), true, false)).unwrap();
+        assert!(plain.get("answered").is_none());
     }
 }

@@ -191,6 +191,9 @@ pub(crate) struct PackageGlob(GlobMatcher);
 impl FromStr for PackageGlob {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Err("no package has an empty name".to_owned());
+        }
         let glob = GlobBuilder::new(text).build().map_err(|e| format!("no glob: {}", e.kind()))?;
         Ok(Self(glob.compile_matcher()))
     }
@@ -291,6 +294,7 @@ mod tests {
         let matches = |glob: &str, name: &str| glob.parse::<PackageGlob>().unwrap().matches(name);
         assert!(matches("linux*", "linux-meta") && matches("g++-12", "g++-12") && matches("*", "x"));
         assert!(!matches("linux", "linux-meta") && "[".parse::<PackageGlob>().is_err());
+        assert!("".parse::<PackageGlob>().is_err());
     }
 
     #[test]

@@ -77,7 +77,9 @@ pub(crate) async fn main(args: ShowArgs) -> Result<Status> {
     if args.json {
         print::json(&Shown { run, waits })?;
     } else {
-        print::text(&(show::text(&run, Paint::stdout()) + &waits.as_ref().map(text).unwrap_or_default()))?;
+        let class = run.class().map(|class| format!("  class     {class}\n")).unwrap_or_default();
+        let waits = waits.as_ref().map(text).unwrap_or_default();
+        print::text(&(show::text(&run, Paint::stdout()) + &class + &waits))?;
     }
     Ok(Status::Done)
 }

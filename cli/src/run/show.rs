@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use proofhouse_core::db::{AttemptRow, JobRow, ResultRow};
+use proofhouse_core::{
+    db::{AttemptRow, JobRow, ResultRow},
+    queue::Class,
+};
 use serde::Serialize;
 
 use super::{Found, find};
@@ -28,6 +31,13 @@ pub(crate) struct Run {
     job: Option<JobLine>,
     attempts: Vec<AttemptLine>,
     result: Option<Evidence>,
+}
+
+impl Run {
+    /// Who waits for it.
+    pub(crate) fn class(&self) -> Option<Class> {
+        self.job.as_ref()?.class
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -127,8 +137,8 @@ pub(crate) fn text(run: &Run, paint: Paint) -> String {
             class.symbol()
         );
         line("result", &verdict);
-        if let Some(rule) = &r.rule {
-            line("decided", &format!("by {}", print::one_line(rule, 100)));
+        if let Some(decided) = r.decided() {
+            line("decided", &print::one_line(&decided, 500));
         }
         line("stored", &format!("{container}/{folder}"));
     }
@@ -185,9 +195,15 @@ pub(crate) mod tests {
     fn rendered() {
         let job = JobRow { tried_before: 1, ..queue::tests::job() };
         let mut run = run(&Found { job: Some(job), result: None }, &[attempt()]);
+        assert_eq!(run.class(), Some(Class::People), "it has a requester");
         insta::assert_snapshot!("waiting", text(&run, Paint::plain()));
         run.result = outcome::tests::outcome(Some(4)).result;
         insta::assert_snapshot!("result", text(&run, Paint::plain()));
+        let called_off = Some("no machines".to_owned());
+        run.result = run.result.map(|r| Evidence { rule: Some("cancelled".to_owned()), called_off, ..r });
+        let off = text(&run, Paint::plain());
+        assert!(off.contains("decided   called off by an operator: no machines\n"), "{off}");
+        run.result = outcome::tests::outcome(Some(4)).result;
         insta::assert_snapshot!("json", serde_json::to_string_pretty(&run).unwrap());
     }
 }

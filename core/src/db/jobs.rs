@@ -151,6 +151,14 @@ macro_rules! job_columns {
 }
 pub(crate) use job_columns;
 
+/// The number of the job that has the uuid `$1`, its own or an alias.
+macro_rules! id_by_uuid {
+    () => {
+        "coalesce((SELECT id FROM jobs WHERE uuid = $1), (SELECT job_id FROM job_uuids WHERE uuid = $1))"
+    };
+}
+pub(super) use id_by_uuid;
+
 impl JobRow {
     /// Where it stands.
     pub fn state(&self) -> JobState {
@@ -269,12 +277,7 @@ impl Database {
     /// A job by one of its uuids.
     pub async fn job_by_uuid(&self, uuid: Uuid) -> Result<Option<JobRow>, DbError> {
         self.optional(
-            concat!(
-                "SELECT ",
-                job_columns!(),
-                " FROM jobs WHERE id = coalesce((SELECT id FROM jobs WHERE uuid = $1),
-                    (SELECT job_id FROM job_uuids WHERE uuid = $1))"
-            ),
+            concat!("SELECT ", job_columns!(), " FROM jobs WHERE id = ", id_by_uuid!()),
             args![uuid.to_string()],
         )
         .await

@@ -29,6 +29,7 @@ pub use audit::AuditRow;
 pub use connection::{Database, DbError, SchemaState};
 pub use editions::PublishedRow;
 pub use gates::{GateCount, GateFilter, GateRow};
+pub use holds::Capped;
 pub use hosts::HostRecord;
 pub use index::Reindexed;
 pub use intake::{IntakeSession, NewJob, NewRejection, Prepared, Taken};

@@ -2,10 +2,11 @@
 //! counted in the command's entry of the audit log.
 
 use sqlx::FromRow;
+use uuid::Uuid;
 
-use super::{Database, DbError, JobState, connection::args};
+use super::{Database, DbError, JobState, connection::args, jobs::id_by_uuid};
 use crate::{
-    queue::ANSWERS,
+    queue::{ANSWERS, EMERGENCY},
     request::{BadRequest, Request},
 };
 
@@ -112,15 +113,26 @@ impl Database {
         .await
     }
 
-    /// A job by one of its uuids, wherever it stands.
-    pub async fn operated(&self, uuid: &str) -> Result<Option<OperatedRow>, DbError> {
-        self.optional(
+    /// Emergencies that are not over: they wait, run, are being published, or are parked; as
+    /// [`Database::operated_waiting`].
+    pub async fn operated_emergencies(&self, after: i64, limit: i64) -> Result<Vec<OperatedRow>, DbError> {
+        self.all(
             concat!(
                 "SELECT ",
                 operated_columns!(),
-                " FROM jobs WHERE id = (SELECT job_id FROM job_uuids WHERE uuid = $1)"
+                " FROM jobs WHERE state IN ('waiting', 'running', 'publishing', 'parked') AND lane LIKE $3 AND id > $1
+                    ORDER BY id LIMIT $2"
             ),
-            args![uuid],
+            args![after, limit, format!("{EMERGENCY} %")],
+        )
+        .await
+    }
+
+    /// A job by one of its uuids, wherever it stands.
+    pub async fn operated(&self, uuid: Uuid) -> Result<Option<OperatedRow>, DbError> {
+        self.optional(
+            concat!("SELECT ", operated_columns!(), " FROM jobs WHERE id = ", id_by_uuid!()),
+            args![uuid.to_string()],
         )
         .await
     }
@@ -153,22 +165,32 @@ impl Database {
         .await
     }
 
-    /// Puts waiting jobs into other lanes. Returns those that went.
-    pub async fn move_lanes(&self, audit: i64, moves: &[LaneMove]) -> Result<Vec<i64>, DbError> {
+    /// Puts waiting jobs into other lanes, and with `unfinished` also those that run, are being published, or are parked:
+    /// it is where they wait if they ever do again. Returns those that went.
+    pub async fn move_lanes(
+        &self,
+        audit: i64,
+        moves: &[LaneMove],
+        unfinished: bool,
+    ) -> Result<Vec<i64>, DbError> {
         let all: Vec<_> = moves.iter().map(|m| (m.job, &m.from, &m.to)).collect();
         let statement = if self.is_sqlite() {
             "UPDATE jobs SET lane = v.new
              FROM (SELECT value ->> 0 AS job, value ->> 1 AS old, value ->> 2 AS new FROM json_each($1)) AS v
-             WHERE jobs.id = v.job AND jobs.state = 'waiting' AND jobs.lane = v.old RETURNING jobs.id"
+             WHERE jobs.id = v.job AND jobs.lane = v.old
+                AND (jobs.state = 'waiting' OR ($2 AND jobs.state IN ('running', 'publishing', 'parked')))
+             RETURNING jobs.id"
         } else {
             "UPDATE jobs SET lane = v.new
              FROM (SELECT (value ->> 0)::bigint AS job, value ->> 1 AS old, value ->> 2 AS new
                    FROM jsonb_array_elements($1::jsonb) AS value) AS v
-             WHERE jobs.id = v.job AND jobs.state = 'waiting' AND jobs.lane = v.old RETURNING jobs.id"
+             WHERE jobs.id = v.job AND jobs.lane = v.old
+                AND (jobs.state = 'waiting' OR ($2 AND jobs.state IN ('running', 'publishing', 'parked')))
+             RETURNING jobs.id"
         };
         let jobs: Vec<i64> = moves.iter().map(|m| m.job).collect();
         let all = serde_json::to_string(&all).unwrap_or_default();
-        self.operate(audit, &jobs, statement, args![all]).await
+        self.operate(audit, &jobs, statement, args![all, unfinished]).await
     }
 
     /// Ends waiting jobs without a result. Returns those that ended.

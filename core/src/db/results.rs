@@ -47,12 +47,15 @@ pub struct ResultRow {
     pub readable_by: String,
     /// What decided that it is a result; none where another system wrote it.
     pub rule: Option<String>,
+    /// Why an operator called it off, where that is what the result says; the job's row has it.
+    pub called_off: Option<String>,
 }
 
 macro_rules! result_columns {
     () => {
         "id, job_id, container, release, arch, package, run_id, uuid, version, triggers, env, requester, exit_code, \
-         duration_seconds, private, readable_by, rule"
+         duration_seconds, private, readable_by, rule, \
+         CASE WHEN rule = 'cancelled' THEN (SELECT cancel FROM jobs WHERE jobs.id = results.job_id) END AS called_off"
     };
 }
 

@@ -11,9 +11,9 @@ use crate::{
     index::{FoundRun, Said, StoredResult},
     layout::{Container, Series},
     names::{Context, Pool},
-    outcome::{ExitCode, Fault},
+    outcome::{ExitCode, Fault, decided_by},
     protocol::{AttemptId, Ended, WorkerId},
-    queue::{ANSWERS, Cap, CapKind, Pause},
+    queue::{ANSWERS, Cap, CapKind, Pause, PoolRules},
     request::Request,
 };
 
@@ -449,6 +449,14 @@ async fn new_job(db: &Database, epoch: i64, package: &str, params: &str) -> i64 
     job
 }
 
+async fn new_or_merged(db: &Database, epoch: i64, package: &str, params: &str) -> i64 {
+    let session = db.begin_intake_session(epoch).await.unwrap();
+    match taken(db, session, message(package, params, false)).await {
+        Taken::New { job, .. } | Taken::Merged { job, .. } => job,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn ids(rows: Vec<super::OperatedRow>) -> Vec<i64> {
     rows.into_iter().map(|row| row.id).collect()
 }
@@ -462,6 +470,9 @@ async fn granted(db: &Database, epoch: i64, job: i64, attempt: i32) -> AttemptId
 /// What operators do changes what still stands where they saw it, and is counted in the audit log.
 async fn operators(db: &Database, epoch: i64) {
     holds(db).await;
+    by_each_uuid(db, epoch).await;
+    what_caps_count(db, epoch).await;
+    emergencies_end_wherever_they_stand(db, epoch).await;
     let git = r#"{"test-git": "https://example.org/a.git"}"#;
     let first = new_job(db, epoch, "op1", git).await;
     let second = new_job(db, epoch, "op2", git).await;
@@ -474,10 +485,10 @@ async fn operators(db: &Database, epoch: i64) {
     let to = "7 gates ubuntu noble/amd64 - green/2";
     let moved = |from: &str, job| LaneMove { job, from: from.to_owned(), to: to.to_owned() };
     let all = [moved(LANE, first), moved("0 gates ppa noble/amd64 - x", second), moved(LANE, third)];
-    let mut went = db.move_lanes(audit, &all).await.unwrap();
+    let mut went = db.move_lanes(audit, &all, false).await.unwrap();
     went.sort_unstable();
     assert_eq!(went, [first, third]);
-    assert!(db.move_lanes(audit, &all).await.unwrap().is_empty(), "they stand elsewhere by now");
+    assert!(db.move_lanes(audit, &all, false).await.unwrap().is_empty(), "they stand elsewhere by now");
     // A leader that read the lane before does not undo it; one that cannot read it has it sorted anew.
     let late = [(first, Some(LANE.to_owned()), LANE.to_owned())];
     db.sort_jobs(epoch, &late).await.unwrap();
@@ -515,6 +526,72 @@ async fn operators(db: &Database, epoch: i64) {
     assert!(db.audit(0, 0, Some("ann"), 10).await.unwrap().iter().all(|entry| entry.person == "ann"));
 }
 
+/// One waits, one runs, of a package, a trigger and a requester of their own.
+async fn what_caps_count(db: &Database, epoch: i64) {
+    let params = |n: u32| {
+        format!(r#"{{"triggers": ["capped/1", "green/2"], "requester": "cap", "env": ["NUMBER={n}"]}}"#)
+    };
+    let runs = new_job(db, epoch, "capped", &params(1)).await;
+    new_job(db, epoch, "capped", &params(2)).await;
+    assert_eq!(new_or_merged(db, epoch, "capped", &params(1).replace("\"cap\"", "\"ann\"")).await, runs);
+    granted(db, epoch, runs, 1).await;
+    for (kind, name, waiting, running) in [
+        (CapKind::Package, "capped", 1, 1),
+        (CapKind::Trigger, "capped/1", 1, 1),
+        (CapKind::Requester, "cap", 1, 1),
+        (CapKind::Requester, "ca", 0, 0),
+        (CapKind::Package, "cap", 0, 0),
+    ] {
+        let capped = db.capped(kind, name).await.unwrap();
+        assert_eq!((capped.waiting, capped.running), (waiting, running), "{kind} {name}");
+    }
+    let in_pool = db.capped_in_pool(&PoolRules::default(), "amd64").await.unwrap();
+    assert!(in_pool.waiting >= 1 && in_pool.running >= 1, "{in_pool:?}");
+    let in_none = db.capped_in_pool(&PoolRules::default(), "big").await.unwrap();
+    assert_eq!((in_none.waiting, in_none.running), (0, 0));
+}
+
+async fn by_each_uuid(db: &Database, epoch: i64) {
+    let alias = "0c1f7a52-8f0e-4a57-9a3b-6d2f3b7b1c55";
+    let job = new_job(db, epoch, "op6", "{}").await;
+    let own = db.job(job).await.unwrap().unwrap().uuid;
+    assert_eq!(new_or_merged(db, epoch, "op6", &format!(r#"{{"uuid": "{alias}"}}"#)).await, job);
+    for uuid in [own.as_str(), alias] {
+        let found = db.operated(uuid.parse().unwrap()).await.unwrap();
+        assert_eq!(found.map(|row| row.id), Some(job), "{uuid}");
+    }
+    assert_eq!(db.operated(uuid::Uuid::nil()).await.unwrap(), None);
+}
+
+/// One waits, one runs, one is parked; the lane is theirs whenever they wait again.
+async fn emergencies_end_wherever_they_stand(db: &Database, epoch: i64) {
+    let emergency = "1000 gates ubuntu noble/amd64 - green/2";
+    let [waits, runs, parked] = [
+        new_job(db, epoch, "op7", "{}").await,
+        new_job(db, epoch, "op8", "{}").await,
+        new_job(db, epoch, "op9", "{}").await,
+    ];
+    let between = |from: &str, to: &str| {
+        let one = |job| LaneMove { job, from: from.to_owned(), to: to.to_owned() };
+        [waits, runs, parked].map(one)
+    };
+    let audit = db.begin_audit("ann", "emergency", "{}").await.unwrap();
+    assert_eq!(db.move_lanes(audit, &between(LANE, emergency), false).await.unwrap().len(), 3);
+    granted(db, epoch, runs, 1).await;
+    let id = granted(db, epoch, parked, 1).await;
+    assert!(db.end_attempt(epoch, id, Fault::Testbed, None, "d", None).await.unwrap());
+    assert_eq!(ids(db.operated_emergencies(0, 9).await.unwrap()), [waits, runs, parked]);
+    assert_eq!(ids(db.operated_emergencies(waits, 1).await.unwrap()), [runs]);
+    let back = between(emergency, LANE);
+    assert_eq!(db.move_lanes(audit, &back, false).await.unwrap(), [waits]);
+    let mut went = db.move_lanes(audit, &back, true).await.unwrap();
+    went.sort_unstable();
+    assert_eq!(went, [runs, parked]);
+    assert!(db.operated_emergencies(0, 9).await.unwrap().is_empty());
+    assert_eq!(db.retry_parked(&[parked]).await.unwrap(), [parked]);
+    assert_eq!(db.job(parked).await.unwrap().unwrap().lane.as_deref(), Some(LANE));
+}
+
 async fn cancelled_while_they_run(db: &Database, epoch: i64, audit: i64, job: i64) {
     assert!(db.cancel_all_running(audit, &[job], "mistake", None).await.unwrap().is_empty(), "it waits");
     let id = granted(db, epoch, job, 1).await;
@@ -544,6 +621,15 @@ async fn cancelled_while_they_run(db: &Database, epoch: i64, audit: i64, job: i6
         (row.state(), row.answer_code, row.lane.as_deref()),
         (JobState::Waiting, Some(99), Some(ANSWERS))
     );
+    // Its result says why, as long as the job's row is there.
+    let said = SyntheticResult { rule: decided_by::CANCELLED, ..never_run(other) };
+    let recorded = db.record_synthetic(epoch, &said, &series("op4"), vec![1], vec![2]).await.unwrap();
+    assert!(matches!(recorded, SyntheticOutcome::Recorded(_)), "{recorded:?}");
+    for due in db.outbox_due(1000).await.unwrap() {
+        db.result_stored(&due).await.unwrap();
+    }
+    let result = db.result_of_job(other).await.unwrap().unwrap();
+    assert_eq!((result.rule.as_deref(), result.called_off.as_deref()), (Some("cancelled"), Some("mistake")));
 }
 
 async fn entry(db: &Database, audit: i64) -> super::AuditRow {
@@ -579,9 +665,13 @@ async fn holds(db: &Database) {
     assert!(!db.remove_cap(CapKind::Trigger, "*", "joe", "{}").await.unwrap());
     let held = db.controls().await.unwrap();
     assert!(held.pauses.is_empty() && held.caps.is_empty());
+    let next = db.pause(&pause, "{}", 0).await.unwrap();
+    assert!(next > id, "the number of one that has ended is nobody else's");
+    db.resume(&[next], "joe", "{}", 0).await.unwrap();
     let said: Vec<_> =
         db.audit(0, 0, None, 10).await.unwrap().into_iter().map(|e| (e.action, e.jobs)).collect();
-    let expected = [("pause", 3), ("cap", 0), ("cap", 0), ("resume", 3), ("uncap", 0)];
+    let expected =
+        [("pause", 3), ("cap", 0), ("cap", 0), ("resume", 3), ("uncap", 0), ("pause", 0), ("resume", 0)];
     assert_eq!(said, expected.map(|(action, jobs)| (action.to_owned(), jobs)));
 }
 

@@ -8,7 +8,11 @@ mod line;
 mod scan;
 mod sections;
 
-use std::{fs, path::Path, sync::LazyLock};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 use globset::GlobMatcher;
 use regex::bytes::{RegexSet, RegexSetBuilder};
@@ -83,11 +87,12 @@ const fn class_of(verdict: RuleVerdict) -> Class {
     }
 }
 
-/// Rules in their order: the first that is about a run's end decides.
+/// Rules in their order: the first that is about a run's end decides. Clones share everything, what the patterns need while
+/// they are looked for included.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    rules: Vec<Rule>,
-    patterns: RegexSet,
+    rules: Arc<[Rule]>,
+    patterns: Arc<RegexSet>,
 }
 
 impl Default for Rules {
@@ -101,7 +106,7 @@ impl Rules {
     fn new(rules: Vec<Rule>) -> Result<Self, regex::Error> {
         // Unicode's word boundaries would make every line with an umlaut slow.
         let patterns = RegexSetBuilder::new(rules.iter().map(|rule| &rule.pattern)).unicode(false).build()?;
-        Ok(Self { rules, patterns })
+        Ok(Self { rules: rules.into(), patterns: patterns.into() })
     }
 
     /// The rules of a file, and behind them the shipped ones that it does not switch off.
@@ -120,7 +125,7 @@ impl Rules {
     /// # Errors
     /// All mistakes that were found, with their places.
     pub fn parse(text: &str, path: &Path) -> Result<Self, BadRules> {
-        let rules = file::parse(text, path, Self::default().rules)?;
+        let rules = file::parse(text, path, Self::default().rules.to_vec())?;
         Self::new(rules).map_err(|error| BadRules(vec![Mistake::new(format!("{}: {error}", path.display()))]))
     }
 

@@ -65,7 +65,7 @@ impl ResultItem {
             run_id: run_id.clone(),
             outcome: row.class().into(),
             exit_code: row.exit_code,
-            decided_by: row.rule.clone().map(DecidedBy),
+            decided_by: row.rule.clone().map(|rule| DecidedBy { rule, called_off: row.called_off.clone() }),
             version: row.version.clone(),
             triggers: row.triggers.iter().flat_map(|t| t.split(' ')).map(str::to_owned).collect(),
             env: row.env.clone().unwrap_or_default(),
@@ -97,11 +97,15 @@ impl Requester {
 
 /// What decided that it is a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DecidedBy(String);
+pub(crate) struct DecidedBy {
+    rule: String,
+    /// An operator's reason.
+    called_off: Option<String>,
+}
 
 impl DecidedBy {
     fn words(&self) -> Option<&'static str> {
-        match self.0.as_str() {
+        match self.rule.as_str() {
             decided_by::EXIT_CODE => Some("its exit code"),
             decided_by::NEVER_RUN => Some("a list of packages that are never run"),
             decided_by::SWITCHED_OFF => Some("the release and architecture, which are switched off"),
@@ -113,14 +117,26 @@ impl DecidedBy {
         }
     }
 
+    fn is_called_off(&self) -> bool {
+        self.rule == decided_by::CANCELLED
+    }
+
+    /// What it did.
+    pub(crate) fn deed(&self) -> &'static str {
+        if self.is_called_off() { "Called off by" } else { "Decided by" }
+    }
+
     /// In words.
-    pub(crate) fn text(&self) -> &'static str {
-        self.words().unwrap_or("a rule of the log:")
+    pub(crate) fn text(&self) -> String {
+        if self.is_called_off() {
+            return decided_by::called_off_by(self.called_off.as_deref());
+        }
+        self.words().unwrap_or("a rule of the log:").to_owned()
     }
 
     /// The rule's name, where it was a rule of the log.
     pub(crate) fn rule(&self) -> Option<&str> {
-        self.words().is_none().then_some(self.0.as_str())
+        (self.words().is_none() && !self.is_called_off()).then_some(self.rule.as_str())
     }
 }
 
@@ -130,11 +146,14 @@ mod tests {
 
     #[test]
     fn only_rules_of_the_log_have_names() {
-        let by = |name: &str| DecidedBy(name.to_owned());
+        let by = |name: &str| DecidedBy { rule: name.to_owned(), called_off: None };
         assert_eq!(by("kernel-panic").rule(), Some("kernel-panic"));
         assert_eq!(by("kernel-panic").text(), "a rule of the log:");
-        for name in ["exit-code", "never-run", "switched-off", "bad-request", "parked"] {
+        for name in ["exit-code", "never-run", "switched-off", "bad-request", "parked", "cancelled"] {
             assert_eq!(by(name).rule(), None, "{name}");
         }
+        let off = DecidedBy { called_off: Some("no machines".to_owned()), ..by("cancelled") };
+        assert_eq!((off.deed(), off.text().as_str()), ("Called off by", "an operator: no machines"));
+        assert_eq!((by("cancelled").text().as_str(), by("parked").deed()), ("an operator", "Decided by"));
     }
 }

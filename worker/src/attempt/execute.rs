@@ -60,7 +60,7 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     let follower = Follower::start(work.out().join("log"), &work.log(), prepared.redactor(), rules)
         .map_err(|error| fault_of(&error))?;
     let tail = follower.tail();
-    let mut runner = Runner::start(&attempt.shared.settings.guard, order(attempt, prepared), work.path())
+    let mut runner = Runner::start(&attempt.shared.guards, order(attempt, prepared), work.path())
         .await
         .map_err(|error| Over::Fault(Fault::Worker, format!("the guard cannot be started: {error}")))?;
     let status = tell(attempt, prepared, tail.clone());

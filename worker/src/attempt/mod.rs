@@ -21,6 +21,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use self::{execute::Outcome, prepare::Prepared};
 use crate::{
+    guards::Guards,
     leader::{Inbox, Leader},
     leases::{Lease, Leases},
     offers::Pauses,
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) leader: Arc<Leader>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) guards: Guards,
     pub(crate) stop: Stop,
     pub(crate) tasks: TaskTracker,
     /// Pools that leave their offers to others for a while.

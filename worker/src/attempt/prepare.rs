@@ -53,7 +53,7 @@ pub(super) async fn prepare(attempt: &Attempt) -> Result<Prepared, Over> {
     let work = WorkDir::new(&settings.data, &shared.name, attempt.id()).map_err(|error| fault_of(&error))?;
     let tarball = match &settings.provider {
         Provider::Unshare(unshare) => {
-            let tarball = testbed::tarball(settings, unshare, &attempt.grant.pair, &work);
+            let tarball = testbed::tarball(shared, unshare, &attempt.grant.pair, &work);
             let tarball = attempt.unless_interrupted(tarball).await?;
             Some(tarball.map_err(|error| match error.io() {
                 Some(io) if disk::is_full(io) => Over::Fault(Fault::DiskFull, error.to_string()),
@@ -128,7 +128,7 @@ async fn checkout(attempt: &Attempt, branch: &BzrSource, work: &WorkDir) -> Resu
     };
     let failed =
         |why: String| Over::Fault(Fault::Worker, format!("the bzr branch cannot be checked out: {why}"));
-    let mut runner = Runner::start(&attempt.shared.settings.guard, order, work.path())
+    let mut runner = Runner::start(&attempt.shared.guards, order, work.path())
         .await
         .map_err(|error| failed(error.to_string()))?;
     match runner.wait().await {

@@ -16,11 +16,12 @@ use proofhouse_core::names::Pair;
 use tracing::{info, warn};
 
 use crate::{
+    attempt::Shared,
     command::{for_pair, image_arch},
     files,
     guard::{Order, Report},
     runner::Runner,
-    settings::{Settings, Unshare},
+    settings::Unshare,
     workdir::WorkDir,
 };
 
@@ -59,7 +60,7 @@ impl TestbedError {
 
 /// The tarball for a pair; built first where it is missing or older than the settings allow.
 pub(crate) async fn tarball(
-    settings: &Settings,
+    shared: &Shared,
     unshare: &Unshare,
     pair: &Pair,
     work: &WorkDir,
@@ -68,7 +69,7 @@ pub(crate) async fn tarball(
         let path = PathBuf::from(for_pair(template, pair));
         return if path.is_file() { Ok(path) } else { Err(TestbedError::Missing(path)) };
     }
-    let folder = settings.data.join("testbeds");
+    let folder = shared.settings.data.join("testbeds");
     fs::create_dir_all(&folder).map_err(TestbedError::Folder)?;
     let name = format!("{}-{}.tar", pair.release, image_arch(pair));
     let path = folder.join(&name);
@@ -80,7 +81,7 @@ pub(crate) async fn tarball(
     if is_fresh(&path, unshare.refresh) {
         return Ok(path);
     }
-    match build(settings, unshare, pair, work, &path).await {
+    match build(shared, unshare, pair, work, &path).await {
         Ok(()) => Ok(path),
         Err(error) if path.is_file() => {
             warn!(%error, "the testbed of {pair} is not renewed; the old one is used");
@@ -111,7 +112,7 @@ async fn lock(path: &Path) -> io::Result<Flock<File>> {
 
 /// Builds beside the place and moves it there whole. The lock must be held.
 async fn build(
-    settings: &Settings,
+    shared: &Shared,
     unshare: &Unshare,
     pair: &Pair,
     work: &WorkDir,
@@ -138,7 +139,7 @@ async fn build(
         folder: work.path().to_owned(),
         stderr: stderr.clone(),
     };
-    let mut runner = Runner::start(&settings.guard, order, work.path())
+    let mut runner = Runner::start(&shared.guards, order, work.path())
         .await
         .map_err(|error| TestbedError::Start(error.to_string()))?;
     match runner.wait().await {

@@ -5,7 +5,7 @@ mod superseded;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use proofhouse_core::{
     config::Config,
@@ -18,7 +18,7 @@ use self::superseded::Newest;
 use super::{
     SelectArgs,
     filter::Filter,
-    pass::{self, Deed, Verdict},
+    pass::{self, Deed, Reach, Verdict},
     report::Verb,
 };
 use crate::{
@@ -74,11 +74,13 @@ fn deed<'a>(action: &'static str, reason: &'a str, judge: &'a dyn Fn(&OperatedRo
     Deed {
         action,
         verb: Verb("drop", "dropped"),
-        running: false,
+        reach: Reach::Waiting,
+        // Nothing to drop is as good.
+        nothing: None,
         end: JobState::Obsolete,
         reason,
-        // Nothing is answered: nobody waits.
-        answer: (0, ""),
+        // Nobody waits.
+        answer: None,
         said: Map::new(),
         judge,
     }
@@ -103,22 +105,20 @@ async fn releases(database: &Database, filter: &Filter) -> Result<BTreeSet<Strin
 
 /// What the archive holds of each release. True: of some it is not known; their jobs stay.
 async fn indexes(archive: &Archive, releases: BTreeSet<String>) -> Result<(BTreeMap<String, Current>, bool)> {
-    let (mut current, mut failed) = (BTreeMap::new(), None);
-    let all = releases.len();
+    let (mut current, mut unknown) = (BTreeMap::new(), false);
     for release in releases {
         match Current::fetch(archive, &release).await {
             Ok(found) => drop(current.insert(release, found)),
             Err(error) => {
-                let error = anyhow!(error);
-                eprintln!("proofhouse: nothing of {release} is dropped: {error:#}");
-                failed = Some(error);
+                eprintln!("proofhouse: nothing of {release} is dropped: {:#}", anyhow!(error));
+                unknown = true;
             }
         }
     }
-    match failed {
-        Some(error) if all > 0 && current.is_empty() => Err(error),
-        failed => Ok((current, failed.is_some())),
+    if unknown && current.is_empty() {
+        bail!("the archive's indexes are known of no release");
     }
+    Ok((current, unknown))
 }
 
 /// The newest job of each git source.

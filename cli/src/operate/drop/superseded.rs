@@ -9,22 +9,26 @@ use super::super::pass::{Change, Verdict};
 pub(super) const REASON: &str = "a newer push has come";
 const NO_GIT: &str = "they are not of a git source";
 const NEWEST: &str = "nothing newer has come";
-/// What hooks put the number of a pull request into.
-const PULL_REQUEST: &str = "UPSTREAM_PULL_REQUEST";
+/// The variable that names the commit: where the hook that asked reports its status. Contract "Web", heading "Hooks".
+const OF_THE_PUSH: &str = "GITHUB_STATUSES_URL=";
 
-/// What two pushes of one thing have in common. Other variables differ from push to push, as the URL does by which a hook
-/// reports a commit's status.
+/// What two pushes of one thing have in common: all that was asked for, but for the commit. What differs in more is another
+/// variant of the test.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Thing {
     on: [String; 4],
     /// Repository and branch.
     test_git: Option<String>,
     build_git: Option<String>,
-    pull_request: Option<String>,
+    test_bzr: Option<String>,
+    /// In their order: of two of one name the later counts.
+    env: Vec<String>,
+    all_proposed: bool,
     testname: Option<String>,
     triggers: BTreeSet<String>,
     ppas: Vec<String>,
     reader: Option<String>,
+    readable_by: Vec<String>,
 }
 
 /// None for what is not of a git source.
@@ -33,19 +37,19 @@ fn thing(job: &OperatedRow) -> Option<Thing> {
     if request.test_git.is_none() && request.build_git.is_none() {
         return None;
     }
-    let pull_request = request.env.iter().find_map(|variable| {
-        let text = variable.to_string();
-        text.split_once('=').filter(|(name, _)| *name == PULL_REQUEST).map(|(_, value)| value.to_owned())
-    });
+    let env = request.env.iter().map(ToString::to_string);
     Some(Thing {
         on: [&job.package, &job.release, &job.arch, &job.context].map(Clone::clone),
         test_git: request.test_git.map(|source| source.as_str().to_owned()),
         build_git: request.build_git.map(|source| source.as_str().to_owned()),
-        pull_request,
+        test_bzr: request.test_bzr.map(|source| source.to_string()),
+        env: env.filter(|variable| !variable.starts_with(OF_THE_PUSH)).collect(),
+        all_proposed: request.all_proposed,
         testname: request.testname.map(|name| name.to_string()),
         triggers: request.triggers.iter().map(ToString::to_string).collect(),
         ppas: request.ppas.iter().map(proofhouse_core::params::Ppa::without_credentials).collect(),
         reader: request.swiftuser.map(|user| user.to_string()),
+        readable_by: request.readable_by.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -106,6 +110,10 @@ mod tests {
     fn other_things_stay() {
         for more in [
             r#", "testname": "smoke""#,
+            r#", "all-proposed": "1""#,
+            r#", "env": ["FLAVOUR=b"]"#,
+            r#", "test-bzr": "lp:green""#,
+            r#", "swiftuser": "joe", "readable-by": "ann""#,
             r#", "triggers": ["green/2"]"#,
             r#", "ppas": ["joe/foo"]"#,
             r#", "test-git": "https://example.org/b.git""#,
@@ -113,6 +121,8 @@ mod tests {
             assert!(!drops(&push(2, more), &push(1, "")), "{more}");
             assert!(drops(&push(2, more), &push(1, more)), "{more}");
         }
+        let flavour = |name: &str| format!(r#", "env": ["UPSTREAM_PULL_REQUEST=7", "FLAVOUR={name}"]"#);
+        assert!(!drops(&push(2, &flavour("b")), &push(1, &flavour("a"))));
         let elsewhere = |change: fn(&mut OperatedRow)| {
             let mut row = push(2, "");
             change(&mut row);
