@@ -186,7 +186,7 @@ async fn a_run_by_its_uuid_from_the_first_second() {
     let first = site.db.job_by_uuid(ahead).await.unwrap().unwrap().id;
     site.sort(&[(first, lane.clone()), (job, lane)]).await;
     let answer = async |uuid| texts(&site.browse(&format!("/run/{uuid}")).await.html(), ".answer").join(" ");
-    assert_eq!(answer(ahead).await, "No worker serves pool amd64. About 1 start before it.");
+    assert_eq!(answer(ahead).await, "No worker serves pool amd64. It is the next.");
     assert_eq!(answer(uuid).await, "No worker serves pool amd64. About 1 start before it.");
     let json = [("accept", "application/json")];
     let json = site.send(Method::GET, &format!("/run/{uuid}"), &json, "").await;
