@@ -62,7 +62,7 @@ async fn from_request_to_result(cluster: &Cluster) -> Result<()> {
     let (Results::Swift(account) | Results::S3(account)) = &cluster.results else {
         anyhow::bail!("an account")
     };
-    let _dispatcher = cluster.dispatcher().start().await?;
+    let dispatcher = cluster.dispatcher().start().await?;
     let client = cluster.client().await?;
     let mut completions = client.listen("testcomplete.fanout").await?;
     let mut statuses = client.listen("teststatus.fanout").await?;
@@ -89,6 +89,8 @@ async fn from_request_to_result(cluster: &Cluster) -> Result<()> {
 
     let completion = completions.next_json(PATIENCE, |_| true).await?;
     assert_eq!(completion["exitcode"], 0);
+    let metrics = dispatcher.metrics().await?;
+    assert!(metrics.contains("proofhouse_results_total{class=\"pass\"} 1"), "{metrics}");
     assert_eq!(completion["testpkg_version"], "2");
     assert_eq!(completion["triggers"], "green/2");
     assert_eq!(completion["container"], "autopkgtest-noble");

@@ -19,7 +19,7 @@ use proofhouse_core::{
     db::{AttemptRow, Completed, DbError, GrantOutcome, JobRow, PublishOutcome, WorkerRef},
     layout::Series,
     names::Pool,
-    outcome::Fault,
+    outcome::{ExitCode, Fault},
     protocol::{ASKS, Answer, Ask, Asked, AttemptId, Ended, Grant, RENEWALS, Timeouts, WorkerId},
     queue::ANSWERS,
     run_id::RunId,
@@ -425,6 +425,12 @@ impl Leader {
                 attempt.number = id.attempt,
                 "the result of attempt {id} is recorded"
             );
+            // It is recorded, whether it can be counted or not.
+            if let Ok(Some(row)) = self.context.database.attempt(id).await {
+                let code = row.exit_code.and_then(|code| i32::try_from(code).ok());
+                let class = code.map_or(ExitCode::UNEXPECTED, ExitCode).class();
+                self.metrics().results.with_label_values(&[class.as_str()]).inc();
+            }
             self.outbox.notify_one();
         }
         Ok(vec![Event::Completed(id, recorded)])
