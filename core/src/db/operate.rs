@@ -93,7 +93,7 @@ impl Database {
         .await
     }
 
-    /// Those of [`Database::operated_waiting`] that were there before `since_us`, microseconds since 1970, and came to wait
+    /// Those of [`Database::operated_waiting`] that were there by `since_us`, microseconds since 1970, and came to wait
     /// again since; not what an operator called off already.
     pub async fn operated_again(
         &self,
@@ -105,7 +105,7 @@ impl Database {
             concat!(
                 "SELECT ",
                 operated_columns!(),
-                " FROM jobs WHERE state = 'waiting' AND id > $1 AND received_us < $3 AND changed_us >= $3
+                " FROM jobs WHERE state = 'waiting' AND id > $1 AND received_us <= $3 AND changed_us >= $3
                     AND cancel IS NULL ORDER BY id LIMIT $2"
             ),
             args![after, limit, since_us],
