@@ -34,10 +34,12 @@ pub async fn keep(
     let mut keeper = Keeper { source, data, said: None, bad: BTreeSet::new(), loaded: false };
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sent = false;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Some(Some(new)) = stop.run_until_cancelled(keeper.turn()).await {
+            let first = !std::mem::replace(&mut sent, true);
             lists.send_if_modified(|lists| {
-                let is_new = **lists != new;
+                let is_new = first || **lists != new;
                 if is_new {
                     *lists = Arc::new(new);
                 }
@@ -142,6 +144,18 @@ mod tests {
         std::fs::rename(dir.path().join("away"), &origin).unwrap();
         assert!(never(&keeper.turn().await.unwrap(), "blue"));
         assert_eq!(keeper.said, None);
+    }
+
+    #[tokio::test]
+    async fn empty_lists_are_lists_that_were_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, mut lists) = watch::channel(Arc::new(Lists::default()));
+        let (source, data) = (Source::Folder(dir.path().to_owned()), dir.path().to_owned());
+        let keeper = keep(source, data, Duration::from_secs(3600), sender, CancellationToken::new());
+        tokio::select! {
+            () = keeper => unreachable!("nobody stopped it"),
+            changed = lists.changed() => changed.unwrap(),
+        }
     }
 
     #[tokio::test]

@@ -1,13 +1,14 @@
 //! One try to reach the broker.
 
 use std::{
+    io,
     net::{Shutdown, TcpStream},
     os::fd::AsFd,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use lapin::{AsyncTcpStream, Connection, ConnectionProperties, tcp::RustlsConnector};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind, tcp::RustlsConnector};
 use tokio::time::timeout;
 
 use super::{
@@ -42,12 +43,26 @@ pub(super) async fn dial(
     match answer {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) if error.is_amqp_error() => Err(Trouble::Refused(text(&error))),
-        Ok(Err(error)) => Err(handshake(&error).map_or_else(|| Trouble::Away(text(&error)), Trouble::Unsafe)),
+        Ok(Err(error)) => {
+            Err(handshake(&error)
+                .map_or_else(|| Trouble::Away(ended(&error, tls.is_some())), Trouble::Unsafe))
+        }
         Err(_) => {
             // A socket that is gone already needs no end.
             socket.map(|socket| socket.shutdown(Shutdown::Both));
             Err(Trouble::Away("it accepts the connection and does not answer".into()))
         }
+    }
+}
+
+/// One that wants TLS may hang up before its first word about that is read.
+fn ended(error: &lapin::Error, is_tls: bool) -> String {
+    let text = text(error);
+    match error.kind() {
+        ErrorKind::IOError(error) if !is_tls && error.kind() == io::ErrorKind::ConnectionReset => {
+            format!("{text}; where it wants TLS at this port, the URL begins with amqps://")
+        }
+        _ => text,
     }
 }
 
