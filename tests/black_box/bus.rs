@@ -134,6 +134,7 @@ async fn until(so: impl Fn() -> bool) {
 }
 
 /// What happens in the middle of the traffic.
+#[derive(Debug)]
 pub(crate) enum Fault {
     /// The broker's application stops and starts.
     StopAndStart,
@@ -148,6 +149,7 @@ pub(crate) enum Fault {
 /// Traffic over a fault: everything confirmed arrives, what was settled does not come again, the fanout that is not durable
 /// and the mailbox on it are back.
 pub(crate) async fn survives(broker: &dyn Broker, fault: Fault) {
+    println!("{fault:?}");
     let proxy = Proxy::start(broker.port()).await;
     let address = format!("{}?heartbeat=5&connection_timeout=5000", url(broker, proxy.port));
     let bus = bus::connect(&address, "proofhouse test").unwrap();
