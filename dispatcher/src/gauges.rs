@@ -88,10 +88,11 @@ async fn measure(context: &Context, lanes: &mpsc::Sender<Vec<String>>) -> Result
         let wanted = demand.get(pool.as_str()).map_or(0, |pool| pool.waiting + pool.leased);
         metrics.demand.with_label_values(&[pool.as_str()]).set(wanted);
     }
-    metrics.jobs.with_label_values(&[JobState::Waiting.as_str()]).set(waiting.all);
     for (state, number) in context.database.state_counts().await? {
         metrics.jobs.with_label_values(&[state.as_str()]).set(number);
     }
     metrics.outbox_length.set(context.database.outbox_length().await?.0);
+    // Last of all: whoever waits for it sees a dispatcher that has looked at everything.
+    metrics.jobs.with_label_values(&[JobState::Waiting.as_str()]).set(waiting.all);
     Ok(())
 }

@@ -24,6 +24,10 @@ use crate::bus::{BusError, Declaration, Link};
 /// A link that lived so long was a good one: the next pause is a short one again.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// Some ends of a connection are no event, as when the broker closes it and is gone before the answer: so often it is looked
+/// at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How long the broker may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -182,12 +186,12 @@ async fn loss(connection: &Connection) -> String {
     let mut reason = None;
     // Channels that the broker closed come by here too.
     while connection.status().connected() {
-        match events.next().await {
-            Some(Event::Error(error)) => reason = Some(text(&error)),
-            Some(Event::ConnectionBlocked(why)) => warn!("the broker takes no messages for now: {why}"),
-            Some(Event::ConnectionUnblocked) => info!("the broker takes messages again"),
-            Some(_) => {}
-            None => break,
+        match timeout(LOOK, events.next()).await {
+            Ok(Some(Event::Error(error))) => reason = Some(text(&error)),
+            Ok(Some(Event::ConnectionBlocked(why))) => warn!("the broker takes no messages for now: {why}"),
+            Ok(Some(Event::ConnectionUnblocked)) => info!("the broker takes messages again"),
+            Ok(Some(_)) | Err(_) => {}
+            Ok(None) => break,
         }
     }
     reason.unwrap_or_else(|| "the connection ended".into())
