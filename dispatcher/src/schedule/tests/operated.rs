@@ -255,3 +255,28 @@ fn a_job_that_may_not_go_on_in_one_way_leaves_the_slot_to_one_that_may() {
     let freed = state.decide(Event::Cancelled(id(2, 1)), now);
     assert_eq!(offers(&answered(&mut state, freed, &table[2..], now)), [("amd64".to_owned(), 4)]);
 }
+
+#[test]
+fn an_emergency_that_is_ended_while_it_runs_holds_nothing_back_any_more() {
+    let now = Instant::now();
+    let mut state = fresh(now, PoolRules::default());
+    says(&mut state, 2, now);
+    let table = vec![at(EMERG, 1), at(OTHER, 2)];
+    let found = state.decide(Event::Surveyed(vec![EMERG.to_owned(), OTHER.to_owned()]), now);
+    assert_eq!(offers(&answered(&mut state, found, &table, now)), [("amd64".to_owned(), 1)]);
+    give(&mut state, 1, id(1, 1), Use::of_candidate(&at(EMERG, 1), pool()), now);
+    let found = state.decide(Event::Surveyed(vec![OTHER.to_owned()]), now);
+    assert_eq!(offers(&answered(&mut state, found, &table[1..], now)), [], "it runs");
+    let moved = Inherited {
+        id: id(1, 1),
+        worker: WorkerRef { id: worker(1), host: "h".to_owned() },
+        used: Use::of_candidate(&at(LANE, 1), pool()),
+        subject: state.leases[&id(1, 1)].subject.clone(),
+        end: Duration::from_secs(3600),
+        publication: None,
+    };
+    let compared = state.decide(Event::Open(vec![moved], vec![]), now);
+    assert_eq!(offers(&answered(&mut state, compared, &table[1..], now)), [("amd64".to_owned(), 2)]);
+    state.decide(Event::Cancelled(id(1, 1)), now);
+    assert!(!state.queue.has_emergency(&pool()), "what was counted is counted off");
+}
