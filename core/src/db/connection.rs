@@ -14,6 +14,7 @@ use sqlx::{
     },
 };
 
+use super::nodelay;
 use crate::tls::{self, Authorities};
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -322,6 +323,7 @@ impl Database {
             .max_connections(10)
             .acquire_timeout(Duration::from_secs(10))
             .after_connect(|connection, _| {
+                nodelay::everywhere();
                 Box::pin(async move { connection.execute(NO_IDLE_LOCKS).await.map(drop) })
             })
             .connect_lazy_with(options);

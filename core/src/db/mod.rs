@@ -14,6 +14,7 @@ mod index;
 mod intake;
 mod jobs;
 mod leadership;
+mod nodelay;
 mod operate;
 mod outbox;
 mod parked;
