@@ -43,7 +43,7 @@ const fn figure(what: &'static str) -> Figure {
 /// So many slots are there first, and then so many.
 const SLOTS: (u32, u32) = (20, 140);
 /// Each number is the median of so many dispatchers.
-const TIMES: usize = 3;
+const TIMES: usize = 5;
 
 pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     let sizes = bed.form.pick([1000, 100_000, 1_000_000], [1000, 2000, 3000]);
