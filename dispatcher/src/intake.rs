@@ -8,6 +8,7 @@ use std::{
 use proofhouse_core::{
     bus::{Barrier, Consumer, Delivery, Link, Source},
     db::{DbError, IntakeSession, Prepared, Taken},
+    faults::{self, Planted, Step},
     intake::Incoming,
     names::RequestQueue,
 };
@@ -52,7 +53,7 @@ pub(crate) async fn run(
     let (committed, to_acknowledge) = mpsc::channel(1);
     tokio::try_join!(
         prepare_all(&context, &mut consumer, prepared, &over),
-        commit_all(&context, epoch, to_commit, committed, &arrivals, &over),
+        commit_all(&context, epoch, &*barrier, to_commit, committed, &arrivals, &over),
         acknowledge_all(&context, &*barrier, to_acknowledge),
     )
     .map(drop)
@@ -69,6 +70,7 @@ async fn prepare_all(
         let Some(Ok(place)) = over.run_until_cancelled(out.reserve()).await else { return Ok(()) };
         let Some(first) = over.run_until_cancelled(consumer.next()).await else { return Ok(()) };
         let deliveries = gather(consumer, first.ok_or(Error::BusClosed)?);
+        faults::reached(Step::Received);
         let prepared = deliveries.iter().map(|delivery| prepare(context, delivery)).collect();
         place.send(Batch { deliveries, prepared });
     }
@@ -101,6 +103,7 @@ fn prepare(context: &Context, delivery: &Delivery) -> Prepared {
 async fn commit_all(
     context: &Context,
     epoch: i64,
+    barrier: &dyn Barrier,
     mut batches: mpsc::Receiver<Batch>,
     out: mpsc::Sender<Committed>,
     arrivals: &Arrivals,
@@ -109,7 +112,12 @@ async fn commit_all(
     let mut session = Session { epoch, link: context.bus.link(), known: None };
     while let Some(Some(batch)) = over.run_until_cancelled(batches.recv()).await {
         let Some(number) = session.present(context, over).await? else { break };
+        if faults::is_planted(Planted::AcknowledgesFirst) {
+            let _ = barrier.ack(&batch.deliveries).await;
+            faults::reached(Step::Acknowledged);
+        }
         let Some(unsettled) = commit(context, number, &batch.prepared, arrivals, over).await? else { break };
+        faults::reached(Step::Committed);
         if out.send(Committed { deliveries: batch.deliveries, unsettled }).await.is_err() {
             break;
         }
@@ -232,7 +240,9 @@ async fn acknowledge_all(
     mut batches: mpsc::Receiver<Committed>,
 ) -> Result<(), Error> {
     while let Some(Committed { deliveries, unsettled }) = batches.recv().await {
-        if let Err(error) = barrier.ack(&deliveries).await {
+        let acknowledged = barrier.ack(&deliveries).await;
+        faults::reached(Step::Acknowledged);
+        if let Err(error) = acknowledged {
             tracing::warn!(error = %error, "acknowledgements are lost; those messages will come again and have no effect");
         } else if let Err(error) = barrier.settled().await {
             tracing::warn!(error = %error, "it is not known whether the last acknowledgements arrived");

@@ -33,6 +33,7 @@ tests() {
     need 'the database' postgresql
     need 'the object store' swift-proxy swift-account swift-container swift-object memcached attr keystone
     need 'another S3 server' python3-venv
+    need 'clocks that differ' libfaketime
 }
 
 verify() {
