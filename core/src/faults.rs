@@ -83,7 +83,7 @@ impl Step {
 pub enum Planted {
     /// Requests are acknowledged before they are committed.
     AcknowledgesFirst,
-    /// A dispatcher that was deposed goes on deciding.
+    /// A dispatcher asks neither table nor clock whether it still leads.
     NoFencing,
 }
 

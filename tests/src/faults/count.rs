@@ -10,11 +10,15 @@ use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
-use super::{parts::Parts, requests, requests::Sent};
+use super::{
+    Hurt,
+    parts::Parts,
+    requests::{self, Sent},
+};
 use crate::wait::{wait_for, wait_until_ok};
 
-/// For all that is under way to end, once faults have.
-const END: Duration = Duration::from_secs(300);
+/// Of a lease, and what a busy machine adds.
+const LEASE_US: i64 = 6_000_000;
 /// For processes to end.
 const DRAIN: Duration = Duration::from_secs(90);
 
@@ -24,10 +28,16 @@ pub(super) struct Counted {
     pub(super) summary: String,
 }
 
-/// Waits for the end of everything, stops the processes, and counts.
-pub(super) async fn count(parts: &Parts, sent: &Sent, ends: &str) -> Result<Counted> {
+/// Waits for the end of everything, but no longer than `patience`, stops the processes, and counts.
+pub(super) async fn count(
+    parts: &Parts,
+    sent: &Sent,
+    ends: &str,
+    hurts: &[Hurt],
+    patience: Duration,
+) -> Result<Counted> {
     let mut wrong = Vec::new();
-    let over = wait_until_ok("every request's end", END, async || {
+    let over = wait_until_ok("every request's end", patience, async || {
         is_over(parts).await?;
         // What was between two places is in one of them now.
         sleep(Duration::from_secs(1)).await;
@@ -37,9 +47,10 @@ pub(super) async fn count(parts: &Parts, sent: &Sent, ends: &str) -> Result<Coun
     let told = requests::told(&parts.bus, ends).await?;
     results(parts, sent, &told, &mut wrong).await?;
     let (starts, ended) = starts(parts, &mut wrong).await?;
+    let lost = leases(parts, hurts, &mut wrong).await?;
     left_behind(parts, &mut wrong).await?;
     let summary = format!(
-        "{} requests confirmed, {} unsure; {starts} starts of a test, {ended} ends; {} results, {} told of; {} answers of the store spoilt\n",
+        "{} requests confirmed, {} unsure; {starts} starts of a test, {ended} ends; {lost} leases lost; {} results, {} told of; {} answers of the store spoilt\n",
         sent.confirmed.len(),
         sent.unsure.len(),
         parts.front.visible().len(),
@@ -147,6 +158,29 @@ async fn starts(parts: &Parts, wrong: &mut Vec<String>) -> Result<(usize, usize)
     wrong.extend(early);
     let all = started.values().sum::<i64>();
     Ok((usize::try_from(all)?, ends))
+}
+
+/// No lease was lost but by a worker that could not renew it.
+async fn leases(parts: &Parts, hurts: &[Hurt], wrong: &mut Vec<String>) -> Result<usize> {
+    let mut database = connect(parts).await?;
+    let lost: Vec<(String, String, i64, i64)> = sqlx::query_as(
+        "SELECT j.trigger || ' (attempt ' || a.attempt || ')', a.worker, a.granted_us, a.ended_us
+         FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.fault = 'lease-lost' AND a.ended_us IS NOT NULL",
+    )
+    .fetch_all(&mut database)
+    .await?;
+    for (what, worker, granted, ended) in &lost {
+        let is_why = |hurt: &Hurt| {
+            let (from, to) = (*hurt.lasts.start(), hurt.lasts.end() + LEASE_US);
+            hurt.worker.as_ref().is_none_or(|hurt| hurt == worker) && from <= *ended && *granted <= to
+        };
+        if !hurts.iter().any(is_why) {
+            wrong.push(format!(
+                "DOUBLED: {what} lost its lease, though nothing had happened to worker {worker}"
+            ));
+        }
+    }
+    Ok(lost.len())
 }
 
 /// After the processes were asked to stop: no process, no message, no lease, no folder of a run, no object of one that is no result.

@@ -12,7 +12,7 @@ mod strikes;
 
 use std::{
     sync::Mutex,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -102,6 +102,22 @@ struct Storm<'a> {
     parts: &'a Parts,
     tally: &'a Mutex<Tally>,
     until: Instant,
+    hurts: &'a Mutex<Vec<Hurt>>,
+}
+
+impl Bench {
+    /// How long everything that is under way may take to end, once faults have. With an error built in it may never.
+    fn end(&self) -> Duration {
+        Duration::from_secs(if self.planted.is_some() { 20 } else { 300 })
+    }
+}
+
+/// When a worker could not say that it holds what it holds.
+struct Hurt {
+    /// None: no worker could.
+    worker: Option<String>,
+    /// Microseconds since 1970.
+    lasts: std::ops::RangeInclusive<i64>,
 }
 
 impl Bench {
@@ -114,7 +130,8 @@ impl Bench {
         let answers = requests::listen(&parts.bus).await?;
         let requests = Requests::start(parts.gate(), self.pause);
         let tally = Mutex::new(Tally::default());
-        let storm = Storm { parts: &parts, tally: &tally, until: Instant::now() + self.lasts };
+        let hurts = Mutex::default();
+        let storm = Storm { parts: &parts, tally: &tally, hurts: &hurts, until: Instant::now() + self.lasts };
         match self.strikes {
             Strikes::All => {
                 tokio::try_join!(
@@ -131,7 +148,7 @@ impl Bench {
         }
         parts.mend().await.context("mending")?;
         let sent = requests.end().await?;
-        let counted = count::count(&parts, &sent, &answers).await?;
+        let counted = count::count(&parts, &sent, &answers, &hurts.into_inner()?, self.end()).await?;
         let tally = tally.into_inner()?;
         let names = names(self.strikes);
         let rare = rare(&tally, &names);
@@ -146,6 +163,10 @@ impl Bench {
         );
         Ok(Outcome { wrong: counted.wrong, summary, faults: tally.total(), rare })
     }
+}
+
+fn now_us() -> Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros())?)
 }
 
 /// Of all faults that can strike.
@@ -175,6 +196,12 @@ impl Storm<'_> {
         Ok(())
     }
 
+    fn hurt(&self, worker: Option<String>, since: i64) -> Result<()> {
+        let mut hurts = self.hurts.lock().map_err(|_| anyhow::anyhow!("a striker died"))?;
+        hurts.push(Hurt { worker, lasts: since..=now_us()? });
+        Ok(())
+    }
+
     /// Each blow at each step, in an order of the dice, over and over; every fourth at a web.
     async fn blows(&self, mut dice: Dice) -> Result<()> {
         let mut plan = Vec::new();
@@ -194,7 +221,9 @@ impl Storm<'_> {
             self.struck(blow.name(member.role), step.as_str())?;
             let ahead = dice.below(2) == 0;
             let strike = async move {
+                let begun = now_us()?;
                 let struck = blow.strike(&mut process, ahead, move || drop(caught)).await;
+                self.hurt(Some(member.name.clone()), begun)?;
                 struck.with_context(|| format!("{} at {}", blow.name(member.role), step.as_str()))
             };
             // Others go on meanwhile; but one dispatcher and one worker at least are left alone.
@@ -233,7 +262,11 @@ impl Storm<'_> {
             let caught = self.parts.orders.catch(step, PATIENCE / 4).await?;
             self.struck(quake.name(), caught.as_ref().map_or(WHENEVER, |caught| caught.step.as_str()))?;
             let begun = Instant::now();
+            let since = now_us()?;
             let struck = quake.strike(self.parts, dice.roll(), move || drop(caught)).await;
+            if quake.silences_workers() {
+                self.hurt(None, since)?;
+            }
             if let Err(error) = struck {
                 // Another fault may be in its way; what it left must be mended all the same.
                 println!("{} after {:?}: {error:#}", quake.name(), begun.elapsed());

@@ -34,6 +34,8 @@ pub enum Store {
 
 /// A role's process.
 pub(super) struct Member {
+    /// Of workers the name by which the table knows them.
+    pub(super) name: String,
     /// `dispatcher`, `worker` or `web`.
     pub(super) role: &'static str,
     process: Mutex<Proofhouse>,
@@ -42,12 +44,12 @@ pub(super) struct Member {
 }
 
 impl Member {
-    async fn start(role: &'static str, process: Role, disk: Option<SmallDisk>) -> Result<Self> {
+    async fn start(role: &'static str, name: &str, process: Role, disk: Option<SmallDisk>) -> Result<Self> {
         let process = match &disk {
             Some(disk) => process.arg("--data", disk.path().join("data").display().to_string()),
             None => process,
         };
-        Ok(Self { role, process: Mutex::new(process.start().await?), disk })
+        Ok(Self { role, name: name.to_owned(), process: Mutex::new(process.start().await?), disk })
     }
 
     /// Its process, unless a fault has it in hand.
@@ -149,18 +151,18 @@ impl Parts {
         for n in 0..2 {
             let role = self.role(self.cluster.dispatcher(), &self.dispatchers_link, "dispatcher", planted)?;
             let role = role.arg("--retry-attempts", "100");
-            self.members.push(Member::start("dispatcher", role, disk(n == 0)?).await?);
+            self.members.push(Member::start("dispatcher", "", role, disk(n == 0)?).await?);
         }
         for (n, name) in ["one", "two", "three"].into_iter().enumerate() {
             let role = self.role(self.cluster.worker(name), &self.workers_link, "worker", planted)?;
             let stand_in = concat!(env!("CARGO_MANIFEST_DIR"), "/src/faults/stand_in.sh");
             let role = role.arg("--slots", "4").arg("--autopkgtest", stand_in);
             let role = role.env("STAND_IN_LEDGER", self.ledger.display().to_string());
-            self.members.push(Member::start("worker", role, disk(n == 0)?).await?);
+            self.members.push(Member::start("worker", name, role, disk(n == 0)?).await?);
         }
         for _ in 0..2 {
             let role = self.role(self.cluster.web(), &self.dispatchers_link, "web", planted)?;
-            self.members.push(Member::start("web", role, None).await?);
+            self.members.push(Member::start("web", "", role, None).await?);
         }
         Ok(())
     }

@@ -181,6 +181,11 @@ impl Quake {
         matches!(self, Self::DispatcherDiskFull | Self::WorkerDiskFull)
     }
 
+    /// Those that keep workers alone from saying what they hold.
+    pub(super) fn silences_workers(self) -> bool {
+        matches!(self, Self::WorkersCut | Self::LinksBroken | Self::WorkerDiskFull)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::BrokerKilled => "broker: kill -9",
