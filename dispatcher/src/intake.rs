@@ -145,7 +145,20 @@ impl Session {
         {
             return Ok(Some(session));
         }
-        let session = until_done(over, |_| context.database.begin_intake_session(self.epoch)).await?;
+        let restarted = over.run_until_cancelled(context.bus.has_restarted()).await;
+        let restarted = restarted.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "it is not known whether the broker started anew: what it forgot may be run again");
+            false
+        });
+        let begin = |_| context.database.begin_intake_session(self.epoch, restarted);
+        let session = until_done(over, begin).await?;
+        if restarted && session.is_some() {
+            tracing::info!("the broker started anew: requests that it gives out again are recognised");
+            // Not before it is committed; where this fails, the next look is in vain, and costs nothing.
+            if let Some(Err(error)) = over.run_until_cancelled(context.bus.greet()).await {
+                tracing::warn!(error = %error, "the broker does not take the mark of its start");
+            }
+        }
         self.known = session.map(|session| (generation, session));
         Ok(session)
     }

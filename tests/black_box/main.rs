@@ -1,7 +1,7 @@
 //! Black-box tests: the real binary and the real servers.
 
-#[cfg_attr(not(feature = "verify"), expect(dead_code, reason = "the long faults are for `make verify`"))]
 mod bench;
+#[cfg_attr(not(feature = "verify"), expect(dead_code, reason = "the long faults are for `make verify`"))]
 mod bus;
 mod ends;
 mod faults;

@@ -177,8 +177,22 @@ impl Postgres {
         self.keeper.kill9().await
     }
 
-    /// Starts it again after [`Self::kill9`], on the same port and data, and waits until it serves.
+    /// Starts it again after [`Self::kill9`], on the same port and data, and waits until it serves. What is left of a killed server
+    /// looks like no process of ours for a moment, and keeps the next one from starting.
     pub async fn start_again(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            match self.start_once().await {
+                Err(error) if tries < 50 && format!("{error:#}").contains("pre-existing shared memory") => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                started => return started,
+            }
+        }
+    }
+
+    async fn start_once(&self) -> Result<()> {
         let mut command = self.command("postgres");
         let port = self.port.to_string();
         command.arg("-D").arg(self.data()).args(["-p", &port, "-k", "", "-h", "127.0.0.1", "-N", "200"]);

@@ -266,6 +266,17 @@ pub trait Bus: Send + Sync {
     /// Begins to consume; `prefetch` bounds what is delivered and not settled, over all queues of the source.
     async fn consume(&self, source: Source, prefetch: u16) -> Result<Consumer, BusError>;
 
+    /// True where the broker started anew since [`Bus::greet`]: what it had heard and not written down yet it has forgotten. False
+    /// where a broker cannot forget. Waits for the link.
+    async fn has_restarted(&self) -> Result<bool, BusError> {
+        Ok(false)
+    }
+
+    /// Leaves a mark that does not outlive the broker's process.
+    async fn greet(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+
     /// The state of the link.
     fn link(&self) -> watch::Receiver<Link>;
 
