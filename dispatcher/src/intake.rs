@@ -69,14 +69,18 @@ async fn prepare_all(
         // As late as it can be, so that it is as large as it can be.
         let Some(Ok(place)) = over.run_until_cancelled(out.reserve()).await else { return Ok(()) };
         let Some(first) = over.run_until_cancelled(consumer.next()).await else { return Ok(()) };
-        let deliveries = gather(consumer, first.ok_or(Error::BusClosed)?);
+        let first = first.ok_or(Error::BusClosed)?;
+        if first.settle.is_stale() {
+            continue;
+        }
+        let deliveries = gather(consumer, first);
         faults::reached(Step::Received);
         let prepared = deliveries.iter().map(|delivery| prepare(context, delivery)).collect();
         place.send(Batch { deliveries, prepared });
     }
 }
 
-/// What is there already.
+/// What is there already, but for what came by a link that is gone: it comes again, and two copies would look like two requests.
 fn gather(consumer: &mut Consumer, first: Delivery) -> Vec<Delivery> {
     let mut bytes = first.body.len();
     let mut batch = vec![first];
@@ -84,6 +88,9 @@ fn gather(consumer: &mut Consumer, first: Delivery) -> Vec<Delivery> {
         && bytes < BATCH_BYTES
         && let Some(next) = consumer.try_next()
     {
+        if next.settle.is_stale() {
+            continue;
+        }
         bytes += next.body.len();
         batch.push(next);
     }

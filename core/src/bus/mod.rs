@@ -179,6 +179,10 @@ pub trait Settle: Send + Sync {
     fn place(&self) -> Option<(u64, u64)> {
         None
     }
+    /// True where its link is gone: it comes again by another.
+    fn is_stale(&self) -> bool {
+        false
+    }
 }
 
 /// A message that came.

@@ -132,23 +132,32 @@ impl Bench {
         let tally = Mutex::new(Tally::default());
         let hurts = Mutex::default();
         let storm = Storm { parts: &parts, tally: &tally, hurts: &hurts, until: Instant::now() + self.lasts };
-        match self.strikes {
-            Strikes::All => {
-                tokio::try_join!(
-                    storm.blows(Dice(self.seed)),
-                    storm.quakes(Dice(!self.seed), true),
-                    storm.timeouts()
-                )?;
+        let strikes = async {
+            match self.strikes {
+                Strikes::All => {
+                    tokio::try_join!(
+                        storm.blows(Dice(self.seed)),
+                        storm.quakes(Dice(!self.seed), true),
+                        storm.timeouts()
+                    )?;
+                }
+                Strikes::Short => {
+                    storm.held().await?;
+                    tokio::try_join!(storm.blows(Dice(self.seed)), storm.quakes(Dice(!self.seed), false))?;
+                }
+                Strikes::Acknowledged => storm.again(Step::Acknowledged, Blow::Kill).await?,
+                Strikes::Thawed => storm.again(Step::Granted, Blow::Freeze).await?,
             }
-            Strikes::Short => {
-                tokio::try_join!(storm.blows(Dice(self.seed)), storm.quakes(Dice(!self.seed), false))?;
-            }
-            Strikes::Acknowledged => storm.again(Step::Acknowledged, Blow::Kill).await?,
-            Strikes::Thawed => storm.again(Step::Granted, Blow::Freeze).await?,
-        }
-        parts.mend().await.context("mending")?;
-        let sent = requests.end().await?;
-        let counted = count::count(&parts, &sent, &answers, &hurts.into_inner()?, self.end()).await?;
+            parts.mend().await.context("mending")?;
+            let sent = requests.end().await?;
+            let ends = count::wait(&parts, self.end()).await?;
+            anyhow::Ok((sent, ends))
+        };
+        let (sent, over) = tokio::select! {
+            done = strikes => done?,
+            never = storm.standstills() => never?,
+        };
+        let counted = count::count(&parts, &sent, &answers, &hurts.into_inner()?, over).await?;
         let tally = tally.into_inner()?;
         let names = names(self.strikes);
         let rare = rare(&tally, &names);
@@ -200,6 +209,18 @@ impl Storm<'_> {
         let mut hurts = self.hurts.lock().map_err(|_| anyhow::anyhow!("a striker died"))?;
         hurts.push(Hurt { worker, lasts: since..=now_us()? });
         Ok(())
+    }
+
+    /// A machine that stands still lets nobody renew anything: nobody is to blame for that. Never ends by itself.
+    async fn standstills<T>(&self) -> Result<T> {
+        let (mut last, mut since) = (Instant::now(), now_us()?);
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            if last.elapsed() > Duration::from_millis(600) {
+                self.hurt(None, since)?;
+            }
+            (last, since) = (Instant::now(), now_us()?);
+        }
     }
 
     /// Each blow at each step, in an order of the dice, over and over; every fourth at a web.
@@ -288,6 +309,18 @@ impl Storm<'_> {
             drop(caught);
             drop(process);
         }
+        Ok(())
+    }
+
+    /// A dispatcher that has requests in hand while link after link breaks: copies of them gather in it.
+    async fn held(&self) -> Result<()> {
+        let caught = self.parts.orders.catch(Step::Received, PATIENCE).await?.context("a request")?;
+        for _ in 0..4 {
+            sleep(Duration::from_secs(1)).await;
+            self.parts.dispatchers_link.cut();
+            self.struck(Quake::LinksBroken.name(), Step::Received.as_str())?;
+        }
+        drop(caught);
         Ok(())
     }
 
