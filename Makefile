@@ -22,26 +22,24 @@ demo:
 	cargo build --locked -p proofhouse
 	@exec $(setup)/own-root.sh "$(CARGO_TARGET_DIR)/debug/proofhouse" demo
 
-# Beside the program: the same with places for faults to strike, by another name.
-programs := cargo build --locked --workspace --bins && cargo build --locked -p proofhouse --features faults --bin proofhouse-faults
-
 test:
 	@$(setup)/install.sh test
-	$(programs)
+	cargo build --locked --workspace --bins
 	@$(setup)/own-root.sh $(setup)/run.sh --locked --workspace
 
 verify:
 	@$(setup)/install.sh verify
-	$(programs)
+	cargo build --locked --workspace --bins
 	@$(setup)/own-root.sh $(setup)/run.sh --locked --workspace --features proofhouse-tests/verify
 
-# SECONDS=900 and SEED=1, where they are not set: faults over all kinds, as root.
+# SECONDS=900 and SEED=1, where they are not set; as root. What is struck is the program with places for that, by another name.
 faults: export SECONDS ?= 900
 faults: export SEED ?= 1
 faults:
-	@$(setup)/install.sh verify
-	$(programs)
-	@$(setup)/own-root.sh $(setup)/run.sh --locked -p proofhouse-tests --features faults --test faults -- --nocapture
+	@$(setup)/install.sh faults
+	cargo build --locked -p proofhouse
+	cargo build --locked -p proofhouse --features faults --bin proofhouse-faults
+	@$(setup)/own-root.sh $(setup)/run.sh --locked -p proofhouse-tests --features faults --test faults -- --nocapture --test-threads=1
 
 britney:
 	@test -d "$(BRITNEY_DIR)" || { echo 'BRITNEY_DIR must name a checkout of britney2-ubuntu' >&2; exit 2; }

@@ -1,6 +1,5 @@
 //! Black-box tests: the real binary and the real servers.
 
-mod bench;
 #[cfg_attr(not(feature = "verify"), expect(dead_code, reason = "the long faults are for `make verify`"))]
 mod bus;
 mod ends;

@@ -28,15 +28,8 @@ pub(super) struct Counted {
     pub(super) summary: String,
 }
 
-/// Waits for the end of everything, but no longer than `patience`, stops the processes, and counts.
-pub(super) async fn count(
-    parts: &Parts,
-    sent: &Sent,
-    ends: &str,
-    hurts: &[Hurt],
-    patience: Duration,
-) -> Result<Counted> {
-    let mut wrong = Vec::new();
+/// Waits for the end of everything, but no longer than `patience`; returns what is open then.
+pub(super) async fn wait(parts: &Parts, patience: Duration) -> Result<Option<String>> {
     // What a cut-off worker may have uploaded late is swept once more after an hour. That hour is over.
     let mut database = connect(parts).await?;
     database.execute("UPDATE outbox SET not_before_us = 0 WHERE kind = 'sweep'").await?;
@@ -46,7 +39,18 @@ pub(super) async fn count(
         sleep(Duration::from_secs(1)).await;
         is_over(parts).await
     });
-    wrong.extend(over.await.err().map(|error| format!("{error:#}")));
+    Ok(over.await.err().map(|error| format!("{error:#}")))
+}
+
+/// Stops the processes, and counts; `open` is what did not end.
+pub(super) async fn count(
+    parts: &Parts,
+    sent: &Sent,
+    ends: &str,
+    hurts: &[Hurt],
+    open: Option<String>,
+) -> Result<Counted> {
+    let mut wrong: Vec<String> = open.into_iter().collect();
     let told = requests::told(&parts.bus, ends).await?;
     results(parts, sent, &told, &mut wrong).await?;
     let (starts, ended) = starts(parts, &mut wrong).await?;
