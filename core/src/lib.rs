@@ -6,6 +6,7 @@ pub mod bus;
 pub mod config;
 pub mod db;
 pub mod evidence;
+pub mod faults;
 pub mod health;
 pub mod host_health;
 pub mod index;

@@ -19,6 +19,8 @@ use crate::{
 pub const ASKS: &str = "proofhouse.asks";
 /// Renewals of leases: a durable queue of their own, so that nothing stands before them.
 pub const RENEWALS: &str = "proofhouse.renewals";
+/// Vanishes with the broker's process, and so tells that it started anew; nothing is sent to it.
+pub const BOOT_EXCHANGE: &str = "proofhouse.boot";
 /// Fanout to every worker: a new leader says so here.
 pub const LEADER_EXCHANGE: &str = "proofhouse.leader";
 /// Fanout of what runs (contract "While it runs"): not durable.

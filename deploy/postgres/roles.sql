@@ -37,7 +37,7 @@ GRANT UPDATE ON leadership, jobs TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, UPDATE ON attempts, series, results, workers TO proofhouse_dispatcher;
 GRANT DELETE ON workers TO proofhouse_dispatcher, proofhouse_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox TO proofhouse_dispatcher;
-GRANT SELECT, INSERT, DELETE ON unsettled TO proofhouse_dispatcher;
+GRANT SELECT, INSERT, UPDATE, DELETE ON unsettled TO proofhouse_dispatcher;
 -- Workers that are gone for good are forgotten.
 GRANT DELETE ON workers TO proofhouse_dispatcher, proofhouse_operator;
 GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;

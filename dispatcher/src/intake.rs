@@ -8,6 +8,7 @@ use std::{
 use proofhouse_core::{
     bus::{Barrier, Consumer, Delivery, Link, Source},
     db::{DbError, IntakeSession, Prepared, Taken},
+    faults::{self, Planted, Step},
     intake::Incoming,
     names::RequestQueue,
 };
@@ -52,7 +53,7 @@ pub(crate) async fn run(
     let (committed, to_acknowledge) = mpsc::channel(1);
     tokio::try_join!(
         prepare_all(&context, &mut consumer, prepared, &over),
-        commit_all(&context, epoch, to_commit, committed, &arrivals, &over),
+        commit_all(&context, epoch, &*barrier, to_commit, committed, &arrivals, &over),
         acknowledge_all(&context, &*barrier, to_acknowledge),
     )
     .map(drop)
@@ -68,13 +69,18 @@ async fn prepare_all(
         // As late as it can be, so that it is as large as it can be.
         let Some(Ok(place)) = over.run_until_cancelled(out.reserve()).await else { return Ok(()) };
         let Some(first) = over.run_until_cancelled(consumer.next()).await else { return Ok(()) };
-        let deliveries = gather(consumer, first.ok_or(Error::BusClosed)?);
+        let first = first.ok_or(Error::BusClosed)?;
+        if first.settle.is_stale() {
+            continue;
+        }
+        let deliveries = gather(consumer, first);
+        faults::reached(Step::Received);
         let prepared = deliveries.iter().map(|delivery| prepare(context, delivery)).collect();
         place.send(Batch { deliveries, prepared });
     }
 }
 
-/// What is there already.
+/// What is there already, but for what came by a link that is gone: it comes again, and two copies would look like two requests.
 fn gather(consumer: &mut Consumer, first: Delivery) -> Vec<Delivery> {
     let mut bytes = first.body.len();
     let mut batch = vec![first];
@@ -82,6 +88,9 @@ fn gather(consumer: &mut Consumer, first: Delivery) -> Vec<Delivery> {
         && bytes < BATCH_BYTES
         && let Some(next) = consumer.try_next()
     {
+        if next.settle.is_stale() {
+            continue;
+        }
         bytes += next.body.len();
         batch.push(next);
     }
@@ -101,6 +110,7 @@ fn prepare(context: &Context, delivery: &Delivery) -> Prepared {
 async fn commit_all(
     context: &Context,
     epoch: i64,
+    barrier: &dyn Barrier,
     mut batches: mpsc::Receiver<Batch>,
     out: mpsc::Sender<Committed>,
     arrivals: &Arrivals,
@@ -109,7 +119,12 @@ async fn commit_all(
     let mut session = Session { epoch, link: context.bus.link(), known: None };
     while let Some(Some(batch)) = over.run_until_cancelled(batches.recv()).await {
         let Some(number) = session.present(context, over).await? else { break };
+        if faults::is_planted(Planted::AcknowledgesFirst) {
+            let _ = barrier.ack(&batch.deliveries).await;
+            faults::reached(Step::Acknowledged);
+        }
         let Some(unsettled) = commit(context, number, &batch.prepared, arrivals, over).await? else { break };
+        faults::reached(Step::Committed);
         if out.send(Committed { deliveries: batch.deliveries, unsettled }).await.is_err() {
             break;
         }
@@ -137,7 +152,20 @@ impl Session {
         {
             return Ok(Some(session));
         }
-        let session = until_done(over, |_| context.database.begin_intake_session(self.epoch)).await?;
+        let restarted = over.run_until_cancelled(context.bus.has_restarted()).await;
+        let restarted = restarted.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "it is not known whether the broker started anew: what it forgot may be run again");
+            false
+        });
+        let begin = |_| context.database.begin_intake_session(self.epoch, restarted);
+        let session = until_done(over, begin).await?;
+        if restarted && session.is_some() {
+            tracing::info!("the broker started anew: requests that it gives out again are recognised");
+            // Not before it is committed; where this fails, the next look is in vain, and costs nothing.
+            if let Some(Err(error)) = over.run_until_cancelled(context.bus.greet()).await {
+                tracing::warn!(error = %error, "the broker does not take the mark of its start");
+            }
+        }
         self.known = session.map(|session| (generation, session));
         Ok(session)
     }
@@ -232,7 +260,9 @@ async fn acknowledge_all(
     mut batches: mpsc::Receiver<Committed>,
 ) -> Result<(), Error> {
     while let Some(Committed { deliveries, unsettled }) = batches.recv().await {
-        if let Err(error) = barrier.ack(&deliveries).await {
+        let acknowledged = barrier.ack(&deliveries).await;
+        faults::reached(Step::Acknowledged);
+        if let Err(error) = acknowledged {
             tracing::warn!(error = %error, "acknowledgements are lost; those messages will come again and have no effect");
         } else if let Err(error) = barrier.settled().await {
             tracing::warn!(error = %error, "it is not known whether the last acknowledgements arrived");

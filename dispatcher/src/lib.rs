@@ -20,6 +20,7 @@ pub(crate) use proofhouse_core::telemetry::chain;
 use proofhouse_core::{
     bus::{Bus, BusError, Declaration},
     db::{Database, DbError, LEADERSHIP_SECONDS},
+    faults::{self, Planted},
     intake::Intake,
     lists::Lists,
     names::{Pair, RequestQueue},
@@ -187,6 +188,9 @@ fn ending<F: Future>(over: &CancellationToken, part: F) -> impl Future<Output = 
 
 /// Renews leadership; ends it when another holds it, or when it could not be renewed until its end.
 async fn keep_leadership(context: Arc<Context>, epoch: i64, over: CancellationToken) {
+    if faults::is_planted(Planted::NoFencing) {
+        return over.cancelled().await;
+    }
     let lasts = Duration::from_secs(LEADERSHIP_SECONDS.unsigned_abs());
     let mut renewed = tokio::time::Instant::now();
     let mut tick = tokio::time::interval(lasts / 4);

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use proofhouse_core::{
     bus::{BusError, Message, Target},
     db::{DbError, OutboxKind, OutboxRow},
+    faults::{self, Step},
     layout::{Container, file},
     names::BadName,
     protocol::COMPLETE_EXCHANGE,
@@ -171,6 +172,7 @@ async fn publish(
             context.store.put(&container, &object, &body, &ContentHeaders::of(name)).await?;
         }
     }
+    faults::reached(Step::ResultWritten);
     if !context.database.result_stored(entry).await? {
         let job = entry.job_id;
         tracing::warn!(
@@ -184,6 +186,7 @@ async fn publish(
     if let Some(message) = &entry.message {
         let target = Target::Fanout(COMPLETE_EXCHANGE.to_owned());
         context.bus.publish(&target, Message::persistent(message.clone())).await?;
+        faults::reached(Step::Announced);
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ impl Fill {
         let queue = "debci-noble-amd64".to_owned();
         let prepared = intake
             .prepare(&Incoming { queue, body: body.to_owned().into(), redelivered: false }, |_, _| None);
-        let session = self.database.begin_intake_session(self.epoch).await?;
+        let session = self.database.begin_intake_session(self.epoch, false).await?;
         match &intake.take(&self.database, Some(session), &[prepared]).await?.0[..] {
             [Taken::New { job, .. } | Taken::Merged { job, .. }] => Ok(*job),
             other => bail!("{body}: {other:?}"),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs, and says first which and what for.
-# usage: tests/setup/install.sh lint|simulate|demo|test|verify|britney|upstream      (the last three include test, test includes demo)
+# usage: tests/setup/install.sh lint|simulate|demo|test|faults|verify|britney|upstream      (the last four include test, test includes demo)
 # Says and does nothing where all is there. Starts no service. As another user than root it asks sudo.
 set -eu
 
@@ -33,6 +33,11 @@ tests() {
     need 'the database' postgresql
     need 'the object store' swift-proxy swift-account swift-container swift-object memcached attr keystone
     need 'another S3 server' python3-venv
+}
+
+faults() {
+    tests
+    need 'clocks that differ' libfaketime
 }
 
 verify() {
@@ -109,6 +114,7 @@ case $purpose in
     lint) build && need 'to check shell scripts' shellcheck ;;
     demo) demo ;;
     test) tests ;;
+    faults) faults ;;
     verify) verify ;;
     britney) britney ;;
     upstream) upstream ;;
@@ -118,7 +124,7 @@ case $purpose in
         ;;
 esac
 [ -z "$missing" ] || install_missing
-case $purpose in test | verify) moto ;; esac
+case $purpose in test | faults | verify) moto ;; esac
 if [ "$purpose" != lint ]; then
     subordinate_ids /etc/subuid
     subordinate_ids /etc/subgid

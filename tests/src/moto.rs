@@ -27,6 +27,11 @@ impl Moto {
         Ok(moto)
     }
 
+    /// The port that it serves on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it serves: `{url}/{bucket}/{key}`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -107,6 +107,61 @@ impl Postgres {
         Ok(url)
     }
 
+    /// A server that follows this one, for the time when this one is lost: from here on every commit waits for it. Its port is its
+    /// own; its databases, roles and passwords are this one's.
+    pub async fn standby(&self) -> Result<Self> {
+        let keeper = Keeper::with_hook("postgres", &std::env::temp_dir(), HOOK)?;
+        let (bin, durable, roles) = (self.bin.clone(), self.durable, tokio::sync::Mutex::default());
+        let standby = Self { port: free_port()?, bin, keeper, durable, roles };
+        let user = standby.prepare_folder()?;
+        authority()?.server_files(standby.keeper.dir(), user.as_ref())?;
+        let mut copy = standby.command("pg_basebackup");
+        copy.args([
+            "--dbname",
+            &self.url("postgres"),
+            "--write-recovery-conf",
+            "--no-sync",
+            "--checkpoint=fast",
+        ]);
+        copy.arg("--pgdata").arg(standby.data());
+        run(copy).await?;
+        standby.start_again().await?;
+        self.waits_for_standby(true).await?;
+        Ok(standby)
+    }
+
+    /// Whether commits wait for a standby.
+    async fn waits_for_standby(&self, wanted: bool) -> Result<()> {
+        let names = if wanted { "*" } else { "" };
+        self.set("synchronous_standby_names", names).await
+    }
+
+    /// Changes a setting of the running server.
+    pub async fn set(&self, name: &str, value: &str) -> Result<()> {
+        let mut server = PgConnection::connect(&self.url("postgres")).await?;
+        // Itself it must be able to go back.
+        server.execute("SET default_transaction_read_only = off").await?;
+        server.execute("SET synchronous_commit = local").await?;
+        server.execute(AssertSqlSafe(format!("ALTER SYSTEM SET {name} = '{value}'"))).await?;
+        server.execute("SELECT pg_reload_conf()").await?;
+        Ok(server.close().await?)
+    }
+
+    /// Makes a standby the server that counts; it has no standby of its own yet.
+    pub async fn promote(&self) -> Result<()> {
+        let mut server = PgConnection::connect(&self.url("postgres")).await?;
+        server.execute("SELECT pg_promote()").await?;
+        server.close().await?;
+        self.waits_for_standby(false).await
+    }
+
+    /// Asks it to stop at once, with what is under way rolled back, and waits for its end.
+    pub async fn stop(&self) -> Result<()> {
+        let mut stop = self.command("pg_ctl");
+        stop.args(["stop", "--mode=fast", "--pgdata"]).arg(self.data());
+        run(stop).await.map(drop)
+    }
+
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
@@ -122,8 +177,22 @@ impl Postgres {
         self.keeper.kill9().await
     }
 
-    /// Starts it again after [`Self::kill9`], on the same port and data, and waits until it serves.
+    /// Starts it again after [`Self::kill9`], on the same port and data, and waits until it serves. What is left of a killed server
+    /// looks like no process of ours for a moment, and keeps the next one from starting.
     pub async fn start_again(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            match self.start_once().await {
+                Err(error) if tries < 50 && format!("{error:#}").contains("pre-existing shared memory") => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                started => return started,
+            }
+        }
+    }
+
+    async fn start_once(&self) -> Result<()> {
         let mut command = self.command("postgres");
         let port = self.port.to_string();
         command.arg("-D").arg(self.data()).args(["-p", &port, "-k", "", "-h", "127.0.0.1", "-N", "200"]);
@@ -149,14 +218,10 @@ impl Postgres {
         let dir = self.keeper.dir();
         let password = dir.join("password");
         fs::write(&password, PASSWORD)?;
-        let user = geteuid().is_root().then(|| User::from_name("postgres")).transpose()?.flatten();
-        anyhow::ensure!(user.is_some() || !geteuid().is_root(), "there is no user postgres");
+        let user = self.prepare_folder()?;
         authority()?.server_files(dir, user.as_ref())?;
         if let Some(user) = user {
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
-            for path in [dir, &password] {
-                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-            }
+            chown(&password, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         let mut initdb = self.command("initdb");
         initdb.arg("-D").arg(self.data()).arg("--pwfile").arg(&password).args(["-U", USER]);
@@ -170,6 +235,18 @@ impl Postgres {
         let rules = self.data().join("pg_hba.conf");
         let usual = fs::read_to_string(&rules)?;
         Ok(fs::write(&rules, format!("hostnossl all {} all reject\n{usual}", ROLES.join(",")))?)
+    }
+
+    /// The server's user may work in the folder; returns that user, where it is not ours.
+    fn prepare_folder(&self) -> Result<Option<User>> {
+        let user = geteuid().is_root().then(|| User::from_name("postgres")).transpose()?.flatten();
+        anyhow::ensure!(user.is_some() || !geteuid().is_root(), "there is no user postgres");
+        let dir = self.keeper.dir();
+        if let Some(user) = &user {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+            chown(dir, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        Ok(user)
     }
 
     fn data(&self) -> PathBuf {

@@ -17,10 +17,14 @@ use crate::{
 
 /// The binary that was built beside the test binary.
 pub fn binary() -> Result<PathBuf> {
+    program("proofhouse")
+}
+
+fn program(name: &str) -> Result<PathBuf> {
     let exe = std::env::current_exe()?;
     let profile = exe.parent().and_then(|deps| deps.parent()).context("the target folder")?;
-    let binary = profile.join("proofhouse");
-    anyhow::ensure!(binary.exists(), "{} is missing: cargo build -p proofhouse", binary.display());
+    let binary = profile.join(name);
+    anyhow::ensure!(binary.exists(), "{} is missing: run the tests by make", binary.display());
     Ok(binary)
 }
 
@@ -39,6 +43,7 @@ pub struct Role {
     args: Vec<String>,
     env: Vec<(String, String)>,
     quiet: bool,
+    program: &'static str,
 }
 
 /// A running role. Dropping it kills it and all its children; what it logged stands in the test's output, which
@@ -91,6 +96,13 @@ impl Role {
         self
     }
 
+    /// The program that has places to strike at (`proofhouse_core::faults`).
+    #[must_use]
+    pub fn faulty(mut self) -> Self {
+        self.program = "proofhouse-faults";
+        self
+    }
+
     /// Starts it and waits until `/healthz` answers 200.
     pub async fn start(self) -> Result<Proofhouse> {
         let proofhouse = self.start_unready()?;
@@ -110,7 +122,7 @@ impl Role {
     }
 
     fn command(&self, keeper: &Keeper, admin: SocketAddr, site: Option<SocketAddr>) -> Result<Command> {
-        let mut command = keeper.command(binary()?);
+        let mut command = keeper.command(program(self.program)?);
         clean(&mut command);
         command.arg(&self.name).args(["--admin", &admin.to_string()]);
         if let Some(site) = site {
@@ -127,7 +139,7 @@ impl Role {
 impl Proofhouse {
     /// A role to start, with ports of its own for `--admin` and `--listen`, and a `--data` that goes with it.
     pub fn role(name: &str) -> Role {
-        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new(), quiet: false }
+        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new(), quiet: false, program: "proofhouse" }
     }
 
     /// The address of the admin port: `http://…` without a slash at the end.
@@ -196,6 +208,12 @@ impl Proofhouse {
     /// Waits for its end.
     pub async fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
         self.process.wait(timeout).await
+    }
+
+    /// A variable of the environment, from the next start on.
+    pub fn set_env(&mut self, key: &str, value: impl Into<String>) {
+        self.role.env.retain(|(name, _)| name != key);
+        self.role.env.push((key.to_owned(), value.into()));
     }
 
     /// Starts it again after its end, with the same options, ports and data, and waits until it is healthy.

@@ -21,6 +21,12 @@ struct State {
     generation: u64,
     refuse: bool,
     hold: bool,
+    /// In both directions.
+    silent: bool,
+    /// Before each piece that goes through, in either direction.
+    delay: Duration,
+    /// Where new connections go.
+    server: Option<SocketAddr>,
 }
 
 /// A proxy on a port of its own; it lives on the runtime of the test that started it.
@@ -84,9 +90,27 @@ impl TcpProxy {
         self.state.send_modify(|state| state.hold = true);
     }
 
-    /// Lets go what is held.
+    /// From here on nothing goes through in either direction, as where a cable is pulled; new connections come to nothing too.
+    pub fn silence(&self) {
+        self.state.send_modify(|state| state.silent = true);
+    }
+
+    /// Everything takes so much longer; zero: no longer than it does.
+    pub fn delay(&self, delay: Duration) {
+        self.state.send_modify(|state| state.delay = delay);
+    }
+
+    /// New connections go to another server; those that exist are closed.
+    pub fn redirect(&self, server: SocketAddr) {
+        self.state.send_modify(|state| {
+            state.server = Some(server);
+            state.generation += 1;
+        });
+    }
+
+    /// Lets go what is held or silent.
     pub fn resume(&self) {
-        self.state.send_modify(|state| state.hold = false);
+        self.state.send_modify(|state| (state.hold, state.silent) = (false, false));
     }
 
     async fn wait_until_listening(&self, wanted: bool) -> Result<()> {
@@ -133,25 +157,30 @@ async fn listen(
 
 /// One connection. How it ends does not matter: both ends see it closed.
 async fn carry(client: TcpStream, server: SocketAddr, states: watch::Receiver<State>) {
-    let generation = states.borrow().generation;
-    let Ok(server) = TcpStream::connect(server).await else { return };
+    let State { generation, server: other, .. } = *states.borrow();
+    let Ok(server) = TcpStream::connect(other.unwrap_or(server)).await else { return };
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
     let mut cuts = states.clone();
     tokio::select! {
         _ = cuts.wait_for(|state| state.generation > generation) => (),
-        () = pump(client_reads, server_writes, Some(states)) => (),
-        () = pump(server_reads, client_writes, None) => (),
+        () = pump(client_reads, server_writes, states.clone(), true) => (),
+        () = pump(server_reads, client_writes, states, false) => (),
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut held: Option<watch::Receiver<State>>) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut states: watch::Receiver<State>,
+    by_client: bool,
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if let Some(states) = &mut held
-            && states.wait_for(|state| !state.hold).await.is_err()
-        {
-            return;
+        let passes = states.wait_for(|state| !state.silent && !(state.hold && by_client)).await;
+        let Ok(delay) = passes.map(|state| state.delay) else { return };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
         if to.write_all(&buffer[..n]).await.is_err() {
             return;

@@ -201,7 +201,8 @@ impl Rabbit {
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "+sbwt none +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}",
+                // What is due by `consumer_timeout` is looked for every 5 s, not every minute.
+                "+sbwt none +S 2:2 -kernel inet_dist_use_interface {127,0,0,1} -rabbit channel_tick_interval 5000",
             );
         command
     }

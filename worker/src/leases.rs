@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use proofhouse_core::protocol::{Ask, AttemptId};
+use proofhouse_core::{
+    faults::{self, Step},
+    protocol::{Ask, AttemptId},
+};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +76,7 @@ impl Leases {
             last = Instant::now();
             let ids = self.ids();
             if !ids.is_empty() {
+                faults::reached(Step::Renewed);
                 leader.send(Ask::Renew { ids }).await;
             }
         }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use proofhouse_core::{
+    faults::{self, Step},
     layout::{Container, Series, attempt_log, file},
     protocol::Grant,
     request::Request,
@@ -106,6 +107,7 @@ async fn put(
             .when(StoreError::may_retry)
             .notify(again)
             .await?;
+        faults::reached(Step::Uploaded);
     }
     Ok(())
 }

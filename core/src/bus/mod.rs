@@ -179,6 +179,10 @@ pub trait Settle: Send + Sync {
     fn place(&self) -> Option<(u64, u64)> {
         None
     }
+    /// True where its link is gone: it comes again by another.
+    fn is_stale(&self) -> bool {
+        false
+    }
 }
 
 /// A message that came.
@@ -265,6 +269,17 @@ pub trait Bus: Send + Sync {
 
     /// Begins to consume; `prefetch` bounds what is delivered and not settled, over all queues of the source.
     async fn consume(&self, source: Source, prefetch: u16) -> Result<Consumer, BusError>;
+
+    /// True where the broker started anew since [`Bus::greet`]: what it had heard and not written down yet it has forgotten. False
+    /// where a broker cannot forget. Waits for the link.
+    async fn has_restarted(&self) -> Result<bool, BusError> {
+        Ok(false)
+    }
+
+    /// Leaves a mark that does not outlive the broker's process.
+    async fn greet(&self) -> Result<(), BusError> {
+        Ok(())
+    }
 
     /// The state of the link.
     fn link(&self) -> watch::Receiver<Link>;

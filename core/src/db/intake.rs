@@ -120,9 +120,13 @@ pub enum Taken {
 /// leader that hung still holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntakeSession {
-    pub(super) number: i64,
     pub(super) epoch: i64,
 }
+
+/// What was committed and perhaps not acknowledged is given out again when the broker notices: within a day, or it never was.
+const UNSETTLED_US: i64 = 86_400_000_000;
+/// A broker writes down within seconds that it heard an acknowledgement. From then on it gives the message out no more.
+const SETTLED_US: i64 = 600_000_000;
 
 impl Database {
     /// Commits a batch. `session` is this consumer's, from [`Database::begin_intake_session`]; a way in without
@@ -138,7 +142,6 @@ impl Database {
             Some(session) => self.begin_leading(session.epoch).await?,
             None => self.begin().await?,
         };
-        let session = session.map_or(0, |session| session.number);
         if !tx.is_sqlite() {
             // Two ways in at once must see each other's jobs, or a request would run twice.
             tx.execute("SELECT pg_advisory_xact_lock(7263541)", vec![]).await?;
@@ -147,7 +150,8 @@ impl Database {
         let now = tx.now_us().await?;
         let again = tx.taken_before(batch).await?;
         // Those that were taken before too: this acknowledgement can be lost like the first one.
-        let unsettled = tx.remember(session, batch).await?;
+        let unsettled =
+            tx.remember(session.map_or(0, |session| session.epoch), batch, now + UNSETTLED_US).await?;
         let left = batch.iter().enumerate().filter(|(n, _)| !again.contains(n)).map(|(_, prepared)| prepared);
         let mut left = tx.take_all(now, left.collect()).await?.into_iter();
         tx.commit().await?;
@@ -156,23 +160,29 @@ impl Database {
         Ok((taken.collect(), unsettled))
     }
 
-    /// Begins to consume anew: what an earlier session committed but perhaps did not acknowledge is still known, what the
-    /// one before it left is forgotten.
-    pub async fn begin_intake_session(&self, epoch: i64) -> Result<IntakeSession, DbError> {
+    /// Begins to consume anew. `restarted`: the broker started anew since the last one began. One that died may give out again
+    /// what was acknowledged, and does not say that it is again: what is remembered is taken for the same then.
+    pub async fn begin_intake_session(&self, epoch: i64, restarted: bool) -> Result<IntakeSession, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
-        let row: Option<(i64,)> =
-            tx.optional("SELECT coalesce(max(session), 0) FROM unsettled", vec![]).await?;
-        let last = row.map_or(0, |(n,)| n);
-        tx.execute("DELETE FROM unsettled WHERE session < $1", args![last]).await?;
+        if restarted {
+            let until = tx.now_us().await? + SETTLED_US;
+            tx.execute(
+                "UPDATE unsettled SET recovered = $1, until_us = CASE WHEN until_us > $2 THEN until_us ELSE $2 END",
+                args![true, until],
+            )
+            .await?;
+        }
         tx.commit().await?;
-        Ok(IntakeSession { number: last + 1, epoch })
+        Ok(IntakeSession { epoch })
     }
 
-    /// Forgets messages whose acknowledgement is known to have arrived.
+    /// The acknowledgements of these messages are known to have arrived.
     pub async fn settle(&self, unsettled: &[i64]) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         tx.by_index().await?;
-        tx.forget(unsettled.iter().copied()).await?;
+        let now = tx.now_us().await?;
+        tx.settled(unsettled, now + SETTLED_US).await?;
+        tx.execute("DELETE FROM unsettled WHERE until_us < $1", args![now]).await?;
         tx.commit().await
     }
 }

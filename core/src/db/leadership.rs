@@ -4,6 +4,7 @@ use super::{
     Database, DbError,
     connection::{Tx, args},
 };
+use crate::faults::{self, Planted};
 
 /// How long a leadership lasts without being renewed.
 pub const LEADERSHIP_SECONDS: i64 = 5;
@@ -77,6 +78,7 @@ impl Database {
                 args![epoch],
             )
             .await?;
+        let row = row.or_else(|| faults::is_planted(Planted::NoFencing).then_some((epoch,)));
         row.map(|_| tx).ok_or(DbError::LeadershipLost(epoch))
     }
 }

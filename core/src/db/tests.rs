@@ -120,7 +120,7 @@ async fn leadership(db: &Database) -> i64 {
 }
 
 async fn intake(db: &Database, epoch: i64) {
-    let session = db.begin_intake_session(epoch).await.unwrap();
+    let session = db.begin_intake_session(epoch, false).await.unwrap();
     let one = "{\"triggers\": [\"green/2\"], \"requester\": \"joe\"}";
     let Taken::New { job: first, .. } = taken(db, session, message("green", one, false)).await else {
         panic!("new")
@@ -141,7 +141,7 @@ async fn intake(db: &Database, epoch: i64) {
     let row = db.job_by_uuid("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c11".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((row.id, row.requesters.as_str()), (first, "joe\nann"));
     // One that led before takes nothing: what it holds was given out anew.
-    let deposed = IntakeSession { epoch: epoch - 1, ..session };
+    let deposed = IntakeSession { epoch: epoch - 1 };
     let late = db.take(Some(deposed), &[message("green", one, false)]).await;
     assert!(matches!(late, Err(DbError::LeadershipLost(_))), "{late:?}");
     let forced = "{\"triggers\": [\"green/2\"], \"force\": \"1\"}";
@@ -157,11 +157,41 @@ async fn intake(db: &Database, epoch: i64) {
     assert_eq!(taken(db, session, bad).await, Taken::Rejected);
     assert_eq!(db.rejected(0, 10).await.unwrap().len(), 1);
     assert_eq!(db.queue_counts().await.unwrap()[0].waiting, 4);
-    let next = db.begin_intake_session(epoch).await.unwrap();
-    assert_ne!(next, session);
+    let next = db.begin_intake_session(epoch, false).await.unwrap();
     let (_, unsettled) = db.take(Some(next), &[message("blue", "{}", false)]).await.unwrap();
     db.settle(&unsettled).await.unwrap();
     assert!(matches!(taken(db, session, message("blue", "{}", true)).await, Taken::Merged { .. }));
+    forgetful_brokers(db, epoch).await;
+}
+
+/// What a broker gives out again, perhaps without saying so.
+async fn forgetful_brokers(db: &Database, epoch: i64) {
+    let bad = |name: &str, redelivered| {
+        let rejection =
+            NewRejection { body: b"x".to_vec(), kind: "bad-json", reason: "r".to_owned(), answer: None };
+        Prepared { what: Err(rejection), ..message(name, "{}", redelivered) }
+    };
+    let settle = async |session, name| {
+        let (_, unsettled) = db.take(Some(session), &[bad(name, false)]).await.unwrap();
+        db.settle(&unsettled).await.unwrap();
+    };
+    // A client that was silent for long, and several sessions: what it held comes again at last.
+    for _ in 0..3 {
+        let session = db.begin_intake_session(epoch, false).await.unwrap();
+        assert_eq!(taken(db, session, bad("late", false)).await, Taken::Rejected, "said by its sender");
+    }
+    let session = db.begin_intake_session(epoch, false).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(taken(db, session, bad("late", true)).await, Taken::Again);
+    }
+    // What was settled is not given out again, but by one that died: that takes it for new.
+    settle(session, "settled").await;
+    assert_eq!(taken(db, session, bad("settled", true)).await, Taken::Rejected);
+    settle(session, "forgotten").await;
+    let restarted = db.begin_intake_session(epoch, true).await.unwrap();
+    assert_eq!(taken(db, restarted, bad("forgotten", false)).await, Taken::Again);
+    settle(restarted, "new").await;
+    assert_eq!(taken(db, restarted, bad("new", false)).await, Taken::Rejected, "it came since");
 }
 
 async fn life(db: &Database, epoch: i64) {
@@ -281,7 +311,7 @@ async fn is_closed(db: &Database, epoch: i64) -> bool {
 }
 
 async fn answers_without_a_run(db: &Database, epoch: i64) {
-    let session = db.begin_intake_session(epoch).await.unwrap();
+    let session = db.begin_intake_session(epoch, false).await.unwrap();
     let Taken::New { job, uuid } = taken(db, session, message("never", "{}", false)).await else {
         panic!("new")
     };
@@ -396,7 +426,7 @@ fn in_store(run_id: &str, uuid: Option<&str>) -> StoredResult {
 async fn index(db: &Database, epoch: i64) {
     let ids =
         ["20130101_000000@", "20261121_053634_abcde@", "20991231_235959_ffffe@", "20991231_235959_fffff@"];
-    let session = db.begin_intake_session(epoch).await.unwrap();
+    let session = db.begin_intake_session(epoch, false).await.unwrap();
     let (uuid, container) = ("6a1d4c5e-94c5-4f8e-9b1c-3a8d1b7a2c12", series("amber").container);
     let Taken::New { job, .. } =
         taken(db, session, message("amber", &format!("{{\"uuid\": \"{uuid}\"}}"), false)).await
@@ -442,7 +472,7 @@ async fn index(db: &Database, epoch: i64) {
 }
 
 async fn new_job(db: &Database, epoch: i64, package: &str, params: &str) -> i64 {
-    let session = db.begin_intake_session(epoch).await.unwrap();
+    let session = db.begin_intake_session(epoch, false).await.unwrap();
     let Taken::New { job, .. } = taken(db, session, message(package, params, false)).await else {
         panic!("new")
     };
@@ -450,7 +480,7 @@ async fn new_job(db: &Database, epoch: i64, package: &str, params: &str) -> i64 
 }
 
 async fn new_or_merged(db: &Database, epoch: i64, package: &str, params: &str) -> i64 {
-    let session = db.begin_intake_session(epoch).await.unwrap();
+    let session = db.begin_intake_session(epoch, false).await.unwrap();
     match taken(db, session, message(package, params, false)).await {
         Taken::New { job, .. } | Taken::Merged { job, .. } => job,
         other => panic!("{other:?}"),

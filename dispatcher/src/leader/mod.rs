@@ -17,6 +17,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::{
     bus::{Consumer, Delivery, Link, Source},
     db::{AttemptRow, Completed, DbError, GrantOutcome, JobRow, PublishOutcome, WorkerRef},
+    faults::{self, Step},
     layout::Series,
     names::Pool,
     outcome::{ExitCode, Fault},
@@ -289,6 +290,7 @@ impl Leader {
             Action::Hail => self.outgoing.hail(),
             Action::Offer(pool, id) => {
                 self.metrics().offers.inc();
+                faults::reached(Step::Offered);
                 self.outgoing.offer(&pool, id);
             }
             Action::SaveWorker(worker, said) => {
@@ -346,6 +348,7 @@ impl Leader {
         if matches!(outcome, GrantOutcome::Refused) {
             return Ok(vec![Event::NotGranted(id, worker.id)]);
         }
+        faults::reached(Step::Granted);
         tracing::info!(job.id = id.job, attempt.number = id.attempt, worker.name = %worker.id, "attempt {id} granted to {}", worker.id);
         self.metrics().grants.inc();
         if id.attempt == 1 {
@@ -381,6 +384,7 @@ impl Leader {
         let id = ended.id;
         let publication = match self.context.database.open_publication(self.epoch, &ended, &series).await? {
             PublishOutcome::Granted(publication) => {
+                faults::reached(Step::PublicationGranted);
                 tracing::info!(
                     job.id = id.job,
                     attempt.number = id.attempt,
@@ -420,6 +424,7 @@ impl Leader {
         let recorded =
             self.context.database.complete(self.epoch, Completed { id, run_id, result_tar }).await?;
         if recorded {
+            faults::reached(Step::Recorded);
             tracing::info!(
                 job.id = id.job,
                 attempt.number = id.attempt,

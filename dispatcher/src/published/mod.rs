@@ -22,6 +22,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use proofhouse_core::{
     db::{DbError, PublishedRow},
+    faults::{self, Step},
     published::{Pair, Pointer, Scope},
     store::StoreError,
 };
@@ -261,6 +262,7 @@ impl<'a> Publisher<'a> {
             shelf::prepare(store).await?;
             let before = self.pointer.pairs.first().cloned();
             shelf::put_pair(store, self.file.path(), &pair).await?;
+            faults::reached(Step::DatabasePublished);
             // That took its time: who was frozen in it, or lost its leadership, must not announce over what came since.
             let found = shelf::pointer(store).await?.and_then(|pointer| pointer.pairs.into_iter().next());
             if found != before {

@@ -88,6 +88,12 @@ impl Swift {
         Ok(Account { name: account_name(number), port: proxy, tls_port: tls_proxy })
     }
 
+    /// The account of who has this Swift for himself.
+    pub fn first_account(&self) -> Account {
+        let Ports { proxy, tls_proxy, .. } = self.ports;
+        Account { name: account_name(0), port: proxy, tls_port: tls_proxy }
+    }
+
     /// The port of the proxy server with TLS.
     pub fn tls_port(&self) -> u16 {
         self.ports.tls_proxy

@@ -7,6 +7,7 @@ use std::{
 };
 
 use proofhouse_core::{
+    faults::{self, Step},
     outcome::{Class, ExitCode, Fault, RuleHit},
     request::Request,
     rules::Findings,
@@ -63,6 +64,7 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     let mut runner = Runner::start(&attempt.shared.guards, order(attempt, prepared), work.path())
         .await
         .map_err(|error| Over::Fault(Fault::Worker, format!("the guard cannot be started: {error}")))?;
+    faults::reached(Step::Started);
     let status = tell(attempt, prepared, tail.clone());
     let began = Instant::now();
     let end = watch(attempt, &mut runner, &follower, began).await;

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::{
     bus::Bus,
+    faults::{self, Step},
     layout::Container,
     names::WorkerName,
     outcome::{ExitCode, Fault},
@@ -139,6 +140,7 @@ impl Attempt {
 
     async fn run_and_report(&self, inbox: &mut Inbox, prepared: &Prepared) -> Result<(), Over> {
         let (outcome, status) = execute::execute(self, prepared).await?;
+        faults::reached(Step::Ended);
         let result = self.report(inbox, prepared, outcome).await;
         drop(status);
         result
@@ -224,6 +226,7 @@ impl Attempt {
             let detail = if request.is_private() { "the store failed".to_owned() } else { error.to_string() };
             return Err(Over::Fault(Fault::Store, detail));
         }
+        faults::reached(Step::CompletionSent);
         let complete = Ask::Complete { id: grant.id, run_id, result_tar: BASE64_STANDARD.encode(result_tar) };
         self.ask(inbox, complete, |answer| matches!(answer, Answer::Recorded { .. }).then_some(())).await
     }

@@ -11,7 +11,7 @@ use super::{
     errors::{ACCESS_REFUSED, Failure, NOT_FOUND},
     foreign::{self, DIFFERENT},
 };
-use crate::bus::Declaration;
+use crate::{bus::Declaration, protocol::BOOT_EXCHANGE};
 
 /// Declares all of them, one after the other; the first that fails ends it.
 pub(super) async fn declare_all(
@@ -29,6 +29,13 @@ pub(super) async fn declare_all(
         outcome.map_err(|failure| foreign::explain(declaration, failure))?;
     }
     Ok(())
+}
+
+/// Makes, or asks for, an exchange that does not outlive the broker's process; nothing is ever sent to it.
+pub(super) async fn boot(connection: &Connection, passive: bool) -> Result<(), Failure> {
+    let mut declarer = Declarer { connection, channel: None };
+    let options = ExchangeDeclareOptions { passive, durable: false, ..ExchangeDeclareOptions::default() };
+    declarer.fanout_with(BOOT_EXCHANGE, options).await
 }
 
 /// A refusal closes the channel, so there is a new one after each.

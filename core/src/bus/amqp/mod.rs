@@ -27,8 +27,8 @@ use tracing::debug;
 
 use self::{
     address::Address,
-    declare::declare_all,
-    errors::{ACCESS_REFUSED, Failure},
+    declare::{boot, declare_all},
+    errors::{ACCESS_REFUSED, Failure, NOT_FOUND},
     link::Shared,
     pauses::Pauses,
 };
@@ -115,6 +115,26 @@ impl Bus for Amqp {
 
     async fn consume(&self, source: Source, prefetch: u16) -> Result<Consumer, BusError> {
         consume::consume(self.shared.clone(), source, prefetch).await
+    }
+
+    async fn has_restarted(&self) -> Result<bool, BusError> {
+        let mut pauses = Pauses::new();
+        loop {
+            let live = self.shared.live().await?;
+            match live.run(boot(&live.connection, true)).await {
+                Ok(()) => return Ok(false),
+                Err(missing) if missing.is(NOT_FOUND) => return Ok(true),
+                Err(Failure::Refused { text, .. }) => return Err(self.shared.refused(text)),
+                Err(Failure::Broken(_)) => pauses.wait().await,
+            }
+        }
+    }
+
+    async fn greet(&self) -> Result<(), BusError> {
+        let live = self.shared.live().await?;
+        live.run(boot(&live.connection, false))
+            .await
+            .map_err(|failure| self.shared.refused(failure.into_text()))
     }
 
     fn link(&self) -> watch::Receiver<Link> {

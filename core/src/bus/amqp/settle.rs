@@ -201,6 +201,10 @@ impl Settle for Receipt {
     fn place(&self) -> Option<(u64, u64)> {
         Some((self.number, self.tag))
     }
+
+    fn is_stale(&self) -> bool {
+        self.lost.is_cancelled() || self.ledger.present().number != self.number
+    }
 }
 
 #[cfg(test)]

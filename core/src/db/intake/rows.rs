@@ -46,31 +46,33 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Which of these were committed before and perhaps not acknowledged; each such commit counts once, and is forgotten.
+    /// Which of these were committed before, and are given out again because the broker did not hear, or forgot, that they were
+    /// acknowledged; each such commit counts once, and is forgotten.
     pub(super) async fn taken_before(&mut self, batch: &[Prepared]) -> Result<HashSet<usize>, DbError> {
-        let given: Vec<(usize, &str, &str)> = batch
-            .iter()
-            .enumerate()
-            .filter(|(_, prepared)| prepared.redelivered)
-            .filter_map(|(n, prepared)| Some((n, prepared.digest.as_deref()?, prepared.queue.as_str())))
-            .collect();
-        if given.is_empty() {
+        let digests: Vec<_> = batch.iter().filter_map(|p| Some(Some(p.digest.clone()?))).collect();
+        if digests.is_empty() {
             return Ok(HashSet::new());
         }
-        let digests: Vec<_> = given.iter().map(|(_, digest, _)| Some((*digest).to_owned())).collect();
         let sql = if self.is_sqlite() {
-            "SELECT id, digest, queue FROM unsettled WHERE digest IN (SELECT value FROM json_each($1)) ORDER BY id DESC"
+            "SELECT id, digest, queue, recovered FROM unsettled
+             WHERE digest IN (SELECT value FROM json_each($1)) AND (recovered OR NOT settled) ORDER BY id DESC"
         } else {
-            "SELECT id, digest, queue FROM unsettled WHERE digest = ANY($1) ORDER BY id DESC"
+            "SELECT id, digest, queue, recovered FROM unsettled
+             WHERE digest = ANY($1) AND (recovered OR NOT settled) ORDER BY id DESC"
         };
-        let mut known: HashMap<(String, String), Vec<i64>> = HashMap::new();
-        for (id, digest, queue) in self.all::<(i64, String, String)>(sql, args![digests]).await? {
-            known.entry((digest, queue)).or_default().push(id);
+        let mut known: HashMap<(String, String), Vec<(i64, bool)>> = HashMap::new();
+        for (id, digest, queue, recovered) in
+            self.all::<(i64, String, String, bool)>(sql, args![digests]).await?
+        {
+            known.entry((digest, queue)).or_default().push((id, recovered));
         }
         let mut again = BTreeMap::new();
-        for (n, digest, queue) in given {
-            if let Some(id) = known.get_mut(&(digest.to_owned(), queue.to_owned())).and_then(Vec::pop) {
-                again.insert(n, id);
+        for (n, prepared) in batch.iter().enumerate() {
+            let Some(digest) = prepared.digest.clone() else { continue };
+            let Some(commits) = known.get_mut(&(digest, prepared.queue.clone())) else { continue };
+            let same = commits.iter().rposition(|(_, recovered)| *recovered || prepared.redelivered);
+            if let Some(at) = same {
+                again.insert(n, commits.remove(at).0);
             }
         }
         self.forget(again.values().copied()).await?;
@@ -91,8 +93,27 @@ impl Tx<'_> {
         self.execute(sql, args![ids]).await.map(drop)
     }
 
-    /// Remembers the messages of a batch until it is known that they were acknowledged; returns the numbers.
-    pub(super) async fn remember(&mut self, session: i64, batch: &[Prepared]) -> Result<Vec<i64>, DbError> {
+    /// It is known that these were acknowledged; they are remembered for a while.
+    pub(super) async fn settled(&mut self, ids: &[i64], until_us: i64) -> Result<(), DbError> {
+        let ids: Vec<Option<i64>> = ids.iter().copied().map(Some).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let sql = if self.is_sqlite() {
+            "UPDATE unsettled SET settled = $2, until_us = $3 WHERE id IN (SELECT value FROM json_each($1))"
+        } else {
+            "UPDATE unsettled SET settled = $2, until_us = $3 WHERE id = ANY($1)"
+        };
+        self.execute(sql, args![ids, true, until_us]).await.map(drop)
+    }
+
+    /// Remembers the messages of a batch until then, or until it is known that they were acknowledged; returns the numbers.
+    pub(super) async fn remember(
+        &mut self,
+        session: i64,
+        batch: &[Prepared],
+        until_us: i64,
+    ) -> Result<Vec<i64>, DbError> {
         let (queues, digests) = batch
             .iter()
             .filter_map(|prepared| Some((Some(prepared.queue.clone()), Some(prepared.digest.clone()?))))
@@ -101,14 +122,14 @@ impl Tx<'_> {
             return Ok(Vec::new());
         }
         let sql = if self.is_sqlite() {
-            "INSERT INTO unsettled (session, queue, digest)
-             SELECT $1, q.value, d.value FROM json_each($2) AS q JOIN json_each($3) AS d ON d.key = q.key
+            "INSERT INTO unsettled (session, queue, digest, until_us)
+             SELECT $1, q.value, d.value, $4 FROM json_each($2) AS q JOIN json_each($3) AS d ON d.key = q.key
              WHERE true RETURNING id"
         } else {
-            "INSERT INTO unsettled (session, queue, digest)
-             SELECT $1, queue, digest FROM unnest($2::text[], $3::text[]) AS n (queue, digest) RETURNING id"
+            "INSERT INTO unsettled (session, queue, digest, until_us)
+             SELECT $1, queue, digest, $4 FROM unnest($2::text[], $3::text[]) AS n (queue, digest) RETURNING id"
         };
-        let rows: Vec<(i64,)> = self.all(sql, args![session, queues, digests]).await?;
+        let rows: Vec<(i64,)> = self.all(sql, args![session, queues, digests, until_us]).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 

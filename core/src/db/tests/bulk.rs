@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) async fn behaves(db: &Database, epoch: i64) {
-    let session = db.begin_intake_session(epoch).await.unwrap();
+    let session = db.begin_intake_session(epoch, false).await.unwrap();
     equal_ones(db, session).await;
     uuids(db, session).await;
     redelivered(db, session).await;

@@ -1,0 +1,338 @@
+//! The fault bench: real servers and processes, a stream of requests, and faults at random and at each step of a job's life.
+//! Afterwards every request that the broker confirmed has exactly one result, run ids became visible in order, every start of a
+//! test is accounted for, and nothing is left behind. `make faults`; short forms are in `make test`.
+
+mod count;
+mod front;
+mod messages;
+mod orders;
+mod parts;
+mod requests;
+mod strikes;
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use proofhouse_core::faults::Step;
+use tokio::time::sleep;
+
+pub use self::parts::Store;
+use self::{
+    orders::{Tally, WHENEVER},
+    parts::Parts,
+    requests::Requests,
+    strikes::{Blow, Quake},
+};
+
+/// Nobody comes to a step for so long: another is tried.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Longer than `consumer_timeout`, and the broker's look at it.
+const HELD: Duration = Duration::from_secs(72);
+const CONSUMER_TIMEOUT: &str = "broker: consumer_timeout";
+
+/// How hard, how long, and on what.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench {
+    /// For how long faults strike.
+    pub lasts: Duration,
+    /// The same seed strikes in the same order.
+    pub seed: u64,
+    /// What the results are kept in.
+    pub store: Store,
+    /// Between two requests.
+    pub pause: Duration,
+    /// What strikes.
+    pub strikes: Strikes,
+    /// An error that is built into the program: `acknowledges-first` or `no-fencing`.
+    pub planted: Option<&'static str>,
+}
+
+/// What strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strikes {
+    /// All there is, as root.
+    All,
+    /// All but what takes minutes, or needs root.
+    Short,
+    /// Dispatchers die with acknowledgements behind them.
+    Acknowledged,
+    /// Leaders freeze, and thaw when others lead.
+    Thawed,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What must not be: each a sentence.
+    pub wrong: Vec<String>,
+    /// How often each fault struck at each step, and what was counted.
+    pub summary: String,
+    /// How many faults struck.
+    pub faults: usize,
+    /// Those that struck less than five times, steps at which less than ten did.
+    pub rare: Vec<String>,
+}
+
+/// The same numbers for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, sides: usize) -> usize {
+        usize::try_from(self.roll()).unwrap_or(0) % sides.max(1)
+    }
+
+    fn shuffle<T>(&mut self, list: &mut [T]) {
+        for at in (1..list.len()).rev() {
+            let other = self.below(at + 1);
+            list.swap(at, other);
+        }
+    }
+}
+
+/// What the strikers share.
+struct Storm<'a> {
+    parts: &'a Parts,
+    tally: &'a Mutex<Tally>,
+    until: Instant,
+    hurts: &'a Mutex<Vec<Hurt>>,
+}
+
+impl Bench {
+    /// How long everything that is under way may take to end, once faults have. With an error built in it may never.
+    fn end(&self) -> Duration {
+        Duration::from_secs(if self.planted.is_some() { 20 } else { 300 })
+    }
+}
+
+/// When a worker could not say that it holds what it holds.
+struct Hurt {
+    /// None: no worker could.
+    worker: Option<String>,
+    /// Microseconds since 1970.
+    lasts: std::ops::RangeInclusive<i64>,
+}
+
+impl Bench {
+    /// Strikes, waits for the end of every request, and counts.
+    ///
+    /// # Errors
+    /// The bench itself failed: what it found wrong is in the outcome.
+    pub async fn run(self) -> Result<Outcome> {
+        let parts = Parts::start(self.store, self.planted, self.strikes == Strikes::All).await?;
+        let answers = requests::listen(&parts.bus).await?;
+        let requests = Requests::start(parts.gate(), self.pause);
+        let tally = Mutex::new(Tally::default());
+        let hurts = Mutex::default();
+        let storm = Storm { parts: &parts, tally: &tally, hurts: &hurts, until: Instant::now() + self.lasts };
+        let strikes = async {
+            match self.strikes {
+                Strikes::All => {
+                    tokio::try_join!(
+                        storm.blows(Dice(self.seed)),
+                        storm.quakes(Dice(!self.seed), true),
+                        storm.timeouts()
+                    )?;
+                }
+                Strikes::Short => {
+                    storm.held().await?;
+                    tokio::try_join!(storm.blows(Dice(self.seed)), storm.quakes(Dice(!self.seed), false))?;
+                }
+                Strikes::Acknowledged => storm.again(Step::Acknowledged, Blow::Kill).await?,
+                Strikes::Thawed => storm.again(Step::Granted, Blow::Freeze).await?,
+            }
+            parts.mend().await.context("mending")?;
+            let sent = requests.end().await?;
+            let ends = count::wait(&parts, self.end()).await?;
+            anyhow::Ok((sent, ends))
+        };
+        let (sent, over) = tokio::select! {
+            done = strikes => done?,
+            never = storm.standstills() => never?,
+        };
+        let counted = count::count(&parts, &sent, &answers, &hurts.into_inner()?, over).await?;
+        let tally = tally.into_inner()?;
+        let names = names(self.strikes);
+        let rare = rare(&tally, &names);
+        let summary = format!(
+            "seed {}, {:?}, {} s: {} faults\n{}{}",
+            self.seed,
+            self.store,
+            self.lasts.as_secs(),
+            tally.total(),
+            tally.table(&names),
+            counted.summary
+        );
+        Ok(Outcome { wrong: counted.wrong, summary, faults: tally.total(), rare })
+    }
+}
+
+fn now_us() -> Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros())?)
+}
+
+/// Of all faults that can strike.
+fn names(strikes: Strikes) -> Vec<&'static str> {
+    let roles = ["dispatcher", "worker", "web"];
+    let blows = roles.into_iter().flat_map(|role| Blow::ALL.map(|blow| blow.name(role)));
+    let all = strikes == Strikes::All;
+    let quakes = Quake::ALL.into_iter().filter(|quake| all || !quake.needs_disk()).map(Quake::name);
+    blows.chain(quakes).chain(all.then_some(CONSUMER_TIMEOUT)).collect()
+}
+
+fn rare(tally: &Tally, names: &[&'static str]) -> Vec<String> {
+    let faults = names.iter().map(|name| (*name, tally.of_fault(name), 5));
+    let steps = Step::ALL.iter().map(|step| (step.as_str(), tally.of_step(step.as_str()), 10));
+    let rare = faults.chain(steps).filter(|(_, hits, least)| hits < least);
+    rare.map(|(name, hits, least)| format!("{name}: {hits} of at least {least}")).collect()
+}
+
+impl Storm<'_> {
+    fn goes_on(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    fn struck(&self, fault: &'static str, step: &'static str) -> Result<()> {
+        let mut tally = self.tally.lock().map_err(|_| anyhow::anyhow!("a striker died"))?;
+        tally.add(fault, step);
+        Ok(())
+    }
+
+    fn hurt(&self, worker: Option<String>, since: i64) -> Result<()> {
+        let mut hurts = self.hurts.lock().map_err(|_| anyhow::anyhow!("a striker died"))?;
+        hurts.push(Hurt { worker, lasts: since..=now_us()? });
+        Ok(())
+    }
+
+    /// A machine that stands still lets nobody renew anything: nobody is to blame for that. Never ends by itself.
+    async fn standstills<T>(&self) -> Result<T> {
+        let (mut last, mut since) = (Instant::now(), now_us()?);
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            if last.elapsed() > Duration::from_millis(600) {
+                self.hurt(None, since)?;
+            }
+            (last, since) = (Instant::now(), now_us()?);
+        }
+    }
+
+    /// Each blow at each step, in an order of the dice, over and over; every fourth at a web.
+    async fn blows(&self, mut dice: Dice) -> Result<()> {
+        let mut plan = Vec::new();
+        let mut frozen = futures::stream::FuturesUnordered::new();
+        while self.goes_on() {
+            if plan.is_empty() {
+                plan = Step::ALL.iter().flat_map(|step| Blow::ALL.map(|blow| (*step, blow))).collect();
+                dice.shuffle(&mut plan);
+            }
+            let Some((step, blow)) = plan.pop() else { continue };
+            if dice.below(4) == 0 {
+                self.blow_at_web(&mut dice, blow).await?;
+            }
+            let Some(caught) = self.parts.orders.catch(step, PATIENCE).await? else { continue };
+            let Some(member) = self.parts.member_of(caught.pid) else { continue };
+            let Some(mut process) = member.free() else { continue };
+            self.struck(blow.name(member.role), step.as_str())?;
+            let ahead = dice.below(2) == 0;
+            let strike = async move {
+                let begun = now_us()?;
+                let struck = blow.strike(&mut process, ahead, move || drop(caught)).await;
+                self.hurt(Some(member.name.clone()), begun)?;
+                struck.with_context(|| format!("{} at {}", blow.name(member.role), step.as_str()))
+            };
+            // Others go on meanwhile; but one dispatcher and one worker at least are left alone.
+            frozen.push(strike);
+            while frozen.len() > usize::from(blow == Blow::Freeze) {
+                use futures::StreamExt;
+                frozen.next().await.transpose()?;
+            }
+        }
+        use futures::StreamExt;
+        while let Some(struck) = frozen.next().await {
+            struck?;
+        }
+        Ok(())
+    }
+
+    async fn blow_at_web(&self, dice: &mut Dice, blow: Blow) -> Result<()> {
+        let webs: Vec<_> = self.parts.of_role("web").collect();
+        let Some(mut process) = webs[dice.below(webs.len())].free() else { return Ok(()) };
+        self.struck(blow.name("web"), WHENEVER)?;
+        let struck = blow.strike(&mut process, dice.below(2) == 0, || {}).await;
+        struck.with_context(|| blow.name("web"))
+    }
+
+    /// Each thing around, with somebody at a step, in an order of the dice, over and over.
+    async fn quakes(&self, mut dice: Dice, disks: bool) -> Result<()> {
+        let mut plan = Vec::new();
+        while self.goes_on() {
+            if plan.is_empty() {
+                plan.extend(Quake::ALL.into_iter().filter(|quake| disks || !quake.needs_disk()));
+                dice.shuffle(&mut plan);
+            }
+            let Some(quake) = plan.pop() else { continue };
+            let step = Step::ALL[dice.below(Step::ALL.len())];
+            // What happens while nobody comes to that step happens too.
+            let caught = self.parts.orders.catch(step, PATIENCE / 4).await?;
+            self.struck(quake.name(), caught.as_ref().map_or(WHENEVER, |caught| caught.step.as_str()))?;
+            let begun = Instant::now();
+            let since = now_us()?;
+            let struck = quake.strike(self.parts, dice.roll(), move || drop(caught)).await;
+            if quake.silences_workers() {
+                self.hurt(None, since)?;
+            }
+            if let Err(error) = struck {
+                // Another fault may be in its way; what it left must be mended all the same.
+                println!("{} after {:?}: {error:#}", quake.name(), begun.elapsed());
+                self.parts.front.set(front::Weather::Fair);
+            }
+            sleep(Duration::from_millis(300)).await;
+        }
+        Ok(())
+    }
+
+    /// A dispatcher that neither acknowledges what it has in hand nor dies: the broker takes it back.
+    async fn timeouts(&self) -> Result<()> {
+        while self.until.saturating_duration_since(Instant::now()) > HELD {
+            let Some(caught) = self.parts.orders.catch(Step::Received, PATIENCE).await? else { continue };
+            let Some(member) = self.parts.member_of(caught.pid) else { continue };
+            let Some(process) = member.free() else { continue };
+            self.struck(CONSUMER_TIMEOUT, Step::Received.as_str())?;
+            sleep(HELD).await;
+            drop(caught);
+            drop(process);
+        }
+        Ok(())
+    }
+
+    /// A dispatcher that has requests in hand while link after link breaks: copies of them gather in it.
+    async fn held(&self) -> Result<()> {
+        let caught = self.parts.orders.catch(Step::Received, PATIENCE).await?.context("a request")?;
+        for _ in 0..4 {
+            sleep(Duration::from_secs(1)).await;
+            self.parts.dispatchers_link.cut();
+            self.struck(Quake::LinksBroken.name(), Step::Received.as_str())?;
+        }
+        drop(caught);
+        Ok(())
+    }
+
+    /// One blow at one step, again and again.
+    async fn again(&self, step: Step, blow: Blow) -> Result<()> {
+        while self.goes_on() {
+            let Some(caught) = self.parts.orders.catch(step, PATIENCE).await? else { continue };
+            let Some(member) = self.parts.member_of(caught.pid) else { continue };
+            let Some(mut process) = member.free() else { continue };
+            self.struck(blow.name(member.role), step.as_str())?;
+            blow.strike(&mut process, false, move || drop(caught)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Orders to the processes under test: to stop at a step until something was done to them, or around them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Result;
+use nix::unistd::Pid;
+use proofhouse_core::faults::Step;
+
+use crate::wait::wait_for;
+
+/// The folder that orders are in.
+pub(super) struct Orders {
+    folder: PathBuf,
+}
+
+/// A process that waits at a step. Dropping it lets it go on.
+pub(super) struct Caught {
+    /// Where.
+    pub(super) step: Step,
+    /// Which.
+    pub(super) pid: Pid,
+    file: PathBuf,
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        // A process that died at its step left it.
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+impl Orders {
+    /// In this folder.
+    pub(super) fn new(folder: &Path) -> Result<Self> {
+        let folder = folder.join("orders");
+        fs::create_dir(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// For the processes' environment.
+    pub(super) fn env(&self) -> (&'static str, String) {
+        ("PROOFHOUSE_FAULTS", self.folder.display().to_string())
+    }
+
+    /// Waits until a process comes to this step, and keeps it there; none where none does in time.
+    pub(super) async fn catch(&self, step: Step, patience: Duration) -> Result<Option<Caught>> {
+        let name = step.as_str();
+        let order = self.folder.join(name);
+        fs::write(&order, "")?;
+        let caught = wait_for(name, patience, async || self.waiting(step)).await;
+        if caught.is_err() && fs::remove_file(&order).is_err() {
+            // It was taken in the last moment.
+            return Ok(wait_for(name, Duration::from_secs(1), async || self.waiting(step)).await.ok());
+        }
+        Ok(caught.ok())
+    }
+
+    fn waiting(&self, step: Step) -> Option<Caught> {
+        let prefix = format!("{}.", step.as_str());
+        let entries = fs::read_dir(&self.folder).ok()?;
+        entries.flatten().find_map(|entry| {
+            let pid = entry.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok()?;
+            Some(Caught { step, pid: Pid::from_raw(pid), file: entry.path() })
+        })
+    }
+}
+
+/// How often each fault struck at each step.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    hits: BTreeMap<(&'static str, &'static str), usize>,
+}
+
+/// Of faults that strike whenever.
+pub(super) const WHENEVER: &str = "whenever";
+
+impl Tally {
+    /// One more.
+    pub(super) fn add(&mut self, fault: &'static str, step: &'static str) {
+        *self.hits.entry((fault, step)).or_default() += 1;
+    }
+
+    /// All.
+    pub(super) fn total(&self) -> usize {
+        self.hits.values().sum()
+    }
+
+    /// Of a fault.
+    pub(super) fn of_fault(&self, fault: &str) -> usize {
+        self.hits.iter().filter(|((name, _), _)| *name == fault).map(|(_, n)| n).sum()
+    }
+
+    /// At a step.
+    pub(super) fn of_step(&self, step: &str) -> usize {
+        self.hits.iter().filter(|((_, name), _)| *name == step).map(|(_, n)| n).sum()
+    }
+
+    /// A table: a line for each fault, a column for each step, and sums.
+    pub(super) fn table(&self, faults: &[&'static str]) -> String {
+        let steps: Vec<&str> = Step::ALL.iter().map(|step| step.as_str()).chain([WHENEVER]).collect();
+        let mut text = String::from("steps, as numbered in the columns below:\n");
+        for (n, step) in steps.iter().enumerate() {
+            text += &format!("  {:>2}  {step}: {}\n", n + 1, self.of_step(step));
+        }
+        text += &format!("{:<28}{:>5}", "fault", "all");
+        for n in 1..=steps.len() {
+            text += &format!("{n:>4}");
+        }
+        for fault in faults {
+            text += &format!("\n{fault:<28}{:>5}", self.of_fault(fault));
+            for step in &steps {
+                let hits =
+                    self.hits.iter().find(|((f, s), _)| f == fault && s == step).map_or(0, |(_, n)| *n);
+                text += &if hits == 0 { "   .".to_owned() } else { format!("{hits:>4}") };
+            }
+        }
+        text + "\n"
+    }
+}

@@ -1,0 +1,286 @@
+//! Everything that runs while faults strike: real servers, two dispatchers, three workers, two webs, and the links between them.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::unistd::Pid;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{front::Front, orders::Orders};
+use crate::{
+    cluster::Cluster,
+    keeper::Keeper,
+    moto::Moto,
+    postgres::Postgres,
+    proofhouse::{Proofhouse, Role},
+    proxy::TcpProxy,
+    rabbit::Rabbit,
+    swift::Swift,
+};
+
+/// What the results are kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// Swift with tempauth.
+    Swift,
+    /// moto's S3.
+    S3,
+}
+
+/// A role's process.
+pub(super) struct Member {
+    /// Of workers the name by which the table knows them.
+    pub(super) name: String,
+    /// `dispatcher`, `worker` or `web`.
+    pub(super) role: &'static str,
+    process: Mutex<Proofhouse>,
+    /// Its data folder, where that is a small disk.
+    pub(super) disk: Option<SmallDisk>,
+}
+
+impl Member {
+    async fn start(role: &'static str, name: &str, process: Role, disk: Option<SmallDisk>) -> Result<Self> {
+        let process = match &disk {
+            Some(disk) => process.arg("--data", disk.path().join("data").display().to_string()),
+            None => process,
+        };
+        Ok(Self { role, name: name.to_owned(), process: Mutex::new(process.start().await?), disk })
+    }
+
+    /// Its process, unless a fault has it in hand.
+    pub(super) fn free(&self) -> Option<MutexGuard<'_, Proofhouse>> {
+        self.process.try_lock().ok()
+    }
+
+    /// Its process, once no fault has it in hand.
+    pub(super) async fn process(&self) -> MutexGuard<'_, Proofhouse> {
+        self.process.lock().await
+    }
+}
+
+enum Objects {
+    Swift(Box<Swift>),
+    S3(Moto),
+}
+
+/// Everything.
+pub(super) struct Parts {
+    /// To the processes.
+    pub(super) orders: Orders,
+    /// The broker.
+    pub(super) rabbit: Rabbit,
+    /// The broker's URL for one who may do everything.
+    pub(super) bus: String,
+    /// Before the broker, for dispatchers and webs.
+    pub(super) dispatchers_link: TcpProxy,
+    /// Before the broker, for workers.
+    pub(super) workers_link: TcpProxy,
+    /// The server that counts and, between two failovers, its standby.
+    pub(super) databases: Mutex<(Postgres, Option<Postgres>)>,
+    /// Before the database.
+    pub(super) database_link: TcpProxy,
+    /// The store fails here.
+    pub(super) front: Front,
+    /// And here, before that.
+    pub(super) store_link: TcpProxy,
+    /// The processes.
+    pub(super) members: Vec<Member>,
+    /// Of starts and ends of tests.
+    pub(super) ledger: PathBuf,
+    cluster: Cluster,
+    objects: Objects,
+}
+
+/// The database's name.
+const NAME: &str = "faults";
+
+impl Parts {
+    /// Starts all. `planted`: the error that is built in, if any. `disks`: the data folders of a dispatcher and a worker are small
+    /// disks, which only root can make.
+    pub(super) async fn start(store: Store, planted: Option<&str>, disks: bool) -> Result<Self> {
+        let (rabbit, postgres) =
+            (Rabbit::start_with("consumer_timeout = 60000").await?, Postgres::start().await?);
+        let bus = rabbit.secured("/").await?;
+        let database = postgres.secured(NAME).await?;
+        let database_link = TcpProxy::start(address(postgres.port())).await?;
+        let cluster = Cluster::on(bus.clone(), database_link.before(&database)?)?;
+        let dispatchers_link = TcpProxy::start(rabbit.tls_address()).await?;
+        let workers_link = TcpProxy::start(rabbit.tls_address()).await?;
+        let (objects, port) = match store {
+            Store::Swift => {
+                let swift = Swift::start().await?;
+                let port = swift.port();
+                (Objects::Swift(Box::new(swift)), port)
+            }
+            Store::S3 => {
+                let moto = Moto::start().await?;
+                let port = moto.port();
+                (Objects::S3(moto), port)
+            }
+        };
+        let front = Front::start(address(port)).await?;
+        let store_link = TcpProxy::start(front.address()).await?;
+        let orders = Orders::new(cluster.folder())?;
+        let ledger = cluster.folder().join("ledger");
+        let mut parts = Self {
+            orders,
+            rabbit,
+            bus,
+            dispatchers_link,
+            workers_link,
+            databases: Mutex::new((postgres, None)),
+            database_link,
+            front,
+            store_link,
+            members: Vec::new(),
+            ledger,
+            cluster,
+            objects: objects,
+        };
+        parts.start_members(planted, disks).await?;
+        Ok(parts)
+    }
+
+    async fn start_members(&mut self, planted: Option<&str>, disks: bool) -> Result<()> {
+        let disk = |wanted: bool| if wanted && disks { SmallDisk::mount().map(Some) } else { Ok(None) };
+        for n in 0..2 {
+            let role = self.role(self.cluster.dispatcher(), &self.dispatchers_link, "dispatcher", planted)?;
+            let role = role.arg("--retry-attempts", "100");
+            self.members.push(Member::start("dispatcher", "", role, disk(n == 0)?).await?);
+        }
+        for (n, name) in ["one", "two", "three"].into_iter().enumerate() {
+            let role = self.role(self.cluster.worker(name), &self.workers_link, "worker", planted)?;
+            let stand_in = concat!(env!("CARGO_MANIFEST_DIR"), "/src/faults/stand_in.sh");
+            let role = role.arg("--slots", "4").arg("--autopkgtest", stand_in);
+            let role = role.env("STAND_IN_LEDGER", self.ledger.display().to_string());
+            self.members.push(Member::start("worker", name, role, disk(n == 0)?).await?);
+        }
+        for _ in 0..2 {
+            let role = self.role(self.cluster.web(), &self.dispatchers_link, "web", planted)?;
+            self.members.push(Member::start("web", "", role, None).await?);
+        }
+        Ok(())
+    }
+
+    /// A role on these servers.
+    fn role(&self, role: Role, link: &TcpProxy, name: &str, planted: Option<&str>) -> Result<Role> {
+        let (key, folder) = self.orders.env();
+        let store = self.store_link.address();
+        let (url, env) = match &self.objects {
+            Objects::Swift(swift) => {
+                let account = swift.first_account();
+                let env =
+                    account.env_of("admin").into_iter().filter(|(key, _)| key != "OS_AUTH_URL").collect();
+                (format!("swift+http://{store}/auth/v1.0"), env)
+            }
+            Objects::S3(moto) => (format!("s3://?endpoint=http://{store}&region=eu-west-1"), moto.s3_env()),
+        };
+        let role = role.arg("--store", url).envs(env).env(key, folder).quiet().faulty();
+        let role = role.arg("--bus", link.before(&self.cluster.bus_of(name))?);
+        Ok(planted.into_iter().fold(role, |role, planted| role.env("PROOFHOUSE_PLANTED", planted)))
+    }
+
+    /// Whose process this is.
+    pub(super) fn member_of(&self, pid: Pid) -> Option<&Member> {
+        self.members.iter().find(|member| {
+            member.free().is_some_and(|process| process.process().pid().is_ok_and(|its| its == pid))
+        })
+    }
+
+    /// Members of a role.
+    pub(super) fn of_role(&self, role: &str) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(move |member| member.role == role)
+    }
+
+    /// The database's URL for one who may do everything.
+    pub(super) fn database(&self) -> &str {
+        &self.cluster.database
+    }
+
+    /// The broker's URL for a gate.
+    pub(super) fn gate(&self) -> String {
+        self.cluster.bus_of("gate")
+    }
+
+    /// A standby takes the place of the database's server, which is lost; another standby follows it.
+    pub(super) async fn fail_over(&self) -> Result<()> {
+        let mut databases = self.databases.lock().await;
+        let standby = databases.1.take().context("a standby")?;
+        databases.0.kill9().await?;
+        standby.promote().await?;
+        self.database_link.redirect(address(standby.port()));
+        databases.0 = standby;
+        Ok(())
+    }
+
+    /// Gives the database a standby where it has none.
+    pub(super) async fn has_standby(&self) -> Result<()> {
+        let mut databases = self.databases.lock().await;
+        if databases.1.is_none() {
+            databases.1 = Some(databases.0.standby().await?);
+        }
+        Ok(())
+    }
+
+    /// Ends what is left of faults: everything runs and is reachable.
+    pub(super) async fn mend(&self) -> Result<()> {
+        self.front.set(super::front::Weather::Fair);
+        for link in [&self.dispatchers_link, &self.workers_link, &self.database_link, &self.store_link] {
+            link.resume();
+            link.delay(Duration::ZERO);
+            link.restore().await?;
+        }
+        for member in &self.members {
+            member.process().await.becomes_ready().await?;
+        }
+        Ok(())
+    }
+}
+
+fn address(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+/// A disk of a few megabytes.
+pub(super) struct SmallDisk {
+    keeper: Keeper,
+}
+
+impl SmallDisk {
+    fn mount() -> Result<Self> {
+        let keeper = Keeper::with_hook("disk", &std::env::temp_dir(), "umount -l \"$DIR/disk\"")?;
+        let disk = keeper.dir().join("disk");
+        fs::create_dir(&disk)?;
+        let options = Some("size=96m,mode=0755");
+        nix::mount::mount(Some("tmpfs"), &disk, Some("tmpfs"), nix::mount::MsFlags::empty(), options)?;
+        Ok(Self { keeper })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.keeper.dir().join("disk")
+    }
+
+    /// Leaves no room on it.
+    pub(super) fn fill(&self) -> Result<()> {
+        use std::io::Write;
+        let mut file = fs::File::create(self.filler())?;
+        let block = vec![0; 1 << 20];
+        while file.write_all(&block).is_ok() {}
+        Ok(())
+    }
+
+    /// Leaves room again.
+    pub(super) fn free(&self) -> Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+
+    fn filler(&self) -> PathBuf {
+        Path::join(&self.path(), "filler")
+    }
+}

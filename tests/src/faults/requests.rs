@@ -1,0 +1,133 @@
+//! The requests, each with a trigger of its own, and what is said of their ends.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use lapin::{
+    BasicProperties, Channel, Connection,
+    options::{
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::FieldTable,
+};
+use proofhouse_core::protocol::COMPLETE_EXCHANGE;
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::{
+    amqp,
+    cluster::{body, params},
+    wait::within,
+};
+
+/// How many packages share the requests; each is a series.
+const PACKAGES: usize = 40;
+/// How long tests take, in turns.
+const LASTS: [&str; 7] = ["LAST=0.05", "LAST=0.1", "LAST=0.2", "LAST=0.1", "LAST=0.5", "LAST=0.1", "LAST=2"];
+
+/// Triggers of the requests that were sent.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// The broker said that it has them.
+    pub(super) confirmed: BTreeSet<String>,
+    /// The link broke before it said so: they may have come or not.
+    pub(super) unsure: BTreeSet<String>,
+}
+
+/// A stream of requests that goes on over broken links.
+pub(super) struct Requests {
+    over: Arc<AtomicBool>,
+    task: JoinHandle<Result<Sent>>,
+}
+
+impl Requests {
+    pub(super) fn start(url: String, pause: Duration) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(send_all(url, pause, over.clone()));
+        Self { over, task }
+    }
+
+    pub(super) async fn end(self) -> Result<Sent> {
+        self.over.store(true, Ordering::Relaxed);
+        self.task.await.context("the stream of requests died")?
+    }
+}
+
+async fn send_all(url: String, pause: Duration, over: Arc<AtomicBool>) -> Result<Sent> {
+    let (mut sent, mut number, mut link) = (Sent::default(), 0, None);
+    while !over.load(Ordering::Relaxed) {
+        let Some((_, channel)) = &link else {
+            link = connect(&url).await.ok();
+            sleep(pause).await;
+            continue;
+        };
+        let package = format!("pkg{}", number % PACKAGES);
+        let trigger = format!("{package}/{number}");
+        let request = body(&package, &params(&trigger, &[LASTS[number % LASTS.len()]]));
+        number += 1;
+        match within("a confirm", Duration::from_secs(10), send(channel, &request)).await {
+            Ok(Ok(true)) => {
+                sent.confirmed.insert(trigger);
+            }
+            _ => {
+                sent.unsure.insert(trigger);
+                link = None;
+            }
+        }
+        sleep(pause).await;
+    }
+    Ok(sent)
+}
+
+async fn connect(url: &str) -> Result<(Connection, Channel)> {
+    let connection = amqp::connection(url).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
+}
+
+async fn send(channel: &Channel, request: &[u8]) -> Result<bool> {
+    let properties = BasicProperties::default().with_content_encoding("UTF-8".into()).with_delivery_mode(2);
+    let options = BasicPublishOptions::default();
+    let confirm =
+        channel.basic_publish("".into(), "debci-noble-amd64".into(), options, request, properties).await?;
+    Ok(confirm.await?.is_ack())
+}
+
+/// The queue that hears of ends. It outlives the broker, as a gate's would.
+const ENDS: &str = "hears-of-ends";
+
+/// Begins to collect what is said of ends; returns where it is collected.
+pub(super) async fn listen(url: &str) -> Result<String> {
+    let connection = amqp::connection(url).await?;
+    let channel = connection.create_channel().await?;
+    let durable = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let kind = lapin::ExchangeKind::Fanout;
+    channel.exchange_declare(COMPLETE_EXCHANGE.into(), kind, durable, FieldTable::default()).await?;
+    channel.queue_declare(ENDS.into(), QueueDeclareOptions::durable(), FieldTable::default()).await?;
+    let bind = QueueBindOptions::default();
+    channel.queue_bind(ENDS.into(), COMPLETE_EXCHANGE.into(), "".into(), bind, FieldTable::default()).await?;
+    connection.close(200, "done".into()).await?;
+    Ok(ENDS.to_owned())
+}
+
+/// What was said of ends: the uuids.
+pub(super) async fn told(url: &str, queue: &str) -> Result<BTreeSet<String>> {
+    let connection = amqp::connection(url).await?;
+    let channel = connection.create_channel().await?;
+    let mut uuids = BTreeSet::new();
+    while let Some(message) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await? {
+        let said: serde_json::Value = serde_json::from_slice(&message.delivery.data)?;
+        uuids.extend(said["uuid"].as_str().map(str::to_owned));
+    }
+    channel.queue_delete(queue.into(), lapin::options::QueueDeleteOptions::default()).await?;
+    connection.close(200, "done".into()).await?;
+    Ok(uuids)
+}
