@@ -43,6 +43,11 @@ impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E, HttpResponse>> 
 }
 
 impl Failure {
+    /// A listing that says that there is more, and does not give it.
+    pub(super) fn endless() -> Self {
+        Self::Away("its listing does not go on".to_owned())
+    }
+
     pub(super) fn has_code(&self, codes: &[&str]) -> bool {
         matches!(self, Self::Answer { code, .. } if codes.contains(&code.as_str()))
     }

@@ -22,6 +22,7 @@ use reqwest::{
 };
 use url::Url;
 
+pub(super) use self::parse::{containers, listing};
 use self::{
     http::{Ask, refusal},
     login::{Identity, Login},
@@ -273,6 +274,9 @@ impl Store for Swift {
             let Some(last) = names.last() else {
                 return Ok(containers);
             };
+            if *last <= marker {
+                return Err(self.unreadable("a list of containers that does not go on"));
+            }
             marker.clone_from(last);
             containers.extend(names.iter().filter_map(|name| name.parse::<Container>().ok()));
         }

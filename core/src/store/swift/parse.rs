@@ -64,7 +64,7 @@ enum Line {
 }
 
 /// A listing with `format=json`.
-pub(super) fn listing(json: &[u8]) -> Result<Vec<Entry>, serde_json::Error> {
+pub(in crate::store) fn listing(json: &[u8]) -> Result<Vec<Entry>, serde_json::Error> {
     if json.is_empty() {
         return Ok(Vec::new()); // 204
     }
@@ -78,7 +78,7 @@ struct ContainerLine {
 }
 
 /// The names in an account's listing with `format=json`.
-pub(super) fn containers(json: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+pub(in crate::store) fn containers(json: &[u8]) -> Result<Vec<String>, serde_json::Error> {
     if json.is_empty() {
         return Ok(Vec::new()); // 204
     }
