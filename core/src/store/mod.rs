@@ -334,6 +334,17 @@ pub trait Store: Send + Sync {
     fn address(&self) -> String;
 }
 
+/// True where a page holds what was asked for. Of a store that goes by another prefix or marker, others' objects would be
+/// deleted, and the same ones listed without end.
+fn is_answer(page: &[Entry], query: &ListQuery) -> bool {
+    page.iter().all(|entry| {
+        let name = entry.name();
+        // A name that others are rolled up to is shown once more where the marker lies below it.
+        let rolled_up = matches!(entry, Entry::Prefix(_)) && query.marker.starts_with(name);
+        name.starts_with(&query.prefix) && (name > query.marker.as_str() || rolled_up)
+    })
+}
+
 /// Deletes every object whose name begins with `prefix`.
 pub async fn delete_prefix(store: &dyn Store, container: &Container, prefix: &str) -> Result<(), StoreError> {
     let mut query = ListQuery { prefix: prefix.to_owned(), ..ListQuery::default() };

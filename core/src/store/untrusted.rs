@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Entry, ListQuery, Store, StoreError, s3::S3, swift};
 use crate::layout::Container;
 
-/// A container's listing in Swift's JSON; none where it is no listing.
-pub fn swift_listing(json: &[u8]) -> Option<Vec<Entry>> {
-    swift::listing(json).ok()
+/// A container's listing in Swift's JSON; none where it is not the one that was asked for.
+pub fn swift_listing(json: &[u8], query: &ListQuery) -> Option<Vec<Entry>> {
+    swift::listing(json, query)
 }
 
 /// The names in Swift's listing of an account; none where it is no listing.

@@ -43,9 +43,9 @@ impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E, HttpResponse>> 
 }
 
 impl Failure {
-    /// A listing that says that there is more, and does not give it.
-    pub(super) fn endless() -> Self {
-        Self::Away("its listing does not go on".to_owned())
+    /// A listing of something else, or one that does not go on.
+    pub(super) fn other_listing() -> Self {
+        Self::Away("its listing is not the one that was asked for".to_owned())
     }
 
     pub(super) fn has_code(&self, codes: &[&str]) -> bool {

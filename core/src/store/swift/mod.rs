@@ -225,8 +225,7 @@ impl Store for Swift {
             status => return Err(refusal(&self.address, status)),
         }
         let json = self.text(response).await?;
-        // The error's text names a place in the answer, not what stands there.
-        parse::listing(&json).map_err(|_| self.unreadable("no listing"))
+        parse::listing(&json, query).ok_or_else(|| self.unreadable("no listing of what was asked for"))
     }
 
     async fn delete(&self, container: &Container, object: &str) -> Result<(), StoreError> {
