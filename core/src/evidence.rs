@@ -2,7 +2,10 @@
 //!
 //! Facts: contract "Results", heading "Objects": plain tar, members at the top without `./`.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Map, Value, json};
@@ -53,23 +56,46 @@ pub fn testinfo(found: Option<Map<String, Value>>, request: &Request, uuid: Uuid
 /// The largest `result.tar` that is looked into, in bytes.
 pub const MAX_RESULT: u64 = 64 << 20;
 
-/// What is wrong with a `result.tar`, if anything: readers need the exit code and the version in it.
-pub fn damage(bytes: &[u8]) -> Option<String> {
-    let mut members = std::collections::BTreeMap::new();
+/// The most of one member that is looked at, in bytes.
+const MAX_MEMBER: u64 = 1 << 20;
+
+/// The regular files that can be read in a `result.tar`, by their names, and why the rest cannot.
+///
+/// A member of another kind is passed over: a sparse one of a few bytes says that it unpacks to any length.
+pub(crate) fn members(bytes: &[u8]) -> (BTreeMap<String, String>, Option<String>) {
+    let mut members = BTreeMap::new();
     let mut archive = tar::Archive::new(bytes);
     let entries = match archive.entries() {
         Ok(entries) => entries,
-        Err(error) => return Some(format!("it is no tar archive: {error}")),
+        Err(error) => return (members, Some(format!("it is no tar archive: {error}"))),
     };
     for entry in entries {
         let read = entry.and_then(|mut entry| {
+            if !entry.header().entry_type().is_file() {
+                return Ok(None);
+            }
             let name = entry.path()?.display().to_string();
-            Ok((name, io::read_to_string(&mut entry)?))
+            let mut content = Vec::new();
+            entry.by_ref().take(MAX_MEMBER).read_to_end(&mut content)?;
+            // The tar crate gives what there is of a member that was cut off.
+            let cut = (content.len() as u64) < entry.size().min(MAX_MEMBER);
+            Ok(Some((name, String::from_utf8_lossy(&content).into_owned(), cut)))
         });
         match read {
-            Ok((name, text)) => members.insert(name, text),
-            Err(error) => return Some(format!("it cannot be read to its end: {error}")),
-        };
+            Ok(None) => {}
+            Ok(Some((name, text, false))) => drop(members.insert(name, text)),
+            Ok(Some(_)) => return (members, Some("it ends too early".to_owned())),
+            Err(error) => return (members, Some(format!("it cannot be read to its end: {error}"))),
+        }
+    }
+    (members, None)
+}
+
+/// What is wrong with a `result.tar`, if anything: readers need the exit code and the version in it.
+pub fn damage(bytes: &[u8]) -> Option<String> {
+    let (members, broken) = members(bytes);
+    if broken.is_some() {
+        return broken;
     }
     let member = |name: &str| members.get(name).map(|text| text.trim());
     match (member("exitcode"), member("testpkg-version")) {
@@ -82,9 +108,33 @@ pub fn damage(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
+
+    /// A member of no bytes that says that it is very long.
+    fn sparse(name: &str, length: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.name[..name.len()].copy_from_slice(name.as_bytes());
+        gnu.set_real_size(length);
+        gnu.sparse[0].set_offset(length);
+        gnu.sparse[0].set_length(0);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_unpack_to_any_length() {
+        // One that is longer than any memory, and so many that each may be short.
+        let mut bomb = sparse("exitcode", 1 << 45);
+        bomb.extend((0..20_000).flat_map(|n| sparse(&n.to_string(), 1 << 20)));
+        bomb.extend(result_tar(&[("exitcode", b"4\n".to_vec())]).unwrap());
+        let (members, broken) = members(&bomb);
+        assert_eq!((members.len(), broken), (1, None));
+        assert_eq!(members["exitcode"], "4\n");
+        assert_eq!(damage(&bomb).as_deref(), Some("it has no testpkg-version"));
+    }
 
     #[test]
     fn members_lie_at_the_top() {

@@ -14,7 +14,7 @@ use crate::{
     params::{Ppa, Trigger},
     queue::{ANSWERS, ASKED},
     redact,
-    request::{BadRequest, Request},
+    request::{BadRequest, MAX_BODY, Request},
     run_id::RunHash,
     seal::SealKeys,
 };
@@ -92,6 +92,10 @@ impl Intake {
         } else {
             String::from_utf8_lossy(hashed).into_owned()
         };
+        // What is sealed or written anew can be longer than what came, and must be read again.
+        if kept.len() > MAX_BODY {
+            return Err(BadRequest::TooLarge(kept.len()));
+        }
         Ok(NewJob {
             identity: request.identity(queue.context, &queue.pair, self.keys.as_ref())?,
             uuid: request.uuid,
@@ -178,7 +182,7 @@ struct Readable {
 
 impl Readable {
     fn of(body: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(body).ok().filter(|t| t.len() <= crate::request::MAX_BODY)?;
+        let text = std::str::from_utf8(body).ok().filter(|t| t.len() <= MAX_BODY)?;
         let (package, params) = text.trim().split_once(char::is_whitespace)?;
         let Ok(Value::Object(params)) = serde_json::from_str(params.trim()) else { return None };
         if params.contains_key("swiftuser") || params.contains_key("readable-by") {
@@ -243,6 +247,18 @@ mod tests {
             let kept = String::from_utf8(rejection.body).unwrap();
             assert!(!kept.contains("s3cret") && !rejection.reason.contains("s3cret"), "{body}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_can_be_read_again() {
+        // A number's other spelling is four times as long.
+        let numbers = vec!["1e9"; 200_000].join(",");
+        let body = format!(
+            "green {{\"ppas\": [\"joe:s3cret@own/foo\"], \"swiftuser\": \"sec\", \"x\": [{numbers}]}}"
+        );
+        assert!(body.len() < MAX_BODY && Request::parse(body.as_bytes()).is_ok());
+        let rejection = prepare(&intake(&[]), "debci-ppa-noble-amd64", &body).unwrap_err();
+        assert_eq!(rejection.kind, "too-large");
     }
 
     #[test]

@@ -18,6 +18,11 @@ use crate::{
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 
+/// The most that the items of a list have together, in bytes, with one more for each.
+///
+/// They become arguments of a program, and variables of its environment: the kernel takes 128 KiB in one, and 2 MiB in all.
+const MAX_LIST: usize = 64 << 10;
+
 /// A request that follows the contracts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -89,6 +94,14 @@ pub enum BadRequest {
         /// What it must be.
         expected: &'static str,
     },
+    /// A list that no command line takes.
+    #[error("parameter {key:?} has {bytes} bytes in all; at most {MAX_LIST} are taken")]
+    TooMuch {
+        /// The parameter.
+        key: &'static str,
+        /// What its items have together, with one more for each.
+        bytes: usize,
+    },
     /// A parameter's value that breaks its pattern.
     #[error("parameter {key:?}: {source}")]
     BadValue {
@@ -127,6 +140,7 @@ impl BadRequest {
             Self::Json { .. } => "bad-json",
             Self::NotAnObject => "not-an-object",
             Self::WrongType { .. } => "wrong-type",
+            Self::TooMuch { .. } => "too-much",
             Self::BadValue { .. } => "bad-value",
             Self::CredentialsWithoutReader => "credentials-without-swiftuser",
             Self::ReadableByWithoutReader => "readable-by-without-swiftuser",
@@ -188,6 +202,10 @@ impl Reader {
             Some(Value::Array(items)) => items,
             Some(_) => return Err(wrong),
         };
+        let bytes = items.iter().map(|item| item.as_str().map_or(0, str::len) + 1).sum();
+        if bytes > MAX_LIST {
+            return Err(BadRequest::TooMuch { key, bytes });
+        }
         items
             .into_iter()
             .map(|item| match item {
@@ -493,6 +511,17 @@ mod tests {
         for (body, kind) in cases {
             let error = Request::parse(body).unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
+        }
+        for (key, item) in [("triggers", "a/1"), ("env", "AB=1"), ("ppas", "a/b"), ("readable-by", "joe")] {
+            let list = |n: usize| {
+                format!(
+                    "green {{\"swiftuser\": \"s\", \"{key}\": [{}]}}",
+                    vec![format!("\"{item}\""); n].join(", ")
+                )
+            };
+            let most = MAX_LIST / (item.len() + 1);
+            assert!(parse(&list(most)).is_ok(), "{key}");
+            assert_eq!(parse(&list(most + 1)).unwrap_err().kind(), "too-much", "{key}");
         }
         let large = vec![b'a'; MAX_BODY + 1];
         assert_eq!(Request::parse(&large).unwrap_err().kind(), "too-large");

@@ -7,7 +7,7 @@ use std::{
 
 use proofhouse_core::{
     bus::{Bus, BusError, Consumer, Declaration, Source},
-    protocol::{STATUS_EXCHANGE, Status},
+    protocol::STATUS_EXCHANGE,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -42,12 +42,9 @@ async fn subscribe(bus: &Arc<dyn Bus>, name: &str) -> Result<Consumer, BusError>
 
 async fn hear_all(app: &App, mut consumer: Consumer) {
     while let Some(delivery) = consumer.next().await {
-        match serde_json::from_slice::<Status>(&delivery.body) {
-            Ok(status) => app.heard().hear(status, Instant::now()),
+        if !app.heard().hear_message(&delivery.body, Instant::now()) {
             // Neither the text nor the error, which can quote it: it may be a private run's.
-            Err(_) => {
-                tracing::debug!(message.bytes = delivery.body.len(), "a status message that cannot be read");
-            }
+            tracing::debug!(message.bytes = delivery.body.len(), "a status message that cannot be read");
         }
         if let Err(error) = delivery.settle.ack().await {
             tracing::debug!(error = %error, "a status message was not acknowledged; it comes again");

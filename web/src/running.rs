@@ -6,12 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proofhouse_core::protocol::Status;
+use proofhouse_core::{protocol::Status, request::MAX_BODY};
 
 /// A run of which nothing was heard for so long is not shown any more.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// More than any cluster runs: what is over it is a flood.
 const MOST: usize = 20_000;
+/// The longest message that is read, in bytes: its parameters are a request's.
+const LONGEST: usize = 2 * MAX_BODY;
+/// All that is kept, in bytes of the messages.
+const MOST_BYTES: usize = 64 << 20;
 /// Longest log tail that is kept, in bytes. Senders keep to about 2000 and five lines.
 const LONGEST_TAIL: usize = 16 * 1024;
 /// What private runs are called in messages (contract "While it runs").
@@ -55,6 +59,8 @@ fn key(status: &Status) -> Key {
 pub(crate) struct Said {
     pub(crate) status: Status,
     at: Instant,
+    /// The message's length in bytes.
+    bytes: usize,
 }
 
 impl Said {
@@ -77,8 +83,23 @@ impl Heard {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message in.
-    pub(crate) fn hear(&self, mut status: Status, now: Instant) {
+    /// Takes a message in. False where it is none.
+    pub(crate) fn hear_message(&self, message: &[u8], now: Instant) -> bool {
+        let read = if message.len() > LONGEST { None } else { serde_json::from_slice(message).ok() };
+        let is_one = read.is_some();
+        if let Some(status) = read {
+            self.take(status, message.len(), now);
+        }
+        is_one
+    }
+
+    /// Takes a message in that was read.
+    #[cfg(test)]
+    pub(crate) fn hear(&self, status: Status, now: Instant) {
+        self.take(status, 0, now);
+    }
+
+    fn take(&self, mut status: Status, bytes: usize, now: Instant) {
         let key = key(&status);
         let mut runs = self.runs();
         if !status.running {
@@ -86,7 +107,8 @@ impl Heard {
             return;
         }
         runs.retain(|_, said| now.saturating_duration_since(said.at) < FORGOTTEN_AFTER);
-        if runs.len() >= MOST && !runs.contains_key(&key) {
+        let others = || runs.iter().filter(|(other, _)| **other != key).map(|(_, said)| said.bytes);
+        if others().count() >= MOST || others().sum::<usize>() + bytes > MOST_BYTES {
             return;
         }
         if matches!(key, Key::Private(..)) {
@@ -101,7 +123,7 @@ impl Heard {
             end -= 1;
         }
         status.logtail.truncate(end);
-        runs.insert(key, Said { status, at: now });
+        runs.insert(key, Said { status, at: now, bytes });
     }
 
     /// Public runs, and the pairs (release, arch) of which a private run was heard.
@@ -180,6 +202,26 @@ mod tests {
         plain.params.insert("ppas".to_owned(), serde_json::json!(["owner/name:ABCD"]));
         heard.hear(plain, start);
         assert_eq!(heard.now(start).0.len(), 1);
+    }
+
+    #[test]
+    fn a_flood_is_kept_out() {
+        let (heard, now) = (Heard::default(), Instant::now());
+        let mut long = message("green", true);
+        long.params.insert("x".to_owned(), "x".repeat(LONGEST).into());
+        assert!(!heard.hear_message(&serde_json::to_vec(&long).unwrap(), now), "it is not even read");
+        for n in 0..2 * MOST_BYTES / MAX_BODY {
+            heard.take(message(&format!("green{n}"), true), MAX_BODY, now);
+        }
+        let kept = || heard.now(now).0.len();
+        assert_eq!(kept(), MOST_BYTES / MAX_BODY);
+        // What is there already goes on, and makes room when it ends.
+        heard.take(message("green0", true), MAX_BODY, now);
+        heard.take(message("green1", false), MAX_BODY, now);
+        heard.take(message("blue", true), MAX_BODY, now);
+        heard.take(message("red", true), 1, now);
+        assert_eq!(kept(), MOST_BYTES / MAX_BODY);
+        assert!(heard.now(now).0.iter().any(|said| said.status.package == "blue"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -26,6 +26,8 @@ pub(crate) use tail::Tail;
 /// How long a line may lie in the log before it is seen.
 const POLL: Duration = Duration::from_millis(250);
 const CHUNK: usize = 64 << 10;
+/// How much of a log is packed, in bytes: no sound test writes so much. Of the rest only the end is kept.
+const MOST: u64 = 1 << 30;
 
 /// Follows a log in a thread of its own until it is told that the log is complete.
 pub(crate) struct Follower {
@@ -38,7 +40,7 @@ impl Follower {
     /// Begins to follow `log`, which need not be there yet, and to write `packed`.
     pub(crate) fn start(log: PathBuf, packed: &Path, redactor: Redactor, rules: Rules) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Tail::default()));
-        let mut sink = Sink::new(packed, redactor, rules, tail.clone())?;
+        let mut sink = Sink::new(File::create(packed)?, redactor, rules, tail.clone());
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut source = None;
@@ -80,17 +82,22 @@ impl Follower {
     }
 }
 
-struct Sink {
+/// What is made of a log while it streams by.
+pub(crate) struct Sink<W: Write> {
     redactor: Redactor,
-    packer: Packer<File>,
+    packer: Packer<W>,
     tail: Arc<Mutex<Tail>>,
     scanner: Scanner,
+    /// How much more is packed, in bytes.
+    room: u64,
+    /// What was not, in bytes.
+    left_out: u64,
 }
 
-impl Sink {
-    fn new(packed: &Path, redactor: Redactor, rules: Rules, tail: Arc<Mutex<Tail>>) -> io::Result<Self> {
-        let file = File::create(packed)?;
-        Ok(Self { redactor, packer: Packer::new(file), tail, scanner: Scanner::new(rules) })
+impl<W: Write> Sink<W> {
+    pub(crate) fn new(packed: W, redactor: Redactor, rules: Rules, tail: Arc<Mutex<Tail>>) -> Self {
+        let (packer, scanner) = (Packer::new(packed), Scanner::new(rules));
+        Self { redactor, packer, tail, scanner, room: MOST, left_out: 0 }
     }
 
     fn copy(&mut self, source: &mut File) -> io::Result<()> {
@@ -100,20 +107,40 @@ impl Sink {
             if n == 0 {
                 return Ok(());
             }
-            let ready = self.redactor.push(&chunk[..n]);
-            self.write(&ready)?;
+            self.push(&chunk[..n])?;
         }
+    }
+
+    pub(crate) fn push(&mut self, piece: &[u8]) -> io::Result<()> {
+        let ready = self.redactor.push(piece);
+        self.write(&ready)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
         self.scanner.push(bytes);
-        self.packer.push(bytes)
+        let (packed, rest) =
+            bytes.split_at(usize::try_from(self.room).map_or(bytes.len(), |room| room.min(bytes.len())));
+        self.room -= packed.len() as u64;
+        self.left_out += rest.len() as u64;
+        self.packer.push(packed)
     }
 
-    fn finish(mut self) -> io::Result<Findings> {
+    /// Says that something is left out, and how the log ended.
+    fn note_cut(&mut self) -> io::Result<()> {
+        let end = self.tail.lock().unwrap_or_else(PoisonError::into_inner).end(self.left_out);
+        let bytes = self.left_out - end.len() as u64;
+        let note = format!("\n[... this log is too long: {bytes} bytes are left out here ...]\n");
+        self.packer.push(note.as_bytes())?;
+        self.packer.push(&end)
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<Findings> {
         let rest = self.redactor.finish();
         self.write(&rest)?;
+        if self.left_out > 0 {
+            self.note_cut()?;
+        }
         self.packer.finish()?;
         Ok(self.scanner.finish())
     }
@@ -127,7 +154,7 @@ pub(crate) fn pack(
     rules: Rules,
     tail: Arc<Mutex<Tail>>,
 ) -> io::Result<Findings> {
-    let mut sink = Sink::new(packed, redactor, rules, tail)?;
+    let mut sink = Sink::new(File::create(packed)?, redactor, rules, tail);
     if let Ok(mut source) = files::open_regular(log) {
         sink.copy(&mut source)?;
     }
@@ -145,8 +172,6 @@ pub(crate) fn describe(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
 
     fn unpacked(path: &Path) -> String {
@@ -183,6 +208,32 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", &log).unwrap();
         Follower::start(log, &packed, Redactor::new([]), Rules::default()).unwrap().finish().await.unwrap();
         assert_eq!(unpacked(&packed), "");
+    }
+
+    #[test]
+    fn a_log_that_is_too_long_is_cut_with_a_note_and_its_end_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = dir.path().join("log.gz");
+        let sink = || {
+            let file = File::create(&packed).unwrap();
+            Sink::new(file, Redactor::new([]), Rules::default(), Arc::default())
+        };
+        for (left_out, kept) in [(0, 0), (1, 1), (1999, 1999), (2000, 2000), (1_000_000, 2000)] {
+            let mut sink = Sink { room: 100_000, ..sink() };
+            let text: String = ('a'..='z').cycle().take(100_000 + left_out).collect();
+            text.as_bytes().chunks(999).for_each(|piece| sink.write(piece).unwrap());
+            sink.write(b"").unwrap();
+            let findings = sink.finish().unwrap();
+            let (head, rest) = text.split_at(100_000);
+            let gap = left_out - kept;
+            let note = format!("\n[... this log is too long: {gap} bytes are left out here ...]\n");
+            let note = if left_out == 0 { "" } else { &note };
+            assert_eq!(unpacked(&packed), format!("{head}{note}{}", &rest[gap..]), "{left_out}");
+            assert!(findings.matches().is_empty());
+        }
+        let mut sink = Sink { room: 10, ..sink() };
+        sink.write(b"0123456789\nKernel panic - not syncing: x\n").unwrap();
+        assert_eq!(sink.finish().unwrap().matches().len(), 1, "rules read all of it");
     }
 
     #[tokio::test]

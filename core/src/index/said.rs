@@ -1,14 +1,10 @@
 //! What a `result.tar` says of its run, as far as it can be read.
 
-use std::{collections::BTreeMap, io::Read};
-
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::outcome::decided_by;
+use crate::{evidence::members, outcome::decided_by};
 
-/// The most of one member that is looked at, in bytes.
-const MAX_MEMBER: u64 = 1 << 20;
 /// The longest text of one line that is kept, in characters.
 const MAX_TEXT: usize = 1000;
 /// What stands for a version that is not known.
@@ -42,11 +38,13 @@ impl Said {
     /// What is wrong with it.
     pub fn of(bytes: &[u8]) -> Result<Self, String> {
         let (members, broken) = members(bytes);
-        let text = |name: &str| members.get(name).map(|text| clean(text)).filter(|text| !text.is_empty());
+        // Old systems wrote `./` before the names.
+        let member = |name: &str| members.get(name).or_else(|| members.get(&format!("./{name}")));
+        let text = |name: &str| member(name).map(|text| clean(text)).filter(|text| !text.is_empty());
         let code =
             text("exitcode").ok_or_else(|| broken.unwrap_or_else(|| "it has no exitcode".to_owned()))?;
         let exit_code = code.parse().map_err(|_| "its exitcode is no number".to_owned())?;
-        let info = members.get("testinfo.json").map(|text| testinfo(text)).unwrap_or_default();
+        let info = member("testinfo.json").map(|text| testinfo(text)).unwrap_or_default();
         let word =
             |key: &str| info.get(key).and_then(Value::as_str).map(clean).filter(|text| !text.is_empty());
         let version =
@@ -66,32 +64,6 @@ impl Said {
             rule: word("rule").or(ours),
         })
     }
-}
-
-/// The members that can be read, and why the rest cannot.
-fn members(bytes: &[u8]) -> (BTreeMap<String, String>, Option<String>) {
-    let mut members = BTreeMap::new();
-    let mut archive = tar::Archive::new(bytes);
-    let entries = match archive.entries() {
-        Ok(entries) => entries,
-        Err(error) => return (members, Some(format!("it is no tar archive: {error}"))),
-    };
-    for entry in entries {
-        let read = entry.and_then(|mut entry| {
-            let name = entry.path()?.display().to_string();
-            let mut content = Vec::new();
-            entry.by_ref().take(MAX_MEMBER).read_to_end(&mut content)?;
-            // The tar crate gives what there is of a member that was cut off.
-            let cut = (content.len() as u64) < entry.size().min(MAX_MEMBER);
-            Ok((name, String::from_utf8_lossy(&content).into_owned(), cut))
-        });
-        match read {
-            Ok((name, text, false)) => members.insert(name.trim_start_matches("./").to_owned(), text),
-            Ok(_) => return (members, Some("it ends too early".to_owned())),
-            Err(error) => return (members, Some(format!("it cannot be read to its end: {error}"))),
-        };
-    }
-    (members, None)
 }
 
 fn testinfo(text: &str) -> Map<String, Value> {

@@ -8,6 +8,7 @@ mod open;
 mod range;
 pub mod s3;
 pub mod swift;
+pub mod untrusted;
 
 pub use self::open::{open, open_trusting, open_with};
 
@@ -112,17 +113,25 @@ pub struct Object {
 
 impl Object {
     /// All bytes, at most `limit`.
-    pub async fn bytes(mut self, limit: u64) -> Result<Bytes, StoreError> {
-        use futures::StreamExt;
-        let mut all = Vec::new();
-        while let Some(chunk) = self.stream.next().await {
-            all.extend_from_slice(&chunk?);
-            if all.len() as u64 > limit {
-                return Err(StoreError::TooLarge { limit });
-            }
-        }
-        Ok(all.into())
+    pub async fn bytes(self, limit: u64) -> Result<Bytes, StoreError> {
+        collect(self.stream, limit).await
     }
+}
+
+/// All bytes of a stream, at most `limit`.
+async fn collect(
+    mut stream: BoxStream<'static, Result<Bytes, StoreError>>,
+    limit: u64,
+) -> Result<Bytes, StoreError> {
+    use futures::StreamExt;
+    let mut all = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        all.extend_from_slice(&chunk?);
+        if all.len() as u64 > limit {
+            return Err(StoreError::TooLarge { limit });
+        }
+    }
+    Ok(all.into())
 }
 
 /// What to list (contract "What readers do"): Swift's semantics.
@@ -140,6 +149,9 @@ pub struct ListQuery {
 
 /// The longest page that any store gives.
 pub const MAX_PAGE: usize = 10_000;
+
+/// The most of a store's own words that is read, a listing's for one, in bytes: more than the longest page has.
+const MAX_ANSWER: u64 = 64 << 20;
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -320,6 +332,17 @@ pub trait Store: Send + Sync {
 
     /// The store's address without credentials, for people.
     fn address(&self) -> String;
+}
+
+/// True where a page holds what was asked for. Of a store that goes by another prefix or marker, others' objects would be
+/// deleted, and the same ones listed without end.
+fn is_answer(page: &[Entry], query: &ListQuery) -> bool {
+    page.iter().all(|entry| {
+        let name = entry.name();
+        // A name that others are rolled up to is shown once more where the marker lies below it.
+        let rolled_up = matches!(entry, Entry::Prefix(_)) && query.marker.starts_with(name);
+        name.starts_with(&query.prefix) && (name > query.marker.as_str() || rolled_up)
+    })
 }
 
 /// Deletes every object whose name begins with `prefix`.

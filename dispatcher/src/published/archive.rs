@@ -2,17 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use flate2::write::MultiGzDecoder;
 use proofhouse_core::{names::Component, tls::Authorities};
 use reqwest::{Certificate, StatusCode, header};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
-use super::sources::Sources;
+use super::sources::Unpacked;
 use crate::chain;
 
 /// How often the archive is asked.
@@ -179,11 +178,11 @@ async fn fetch(
     if timestamp.is_some() && timestamp.as_deref() == since {
         return Ok(None);
     }
-    let mut unpacked = MultiGzDecoder::new(Sources::<BTreeMap<_, _>>::default());
+    let mut unpacked = Unpacked::<BTreeMap<_, _>>::new(true);
     while let Some(chunk) = answer.chunk().await? {
         unpacked.write_all(&chunk)?;
     }
-    let versions = unpacked.finish()?.finish()?;
+    let versions = unpacked.finish()?;
     Ok(Some(Index { place: place.clone(), timestamp, versions }))
 }
 

@@ -2,16 +2,15 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    io::{self, Write as _},
+    io,
 };
 
-use flate2::write::MultiGzDecoder;
 use jiff::fmt::rfc2822;
 use proofhouse_core::{names::Component, params::Trigger};
 use reqwest::{Client, Response, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
-use super::{Archive, archive::client, sources::Sources};
+use super::{Archive, archive::client, sources::Unpacked};
 
 /// More than any Release file has, in bytes.
 const MOST_BYTES: usize = 32 << 20;
@@ -148,6 +147,11 @@ async fn read_release(client: &Client, folder: &str) -> Result<Option<Release>, 
     release.map(Some).ok_or(CurrentError::Wrong { url, reason: "it has no date, or no SHA256 sums" })
 }
 
+/// How many digests a Release file has; none where it is none.
+pub fn release_digests(text: &str) -> Option<usize> {
+    parse(text).map(|release| release.digests.len())
+}
+
 fn parse(text: &str) -> Option<Release> {
     let (mut date, mut digests, mut summing) = (None, None, false);
     for line in text.lines() {
@@ -179,28 +183,6 @@ fn time(text: &str) -> Option<i64> {
 /// Package and version.
 type Versions = HashSet<(String, String)>;
 
-/// An index while it is unpacked.
-enum Unpacked {
-    Gzip(Box<MultiGzDecoder<Sources<Versions>>>),
-    Plain(Sources<Versions>),
-}
-
-impl Unpacked {
-    fn write_all(&mut self, chunk: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Gzip(sources) => sources.write_all(chunk),
-            Self::Plain(sources) => sources.write_all(chunk),
-        }
-    }
-
-    fn finish(self) -> io::Result<Versions> {
-        match self {
-            Self::Gzip(sources) => sources.finish()?.finish(),
-            Self::Plain(sources) => sources.finish(),
-        }
-    }
-}
-
 /// Reads an index of which a Release file names some form.
 async fn read_sources(
     client: &Client,
@@ -220,11 +202,7 @@ async fn read_sources(
         return Err(CurrentError::Wrong { url, reason: if gzip.is_some() { lost } else { OTHER_FORM } });
     };
     let content = |source| CurrentError::Content { url: url.clone(), source };
-    let sources = Sources::default();
-    let mut unpacked = match gzip {
-        Some(_) => Unpacked::Gzip(Box::new(MultiGzDecoder::new(sources))),
-        None => Unpacked::Plain(sources),
-    };
+    let mut unpacked = Unpacked::<Versions>::new(gzip.is_some());
     let mut sum = Sha256::new();
     while let Some(chunk) =
         answer.chunk().await.map_err(|source| CurrentError::Http { url: url.clone(), source })?
@@ -245,6 +223,7 @@ async fn read_sources(
 mod tests {
     use std::{
         collections::BTreeMap,
+        io::Write as _,
         sync::{Arc, Mutex},
     };
 

@@ -36,7 +36,8 @@ use uuid::Uuid;
 
 pub use self::{
     archive::Archive,
-    current::{Current, CurrentError},
+    current::{Current, CurrentError, release_digests},
+    sources::packages,
 };
 use self::{
     archive::{Index, Known},

@@ -1,7 +1,11 @@
 //! A Sources index: which version each package has. Read as it comes, and trusted in nothing.
 
-use std::io;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+};
 
+use flate2::write::MultiGzDecoder;
 use proofhouse_core::params::Trigger;
 
 /// More than any archive's index has, in bytes, unpacked.
@@ -68,7 +72,7 @@ impl<V: Extend<(String, String)>> io::Write for Sources<V> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.bytes += text.len() as u64;
         if self.bytes > MOST_BYTES {
-            return Err(io::Error::other("the index is too large"));
+            return Err(too_large());
         }
         for part in text.split_inclusive(|byte| *byte == b'\n') {
             // One byte more than the limit tells that it was longer.
@@ -86,10 +90,61 @@ impl<V: Extend<(String, String)>> io::Write for Sources<V> {
     }
 }
 
+/// An index while it is unpacked.
+pub(super) struct Unpacked<V: Extend<(String, String)>> {
+    form: Form<V>,
+    /// What came, in bytes: a member of nothing can be followed by others without end.
+    packed: u64,
+}
+
+enum Form<V: Extend<(String, String)>> {
+    Gzip(Box<MultiGzDecoder<Sources<V>>>),
+    Plain(Sources<V>),
+}
+
+impl<V: Default + Extend<(String, String)>> Unpacked<V> {
+    pub(super) fn new(gzip: bool) -> Self {
+        let sources = Sources::default();
+        let form =
+            if gzip { Form::Gzip(Box::new(MultiGzDecoder::new(sources))) } else { Form::Plain(sources) };
+        Self { form, packed: 0 }
+    }
+
+    pub(super) fn write_all(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.packed += chunk.len() as u64;
+        if self.packed > MOST_BYTES {
+            return Err(too_large());
+        }
+        match &mut self.form {
+            Form::Gzip(sources) => sources.write_all(chunk),
+            Form::Plain(sources) => sources.write_all(chunk),
+        }
+    }
+
+    pub(super) fn finish(self) -> io::Result<V> {
+        match self.form {
+            Form::Gzip(sources) => sources.finish()?.finish(),
+            Form::Plain(sources) => sources.finish(),
+        }
+    }
+}
+
+fn too_large() -> io::Error {
+    io::Error::other("the index is too large")
+}
+
+/// Packages and versions of an index that comes in these pieces.
+pub fn packages<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    gzip: bool,
+) -> io::Result<BTreeMap<String, String>> {
+    let mut unpacked = Unpacked::new(gzip);
+    pieces.into_iter().try_for_each(|piece| unpacked.write_all(piece))?;
+    unpacked.finish()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, io::Write};
-
     use proptest::prelude::*;
 
     use super::*;
@@ -114,6 +169,20 @@ mod tests {
         for chunk in [1, 7, 1024, usize::MAX] {
             assert_eq!(read(text.as_bytes(), chunk), expected, "{chunk}");
         }
+    }
+
+    #[test]
+    fn an_index_without_end_ends() {
+        // A gzip member of nothing, again and again.
+        let nothing = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(1000);
+        let mut unpacked = Unpacked::<BTreeMap<_, _>>::new(true);
+        unpacked.write_all(&nothing).unwrap();
+        unpacked.packed = MOST_BYTES;
+        assert!(unpacked.write_all(&nothing).is_err());
+        let long = vec![b'x'; 1 << 20];
+        let mut sources = Sources::<BTreeMap<_, _>>::default();
+        let written = (0..=MOST_BYTES >> 20).try_for_each(|_| sources.write_all(&long));
+        assert!(written.is_err() && sources.line.len() <= LONGEST_LINE + 1);
     }
 
     proptest! {

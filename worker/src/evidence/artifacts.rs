@@ -16,53 +16,117 @@ use crate::files;
 /// A hostile folder may be as deep as names allow.
 const MAX_DEPTH: usize = 64;
 
-type Tar = Builder<GzEncoder<BufWriter<File>>>;
+/// What is packed at most, in bytes of the files: a store that takes no parts takes 5 GiB in one object.
+const MOST_BYTES: u64 = 4 << 30;
+/// So many files and folders are packed.
+const MOST_MEMBERS: usize = 100_000;
+/// Names what is left out.
+const NOTE: &str = "proofhouse-left-out";
+/// So many names the note has.
+const MOST_NAMED: usize = 100;
 
-/// Packs the folder: files and folders as they are, links as links, nothing else, and nothing from outside.
+/// An archive while it is written.
+struct Packing {
+    tar: Builder<GzEncoder<BufWriter<File>>>,
+    /// How many more bytes and members there may be.
+    bytes: u64,
+    members: usize,
+    /// What there was no room for, and the first names of it.
+    left_out: u64,
+    named: Vec<String>,
+}
+
+/// Packs the folder: files and folders as they are, links as links, nothing else, and nothing from outside. What is too much
+/// is left out, and a member of its own says so.
 pub(crate) fn pack(out: &Path, packed: &Path) -> io::Result<()> {
+    pack_up_to(MOST_BYTES, MOST_MEMBERS, out, packed)
+}
+
+fn pack_up_to(bytes: u64, members: usize, out: &Path, packed: &Path) -> io::Result<()> {
     let file = BufWriter::new(File::create(packed)?);
-    let mut tar = Builder::new(GzEncoder::new(file, Compression::default()));
-    append_folder(&mut tar, out, Path::new(""), 0)?;
-    tar.into_inner()?.finish()?.into_inner()?;
+    let tar = Builder::new(GzEncoder::new(file, Compression::default()));
+    let mut packing = Packing { tar, bytes, members, left_out: 0, named: Vec::new() };
+    packing.append_folder(out, Path::new(""), 0)?;
+    packing.finish()?.into_inner()?.finish()?.into_inner()?;
     Ok(())
 }
 
-fn append_folder(tar: &mut Tar, folder: &Path, name: &Path, depth: usize) -> io::Result<()> {
-    // A test can leave a folder that only its own user may read: an account of it is missing then, not the whole.
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Ok(());
-    };
-    let mut entries: Vec<_> = entries.collect::<Result<_, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let member = name.join(entry.file_name());
-        if depth == 0 && (member == Path::new("log") || result_tar::is_member(&member)) {
-            continue;
-        }
-        append(tar, &entry, &member, depth)?;
-    }
-    Ok(())
-}
-
-fn append(tar: &mut Tar, entry: &fs::DirEntry, member: &Path, depth: usize) -> io::Result<()> {
-    let meta = entry.metadata()?;
-    let kind = meta.file_type();
-    if kind.is_symlink() {
-        let mut header = header(&meta, EntryType::Symlink, 0);
-        tar.append_link(&mut header, member, fs::read_link(entry.path())?)
-    } else if kind.is_dir() && depth < MAX_DEPTH {
-        tar.append_data(&mut header(&meta, EntryType::Directory, 0), member, io::empty())?;
-        append_folder(tar, &entry.path(), member, depth + 1)
-    } else if kind.is_file() {
-        let Ok(file) = files::open_regular(&entry.path()) else {
+impl Packing {
+    fn append_folder(&mut self, folder: &Path, name: &Path, depth: usize) -> io::Result<()> {
+        // A test can leave a folder that only its own user may read: an account of it is missing then, not the whole.
+        let Ok(entries) = fs::read_dir(folder) else {
             return Ok(());
         };
-        let size = file.metadata()?.len();
-        // The length stands before the bytes: should the file shrink meanwhile, the rest is filled up.
-        let bytes = file.take(size).chain(io::repeat(0)).take(size);
-        tar.append_data(&mut header(&meta, EntryType::Regular, size), member, bytes)
-    } else {
+        // Without end it may be, too.
+        let mut entries: Vec<_> = entries.take(2 * MOST_MEMBERS).collect::<Result<_, _>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let member = name.join(entry.file_name());
+            if depth == 0 && (member == Path::new("log") || result_tar::is_member(&member)) {
+                continue;
+            }
+            self.append(&entry, &member, depth)?;
+        }
         Ok(())
+    }
+
+    fn append(&mut self, entry: &fs::DirEntry, member: &Path, depth: usize) -> io::Result<()> {
+        let meta = entry.metadata()?;
+        let kind = meta.file_type();
+        if kind.is_symlink() {
+            if self.has_room(member, 0) {
+                let mut header = header(&meta, EntryType::Symlink, 0);
+                self.tar.append_link(&mut header, member, fs::read_link(entry.path())?)?;
+            }
+        } else if kind.is_dir() {
+            if depth < MAX_DEPTH && self.has_room(member, 0) {
+                self.tar.append_data(&mut header(&meta, EntryType::Directory, 0), member, io::empty())?;
+                self.append_folder(&entry.path(), member, depth + 1)?;
+            } else if depth == MAX_DEPTH {
+                self.leave_out(member);
+            }
+        } else if kind.is_file()
+            && let Ok(file) = files::open_regular(&entry.path())
+        {
+            let size = file.metadata()?.len();
+            if self.has_room(member, size) {
+                // The length stands before the bytes: should the file shrink meanwhile, the rest is filled up.
+                let bytes = file.take(size).chain(io::repeat(0)).take(size);
+                self.tar.append_data(&mut header(&meta, EntryType::Regular, size), member, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes room for a member; where there is none it is left out.
+    fn has_room(&mut self, member: &Path, size: u64) -> bool {
+        let has = self.members > 0 && size <= self.bytes;
+        if has {
+            self.members -= 1;
+            self.bytes -= size;
+        } else {
+            self.leave_out(member);
+        }
+        has
+    }
+
+    fn leave_out(&mut self, member: &Path) {
+        self.left_out += 1;
+        if self.named.len() < MOST_NAMED {
+            self.named.push(member.display().to_string());
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Builder<GzEncoder<BufWriter<File>>>> {
+        if self.left_out > 0 {
+            let mut text = format!("There was no room for {} files or folders; the first:\n", self.left_out);
+            text.push_str(&files::lines(&self.named));
+            let mut header = Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            self.tar.append_data(&mut header, NOTE, text.as_bytes())?;
+        }
+        Ok(self.tar)
     }
 }
 
@@ -125,6 +189,42 @@ pub(super) mod tests {
                 plain("artifacts/sub/log", EntryType::Regular),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, packed) = (dir.path().join("out"), dir.path().join("a.tar.gz"));
+        let said = || {
+            let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(File::open(&packed).unwrap()));
+            let texts = archive.entries().unwrap().map(|entry| {
+                let mut entry = entry.unwrap();
+                (entry.path().unwrap().into_owned(), io::read_to_string(&mut entry).unwrap())
+            });
+            let (name, text) = texts.last().unwrap();
+            assert_eq!(name, Path::new(NOTE));
+            text
+        };
+        fs::create_dir(&out).unwrap();
+        // Longer than any disk, and takes no room on one.
+        File::create(out.join("endless")).unwrap().set_len(1 << 42).unwrap();
+        fs::write(out.join("small"), "x").unwrap();
+        pack(&out, &packed).unwrap();
+        assert_eq!(names(&packed), ["small", NOTE]);
+        assert_eq!(said(), "There was no room for 1 files or folders; the first:\nendless\n");
+        fs::remove_file(out.join("endless")).unwrap();
+        for n in 0..200 {
+            fs::write(out.join(format!("many{n:03}")), "x").unwrap();
+        }
+        pack_up_to(50, 1000, &out, &packed).unwrap();
+        assert_eq!(names(&packed).len(), 51);
+        pack_up_to(1000, 60, &out, &packed).unwrap();
+        assert_eq!(names(&packed).len(), 61);
+        assert_eq!(said().lines().count(), 1 + MOST_NAMED);
+        let deep = (0..70).fold(out.clone(), |folder, _| folder.join("d"));
+        fs::create_dir_all(deep).unwrap();
+        pack(&out, &packed).unwrap();
+        assert!(said().starts_with("There was no room for 1 files or folders; the first:\nd/d/"));
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::{io, path::Path};
 
 use crate::files;
 
+/// The longest `testinfo.json`, in bytes.
+pub(super) const MAX_TESTINFO: usize = 1 << 19;
+
 /// Its members, those that exist, in this order, and how much of each is taken.
 ///
 /// All of them travel in one message: a test must not be able to make it as large as it likes.
@@ -11,7 +14,7 @@ const MEMBERS: [(&str, u64); 7] = [
     ("exitcode", 1 << 10),
     ("testpkg-version", 1 << 10),
     ("duration", 1 << 10),
-    ("testinfo.json", 1 << 19),
+    ("testinfo.json", MAX_TESTINFO as u64),
     ("testbed-packages", 1 << 21),
     ("requester", 1 << 10),
     ("summary", 1 << 18),

@@ -6,6 +6,7 @@ use proofhouse_core::{outcome::ExitCode, request::Request};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::result_tar::MAX_TESTINFO;
 use crate::{command::adt_test_triggers, files};
 
 /// autopkgtest writes some hundred bytes and the processor's flags.
@@ -27,7 +28,18 @@ pub(crate) struct RunInfo {
 
 /// The text of `testinfo.json`: what is in `path`, where that is readable, with our fields.
 pub(crate) fn augment(path: &Path, request: &Request, run: &RunInfo, exit_code: ExitCode) -> String {
-    let mut info = read(path);
+    let found = files::read_regular(path, MAX_BYTES).unwrap_or_default();
+    augment_bytes(&found, request, run, exit_code)
+}
+
+/// [`augment`] of a file's content. What does not fit into `result.tar` with our fields is left out: without them nobody
+/// knows what the run was about.
+pub(crate) fn augment_bytes(found: &[u8], request: &Request, run: &RunInfo, exit_code: ExitCode) -> String {
+    let text = with_ours(read(found), request, run, exit_code);
+    if text.len() <= MAX_TESTINFO { text } else { with_ours(Map::new(), request, run, exit_code) }
+}
+
+fn with_ours(mut info: Map<String, Value>, request: &Request, run: &RunInfo, exit_code: ExitCode) -> String {
     let environment = environment(info.get(ENVIRONMENT), request);
     info.shift_remove(ENVIRONMENT);
     if !environment.is_empty() {
@@ -47,9 +59,8 @@ pub(crate) fn augment(path: &Path, request: &Request, run: &RunInfo, exit_code: 
     text
 }
 
-fn read(path: &Path) -> Map<String, Value> {
-    let bytes = files::read_regular(path, MAX_BYTES).unwrap_or_default();
-    match serde_json::from_slice(&bytes) {
+fn read(found: &[u8]) -> Map<String, Value> {
+    match serde_json::from_slice(found) {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
     }
@@ -122,5 +133,9 @@ mod tests {
         }
         let deep = "[".repeat(200_000);
         assert_eq!(augmented(Some(&deep), body), made);
+        // Each of these has a line of its own, far to the right.
+        let wide = format!("{{\"x\": {}{}1{}}}", "[".repeat(100), "1,".repeat(100_000), "]".repeat(100));
+        assert!(u64::try_from(wide.len()).unwrap() < MAX_BYTES);
+        assert_eq!(augmented(Some(&wide), body), made);
     }
 }

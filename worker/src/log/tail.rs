@@ -36,6 +36,13 @@ impl Tail {
         self.cut |= surplus + over > 0;
     }
 
+    /// The last bytes, at most so many, and not more than about 2000.
+    pub(crate) fn end(&self, most: u64) -> Vec<u8> {
+        let all = self.rest.len();
+        let skip = usize::try_from(most).map_or(0, |most| all.saturating_sub(most));
+        self.rest.iter().skip(skip).copied().collect()
+    }
+
     /// Head, marker and tail; bytes that are no UTF-8 are replaced.
     pub(crate) fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.head).into_owned();

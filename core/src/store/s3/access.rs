@@ -35,6 +35,9 @@ const RULES_AGE: Duration = Duration::from_secs(600);
 /// How often a policy is put again that another process overwrote.
 const TRIES: usize = 5;
 
+/// A record is shorter than this, in bytes; what is longer is none.
+const MAX_RECORD: usize = 1024;
+
 /// A container's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
@@ -62,6 +65,9 @@ impl Record {
 
     /// What cannot be read lets nobody in.
     fn parse(bytes: &[u8]) -> Self {
+        if bytes.len() > MAX_RECORD {
+            return Self::Internal;
+        }
         let text = String::from_utf8_lossy(bytes);
         match text.trim_end().split_once(' ') {
             None if text.trim_end() == "public" => Self::Public,
@@ -129,8 +135,14 @@ impl S3 {
         let answer = self.client().await.get_object().bucket(bucket).key(key).send().await;
         let record = match answer.map_err(Failure::from) {
             Ok(answer) => {
-                let bytes = answer.body.collect().await.map_err(|e| self.away(e.to_string()))?;
-                Record::parse(&bytes.into_bytes())
+                let mut bytes = Vec::new();
+                let mut body = answer.body;
+                while bytes.len() <= MAX_RECORD
+                    && let Some(chunk) = body.next().await
+                {
+                    bytes.extend_from_slice(&chunk.map_err(|e| self.away(e.to_string()))?);
+                }
+                Record::parse(&bytes)
             }
             Err(failure) if failure.no_bucket() => return Ok(Found::NoBucket),
             Err(failure) if failure.missing() => return Ok(Found::NoRecord),

@@ -16,7 +16,7 @@ use aws_smithy_http_client::{
 };
 use tokio::sync::OnceCell;
 
-use super::S3Address;
+use super::{S3Address, limit::ShortAnswers};
 use crate::{store::StoreError, tls::Authorities};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +66,20 @@ impl Connection {
         Ok(Self { endpoint, region, keys, http, client: OnceCell::new() })
     }
 
+    /// To a server that is reached in another way, once for each request.
+    pub(super) fn over(server: SharedHttpClient) -> Self {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .http_client(server.clone())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("id", "secret", None, None, "none"))
+            .retry_config(RetryConfig::disabled())
+            .interceptor(ShortAnswers)
+            .force_path_style(true);
+        let client = OnceCell::new_with(Some(Client::from_conf(config.build())));
+        Self { endpoint: None, region: None, keys: None, http: server, client }
+    }
+
     pub(super) async fn client(&self) -> &Client {
         self.client.get_or_init(|| self.connect()).await
     }
@@ -96,8 +110,8 @@ impl Connection {
             loader = loader.credentials_provider(keys.clone());
         }
         let shared = loader.load().await;
-        let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(true).build();
-        Client::from_conf(config)
+        let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(true);
+        Client::from_conf(config.interceptor(ShortAnswers).build())
     }
 }
 

@@ -43,6 +43,11 @@ impl<E: ProvideErrorMetadata + Error + 'static> From<SdkError<E, HttpResponse>> 
 }
 
 impl Failure {
+    /// A listing of something else, or one that does not go on.
+    pub(super) fn other_listing() -> Self {
+        Self::Away("its listing is not the one that was asked for".to_owned())
+    }
+
     pub(super) fn has_code(&self, codes: &[&str]) -> bool {
         matches!(self, Self::Answer { code, .. } if codes.contains(&code.as_str()))
     }

@@ -6,7 +6,7 @@
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 
 use super::{Failure, OURS, Place, S3, timestamp, unquoted};
-use crate::store::{ContentHeaders, Entry, ListQuery, MAX_PAGE};
+use crate::store::{ContentHeaders, Entry, ListQuery, MAX_PAGE, is_answer};
 
 /// The longest page of S3.
 const S3_PAGE: usize = 1000;
@@ -41,11 +41,19 @@ impl S3 {
         loop {
             let room = limit.saturating_sub(listing.entries.len()).clamp(1, S3_PAGE);
             let native = delimiter.filter(|delimiter| is_native(delimiter));
-            let answer = self.ask(place, &query.prefix, native, &listing.after, room).await?;
+            let before = listing.after.clone();
+            let answer = self.ask(place, &query.prefix, native, &before, room).await?;
             listing.take(&answer, &place.prefix);
+            if answer.is_truncated() == Some(true) && listing.after <= before {
+                return Err(Failure::other_listing());
+            }
             if answer.is_truncated() != Some(true) || listing.entries.len() >= limit {
                 listing.entries.truncate(limit);
-                return Ok(listing.entries);
+                return if is_answer(&listing.entries, query) {
+                    Ok(listing.entries)
+                } else {
+                    Err(Failure::other_listing())
+                };
             }
         }
     }
@@ -63,6 +71,9 @@ impl S3 {
                 answer.contents().iter().filter_map(|object| object.key()?.strip_prefix(&place.prefix));
             names.extend(keys.map(str::to_owned));
             match names.last() {
+                Some(last) if answer.is_truncated() == Some(true) && *last <= after => {
+                    return Err(Failure::other_listing());
+                }
                 Some(last) if answer.is_truncated() == Some(true) => after.clone_from(last),
                 _ => return Ok(names),
             }
@@ -73,10 +84,14 @@ impl S3 {
     pub(super) async fn buckets(&self) -> Result<Vec<String>, Failure> {
         let (mut names, mut token) = (Vec::new(), None);
         loop {
-            let request = self.client().await.list_buckets().set_continuation_token(token);
+            let request = self.client().await.list_buckets().set_continuation_token(token.clone());
             let answer = request.send().await?;
             names.extend(answer.buckets().iter().filter_map(|bucket| bucket.name()).map(str::to_owned));
-            token = answer.continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            let next = answer.continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            if next.is_some() && next == token {
+                return Err(Failure::other_listing());
+            }
+            token = next;
             if token.is_none() {
                 return Ok(names);
             }

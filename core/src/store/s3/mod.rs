@@ -8,6 +8,7 @@ mod access;
 mod address;
 mod client;
 mod failure;
+mod limit;
 mod list;
 mod policy;
 mod upload;
@@ -23,6 +24,7 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
+    config::SharedHttpClient,
     operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
     primitives::{ByteStream, DateTime},
 };
@@ -81,6 +83,13 @@ impl S3 {
     ) -> Result<Self, StoreError> {
         let connection = Connection::new(&address, variable, authorities)?;
         Ok(Self { address, connection, known: Mutex::default(), told: Mutex::default(), part: upload::PART })
+    }
+
+    /// A store whose server is another's.
+    pub(super) fn over(server: SharedHttpClient) -> Self {
+        let address = S3Address { bucket: None, endpoint: None, region: None };
+        let connection = Connection::over(server);
+        Self { address, connection, known: Mutex::default(), told: Mutex::default(), part: upload::PART }
     }
 
     async fn client(&self) -> &Client {

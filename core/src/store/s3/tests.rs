@@ -340,3 +340,40 @@ fn what_cannot_be_used_is_said_at_once() {
         assert!(matches!(error, StoreError::Configuration(_) | StoreError::Io { .. }), "{error}");
     }
 }
+
+/// A listing of a server that answers so, one page after the other.
+async fn listed(answers: &[&str], prefix: &str, marker: &str) -> Result<Vec<Entry>, StoreError> {
+    let answers = answers.iter().map(|answer| answer.as_bytes().to_vec()).collect();
+    let query = ListQuery { prefix: prefix.to_owned(), marker: marker.to_owned(), ..ListQuery::default() };
+    crate::store::untrusted::s3_listing(answers, &container("c"), &query).await
+}
+
+#[tokio::test]
+async fn a_listing_that_does_not_go_on_ends() {
+    let page = |key: &str, more: bool| {
+        format!(
+            "<ListBucketResult><IsTruncated>{more}</IsTruncated><Contents><Key>{key}</Key></Contents></ListBucketResult>"
+        )
+    };
+    let (a, b) = (page("a", true), page("b", false));
+    assert_eq!(listed(&[a.as_str(), &b], "", "").await.unwrap().len(), 2);
+    let same = vec![a.as_str(); 100];
+    for (answers, prefix, marker) in [
+        (&same[..], "", ""),
+        (&same[..], "", "a"),
+        (&[b.as_str()][..], "a", ""),
+        (&[b.as_str()][..], "", "b"),
+    ] {
+        let error = listed(answers, prefix, marker).await.unwrap_err();
+        assert!(error.to_string().contains("not the one that was asked for"), "{error}");
+    }
+    let nothing = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
+    assert!(listed(&[nothing; 100], "", "").await.is_err());
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_its_end() {
+    let long = format!("<ListBucketResult>{}</ListBucketResult>", " ".repeat(65 << 20));
+    let error = listed(&[&long], "", "").await.unwrap_err();
+    assert!(error.to_string().contains("length limit exceeded"), "{error}");
+}

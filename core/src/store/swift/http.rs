@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     layout::Container,
-    store::StoreError,
+    store::{MAX_ANSWER, StoreError, collect},
     tls::{self, Authorities},
 };
 
@@ -145,8 +145,7 @@ impl Swift {
 
     /// All bytes of a short response.
     pub(super) async fn text(&self, response: Response) -> Result<Bytes, StoreError> {
-        let whole = tokio::time::timeout(STALL, response.bytes()).await;
-        whole.map_err(|_| self.stalled())?.map_err(|e| self.away(chain(e)))
+        collect(self.stream(response), MAX_ANSWER).await
     }
 
     pub(super) fn away(&self, reason: String) -> StoreError {

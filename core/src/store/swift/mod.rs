@@ -22,6 +22,7 @@ use reqwest::{
 };
 use url::Url;
 
+pub(super) use self::parse::{containers, listing};
 use self::{
     http::{Ask, refusal},
     login::{Identity, Login},
@@ -224,8 +225,7 @@ impl Store for Swift {
             status => return Err(refusal(&self.address, status)),
         }
         let json = self.text(response).await?;
-        // The error's text names a place in the answer, not what stands there.
-        parse::listing(&json).map_err(|_| self.unreadable("no listing"))
+        parse::listing(&json, query).ok_or_else(|| self.unreadable("no listing of what was asked for"))
     }
 
     async fn delete(&self, container: &Container, object: &str) -> Result<(), StoreError> {
@@ -273,6 +273,9 @@ impl Store for Swift {
             let Some(last) = names.last() else {
                 return Ok(containers);
             };
+            if *last <= marker {
+                return Err(self.unreadable("a list of containers that does not go on"));
+            }
             marker.clone_from(last);
             containers.extend(names.iter().filter_map(|name| name.parse::<Container>().ok()));
         }

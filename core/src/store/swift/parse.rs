@@ -6,7 +6,7 @@ use reqwest::header::{
 };
 use serde::Deserialize;
 
-use crate::store::{ContentHeaders, Entry, ObjectInfo, range::content_range};
+use crate::store::{ContentHeaders, Entry, ListQuery, ObjectInfo, is_answer, range::content_range};
 
 /// The header that says who may read a container.
 pub(super) const READ_ACL: HeaderName = HeaderName::from_static("x-container-read");
@@ -63,13 +63,14 @@ enum Line {
     Object { name: String, bytes: u64, hash: String, last_modified: String, content_type: String },
 }
 
-/// A listing with `format=json`.
-pub(super) fn listing(json: &[u8]) -> Result<Vec<Entry>, serde_json::Error> {
+/// A listing with `format=json`; none where it is not the one that was asked for.
+pub(in crate::store) fn listing(json: &[u8], query: &ListQuery) -> Option<Vec<Entry>> {
     if json.is_empty() {
-        return Ok(Vec::new()); // 204
+        return Some(Vec::new()); // 204
     }
-    let lines: Vec<Line> = serde_json::from_slice(json)?;
-    Ok(lines.into_iter().map(entry).collect())
+    let lines: Vec<Line> = serde_json::from_slice(json).ok()?;
+    let page: Vec<Entry> = lines.into_iter().map(entry).collect();
+    is_answer(&page, query).then_some(page)
 }
 
 #[derive(Deserialize)]
@@ -78,7 +79,7 @@ struct ContainerLine {
 }
 
 /// The names in an account's listing with `format=json`.
-pub(super) fn containers(json: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+pub(in crate::store) fn containers(json: &[u8]) -> Result<Vec<String>, serde_json::Error> {
     if json.is_empty() {
         return Ok(Vec::new()); // 204
     }
@@ -170,13 +171,22 @@ mod tests {
     fn listings() {
         let json = br#"[{"subdir": "a@"}, {"bytes": 6, "content_type": "text/plain", "hash": "b1",
             "last_modified": "2026-11-21T08:06:41.123450", "name": "a/b"}]"#;
-        let entries = listing(json).unwrap();
+        let all = ListQuery::default();
+        let entries = listing(json, &all).unwrap();
         assert_eq!(entries[0], Entry::Prefix("a@".into()));
         let Entry::Object { name, length, modified, .. } = &entries[1] else { panic!("{entries:?}") };
         assert_eq!((name.as_str(), *length), ("a/b", 6));
         assert_eq!(modified.unwrap().to_string(), "2026-11-21T08:06:41.12345Z");
         assert_eq!(listed_time("2026-11-21T08:06:41.123Z").unwrap().as_millisecond(), 1_795_248_401_123);
-        assert!(listing(b"").unwrap().is_empty() && listing(b"<html>").is_err());
+        assert!(listing(b"", &all).unwrap().is_empty() && listing(b"<html>", &all).is_none());
+        let of = |prefix: &str, marker: &str| {
+            let query = ListQuery { prefix: prefix.into(), marker: marker.into(), ..ListQuery::default() };
+            listing(json, &query).is_some()
+        };
+        assert!(of("a", "") && of("a", "a"), "all of it");
+        assert!(!of("a/", "") && !of("b", ""), "another prefix");
+        assert!(!of("", "a/b") && !of("", "b"), "what was listed before");
+        assert!(of("", "a") && !of("", "a@/x"), "a rolled-up name may be before the marker, an object not");
         let json = br#"[{"name": "a", "count": 1, "bytes": 2}, {"name": "b"}]"#;
         assert_eq!(containers(json).unwrap(), ["a", "b"]);
         assert!(containers(b"").unwrap().is_empty());

@@ -225,3 +225,25 @@ async fn errors_hold_no_secret_and_no_private_name() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_its_end() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let storage = format!("{address}/v1/AUTH_adt");
+    let answer = move |request: Request| async move {
+        if request.uri().path() == "/auth/v1.0" {
+            let response =
+                HttpResponse::builder().header("x-auth-token", "t").header("x-storage-url", storage);
+            return response.body(HttpBody::empty()).unwrap();
+        }
+        let blanks =
+            futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1 << 16])));
+        HttpResponse::new(HttpBody::from_stream(blanks))
+    };
+    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    let store = store(&address);
+    let listed = store.list(&container("autopkgtest-noble"), &ListQuery::default()).await.unwrap_err();
+    assert!(matches!(listed, StoreError::TooLarge { .. }), "{listed}");
+    assert!(matches!(store.containers("a").await.unwrap_err(), StoreError::TooLarge { .. }));
+}
