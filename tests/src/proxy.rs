@@ -177,7 +177,7 @@ async fn pump(
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        let passes = states.wait_for(|state| !state.silent && !(state.hold && by_client)).await;
+        let passes = states.wait_for(|state| !(state.silent || state.hold && by_client)).await;
         let Ok(delay) = passes.map(|state| state.delay) else { return };
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;

@@ -96,8 +96,14 @@ pub(crate) struct Sink<W: Write> {
 
 impl<W: Write> Sink<W> {
     pub(crate) fn new(packed: W, redactor: Redactor, rules: Rules, tail: Arc<Mutex<Tail>>) -> Self {
-        let (packer, scanner) = (Packer::new(packed), Scanner::new(rules));
-        Self { redactor, packer, tail, scanner, room: MOST, left_out: 0 }
+        Self {
+            redactor,
+            packer: Packer::new(packed),
+            tail,
+            scanner: Scanner::new(rules),
+            room: MOST,
+            left_out: 0,
+        }
     }
 
     fn copy(&mut self, source: &mut File) -> io::Result<()> {

@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use futures::StreamExt;
 use proofhouse_core::faults::Step;
 use tokio::time::sleep;
 
@@ -250,11 +251,9 @@ impl Storm<'_> {
             // Others go on meanwhile; but one dispatcher and one worker at least are left alone.
             frozen.push(strike);
             while frozen.len() > usize::from(blow == Blow::Freeze) {
-                use futures::StreamExt;
                 frozen.next().await.transpose()?;
             }
         }
-        use futures::StreamExt;
         while let Some(struck) = frozen.next().await {
             struck?;
         }

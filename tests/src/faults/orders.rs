@@ -103,22 +103,24 @@ impl Tally {
     /// A table: a line for each fault, a column for each step, and sums.
     pub(super) fn table(&self, faults: &[&'static str]) -> String {
         let steps: Vec<&str> = Step::ALL.iter().map(|step| step.as_str()).chain([WHENEVER]).collect();
-        let mut text = String::from("steps, as numbered in the columns below:\n");
-        for (n, step) in steps.iter().enumerate() {
-            text += &format!("  {:>2}  {step}: {}\n", n + 1, self.of_step(step));
-        }
-        text += &format!("{:<28}{:>5}", "fault", "all");
-        for n in 1..=steps.len() {
-            text += &format!("{n:>4}");
-        }
-        for fault in faults {
-            text += &format!("\n{fault:<28}{:>5}", self.of_fault(fault));
-            for step in &steps {
-                let hits =
-                    self.hits.iter().find(|((f, s), _)| f == fault && s == step).map_or(0, |(_, n)| *n);
-                text += &if hits == 0 { "   .".to_owned() } else { format!("{hits:>4}") };
-            }
-        }
-        text + "\n"
+        let numbered = steps.iter().enumerate();
+        let sums = numbered.map(|(n, step)| format!("  {:>2}  {step}: {}", n + 1, self.of_step(step)));
+        let head: Vec<String> = (1..=steps.len()).map(|n| format!("{n:>4}")).collect();
+        let lines = faults.iter().map(|fault| {
+            let cells: String = steps.iter().map(|step| self.cell(fault, step)).collect();
+            format!("{fault:<32}{:>4}{cells}", self.of_fault(fault))
+        });
+        let title = "steps, as numbered in the columns below:".to_owned();
+        let all = [title]
+            .into_iter()
+            .chain(sums)
+            .chain([format!("{:<32}{:>4}{}", "fault", "all", head.concat())])
+            .chain(lines);
+        all.map(|line| line + "\n").collect()
+    }
+
+    fn cell(&self, fault: &str, step: &str) -> String {
+        let hits = self.hits.iter().find(|((f, s), _)| *f == fault && *s == step);
+        hits.map_or_else(|| "   .".to_owned(), |(_, hits)| format!("{hits:>4}"))
     }
 }

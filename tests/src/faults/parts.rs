@@ -140,7 +140,7 @@ impl Parts {
             members: Vec::new(),
             ledger,
             cluster,
-            objects: objects,
+            objects,
         };
         parts.start_members(planted, disks).await?;
         Ok(parts)

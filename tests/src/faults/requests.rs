@@ -72,14 +72,12 @@ async fn send_all(url: String, pause: Duration, over: Arc<AtomicBool>) -> Result
         let trigger = format!("{package}/{number}");
         let request = body(&package, &params(&trigger, &[LASTS[number % LASTS.len()]]));
         number += 1;
-        match within("a confirm", Duration::from_secs(10), send(channel, &request)).await {
-            Ok(Ok(true)) => {
-                sent.confirmed.insert(trigger);
-            }
-            _ => {
-                sent.unsure.insert(trigger);
-                link = None;
-            }
+        let confirm = within("a confirm", Duration::from_secs(10), send(channel, &request));
+        if let Ok(Ok(true)) = confirm.await {
+            sent.confirmed.insert(trigger);
+        } else {
+            sent.unsure.insert(trigger);
+            link = None;
         }
         sleep(pause).await;
     }

@@ -246,19 +246,8 @@ impl Quake {
                 let_go();
                 Ok(())
             }
-            Self::MemoryAlarm => {
-                alarm(parts, "vm_memory_monitor:set_vm_memory_high_watermark", ["0.00001", "0.6"], let_go)
-                    .await
-            }
-            Self::DiskAlarm => {
-                alarm(
-                    parts,
-                    "rabbit_disk_monitor:set_disk_free_limit",
-                    ["900000000000000", "10000000"],
-                    let_go,
-                )
-                .await
-            }
+            Self::MemoryAlarm => alarm(parts, &MEMORY, let_go).await,
+            Self::DiskAlarm => alarm(parts, &DISK, let_go).await,
             Self::DatabaseKilled => {
                 let databases = parts.databases.lock().await;
                 databases.0.kill9().await?;
@@ -322,9 +311,22 @@ impl Quake {
     }
 }
 
+/// A limit of the broker: how it is set, to what it is always past, and as it is.
+struct Limit {
+    call: &'static str,
+    past: &'static str,
+    usual: &'static str,
+}
+
+const MEMORY: Limit =
+    Limit { call: "vm_memory_monitor:set_vm_memory_high_watermark", past: "0.00001", usual: "0.6" };
+const DISK: Limit =
+    Limit { call: "rabbit_disk_monitor:set_disk_free_limit", past: "900000000000000", usual: "10000000" };
+
 /// An alarm blocks whoever publishes.
-async fn alarm(parts: &Parts, call: &str, [low, usual]: [&str; 2], let_go: impl FnOnce()) -> Result<()> {
-    parts.rabbit.eval(&format!("{call}({low}).")).await?;
+async fn alarm(parts: &Parts, limit: &Limit, let_go: impl FnOnce()) -> Result<()> {
+    let Limit { call, past, usual } = limit;
+    parts.rabbit.eval(&format!("{call}({past}).")).await?;
     let_go();
     sleep(SHORT * 3).await;
     parts.rabbit.eval(&format!("{call}({usual}).")).await.map(drop)

@@ -238,7 +238,7 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
             return response.body(HttpBody::empty()).unwrap();
         }
         let blanks =
-            futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1 << 16])));
+            futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1 << 16])));
         HttpResponse::new(HttpBody::from_stream(blanks))
     };
     tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
