@@ -55,7 +55,10 @@ pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
     let committed = site.reaches("SELECT coalesce(max(id), 0) FROM jobs", i64::try_from(total)?).await?;
     let seconds = committed.duration_since(start).as_secs_f64();
     let settled = wait_for("the acknowledgements", PATIENCE, async || {
-        site.number("SELECT count(*) FROM unsettled WHERE NOT settled").await.is_ok_and(|n| n == 0).then(Instant::now)
+        site.number("SELECT count(*) FROM unsettled WHERE NOT settled")
+            .await
+            .is_ok_and(|n| n == 0)
+            .then(Instant::now)
     });
     let settled = settled.await?.duration_since(start).as_secs_f64();
     let counted =
