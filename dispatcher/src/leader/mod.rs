@@ -147,17 +147,8 @@ impl Leader {
                     }
                     continue;
                 }
-                delivery = inputs.asks.next() => match heard(delivery.ok_or(Error::BusClosed)?).await {
-                    Some(event) => {
-                        if matches!(event, Event::Nudge) {
-                            // An operator may have changed anything.
-                            self.survey.notify_one();
-                            self.look_at_controls().await?;
-                        }
-                        event
-                    }
-                    None => continue,
-                },
+                // What comes now and then stands before the asks, which never end where thousands of slots are at work: the outbox,
+                // say, waits until it is heard.
                 Some(job) = inputs.stored.recv() => Event::Stored(job),
                 came = inputs.arrivals.next() => {
                     self.arrived.extend(came.joined);
@@ -173,6 +164,18 @@ impl Leader {
                     self.sorted_again = Some(0);
                     continue;
                 }
+                delivery = inputs.asks.next() => match heard(delivery.ok_or(Error::BusClosed)?).await {
+                    Some(event) => {
+                        if matches!(event, Event::Nudge) {
+                            // An operator may have changed anything.
+                            self.survey.notify_one();
+                            self.look_at_controls().await?;
+                        }
+                        event
+                    }
+                    None => continue,
+                },
+                // Behind the asks, for renewals that came are to be heard before leases end.
                 _ = compare.tick() => {
                     let answered = self.answer_parked().await;
                     self.kept(answered.map(|()| Vec::new()), Vec::new())?;
