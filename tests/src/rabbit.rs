@@ -196,6 +196,7 @@ impl Rabbit {
             .env("RABBITMQ_CONFIG_FILE", path("rabbitmq"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("ERL_CRASH_DUMP", path("erl_crash.dump"))
             .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
