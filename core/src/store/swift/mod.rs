@@ -22,7 +22,6 @@ use reqwest::{
 };
 use url::Url;
 
-pub(super) use self::parse::{containers, listing};
 use self::{
     http::{Ask, refusal},
     login::{Identity, Login},
