@@ -428,6 +428,28 @@ pub(crate) async fn many_queues_and_a_burst(broker: &dyn Broker) {
     bus.close().await;
 }
 
+/// Whoever subscribes again and again, as a worker for each free slot, comes to the numbers of channels that failed long ago.
+pub(crate) async fn numbers_of_channels_come_again(broker: &dyn Broker) {
+    // RabbitMQ has 2047 on a link.
+    const TIMES: usize = 2100;
+    let bus = connect(broker);
+    let name = fresh("again");
+    declare_queue(&*bus, &name).await;
+    let missing = Source::Queues(vec![fresh("missing")]);
+    for _ in 0..2 {
+        bus.consume(missing.clone(), 1).await.map(drop).unwrap_err();
+    }
+    let generation = bus.link().borrow().generation;
+    for _ in 0..TIMES {
+        bus.consume(queue(&name), 1).await.unwrap();
+    }
+    let mut consumer = bus.consume(queue(&name), 1).await.unwrap();
+    send(&*bus, &name, "x".into()).await.unwrap();
+    next(&mut consumer).await.settle.ack().await.unwrap();
+    assert_eq!(bus.link().borrow().generation, generation, "the link lasts");
+    bus.close().await;
+}
+
 /// A broker that accepts connections and says nothing: retried, and nothing piles up.
 pub(crate) async fn a_silent_broker_is_left(broker: &dyn Broker) {
     let proxy = Proxy::start(broker.port()).await;

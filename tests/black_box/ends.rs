@@ -59,6 +59,7 @@ async fn the_bus_behaves() -> Result<()> {
     bus::the_greater_rank_goes_first(&broker).await;
     bus::waits_for_its_password(&broker).await;
     bus::many_queues_and_a_burst(&broker).await;
+    bus::numbers_of_channels_come_again(&broker).await;
     bus::a_silent_broker_is_left(&broker).await;
     Ok(())
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
+    channel,
     declare::declare_all,
     errors::Failure,
     link::{Live, Shared},
@@ -182,7 +183,7 @@ impl Order {
     }
 
     async fn subscribe(&self, live: &Live) -> Result<Subscription, Failure> {
-        let channel = live.connection.create_channel().await?;
+        let channel = channel::open(&live.connection).await?;
         let queues = match &self.source {
             Source::Queues(names) | Source::Ranked { queues: names, .. } => names.clone(),
             Source::Mailbox { name, exchanges } => {

@@ -8,6 +8,7 @@ use lapin::{
 use tracing::warn;
 
 use super::{
+    channel,
     errors::{ACCESS_REFUSED, Failure, NOT_FOUND},
     foreign::{self, DIFFERENT},
 };
@@ -48,7 +49,7 @@ impl Declarer<'_> {
     async fn channel(&mut self) -> lapin::Result<Channel> {
         match &self.channel {
             Some(channel) if channel.status().connected() => Ok(channel.clone()),
-            _ => Ok(self.channel.insert(self.connection.create_channel().await?).clone()),
+            _ => Ok(self.channel.insert(channel::open(self.connection).await?).clone()),
         }
     }
 

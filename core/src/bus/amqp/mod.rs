@@ -4,6 +4,7 @@
 //! not come and of acknowledgements of an older link.
 
 mod address;
+mod channel;
 mod consume;
 mod declare;
 mod dial;

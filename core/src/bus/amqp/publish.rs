@@ -7,6 +7,7 @@ use lapin::{
 use tokio::sync::Mutex;
 
 use super::{
+    channel,
     declare::declare_all,
     errors::{Failure, NOT_FOUND},
     link::{Live, Shared},
@@ -38,7 +39,7 @@ impl Outlet {
 }
 
 async fn open(connection: &Connection) -> lapin::Result<Channel> {
-    let channel = connection.create_channel().await?;
+    let channel = channel::open(connection).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
 }
