@@ -14,9 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 /// An ask is worth nothing when it has lain for so long: it was repeated since.
-const ASK_TTL: Duration = Duration::from_secs(60);
-/// The first pause before an ask is repeated, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
+const ASK_TTL: Duration = Duration::from_secs(120);
+/// The same of a renewal, which the next one makes good for.
+const RENEWAL_TTL: Duration = Duration::from_secs(30);
+/// The first pause before an ask is repeated, and the longest. Whatever is known to lose asks or answers has them repeated at once;
+/// a leader that has thousands to answer must not get all of them many times over.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 /// So many attempts that are over are remembered, so that a doubled answer is not taken for a new grant.
 const REMEMBERED: usize = 1000;
 
@@ -105,7 +108,7 @@ impl Leader {
     /// Sends once; waits for the link.
     pub(crate) async fn send(&self, ask: Ask) {
         let (queue, ttl) = match &ask {
-            Ask::Renew { .. } => (RENEWALS, ASK_TTL / 2),
+            Ask::Renew { .. } => (RENEWALS, RENEWAL_TTL),
             _ => (ASKS, ASK_TTL),
         };
         let asked = Asked { from: Some(self.me.clone()), ask };
@@ -156,10 +159,12 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// Asks until there is an answer that `accept` takes. Others, late answers to earlier asks, are dropped.
     ///
-    /// A new leader is asked at once: its predecessor may have died or hung with the last ask in its hands.
+    /// A new leader is asked at once: its predecessor may have died or hung with the last ask in its hands. And a new link is asked
+    /// by at once: the answer may have come to a mailbox that was gone.
     pub(crate) async fn ask<T>(&mut self, ask: Ask, accept: impl Fn(Answer) -> Option<T>) -> T {
         let (mut pause, longest) = PAUSES;
         let mut hails = self.leader.hails.subscribe();
+        let mut link = self.leader.bus.link();
         loop {
             let once = async {
                 self.leader.send(ask.clone()).await;
@@ -169,6 +174,7 @@ impl Inbox {
                 answer = next(&mut self.answers, &accept) => return answer,
                 () = once => pause = (pause * 2).min(longest),
                 Ok(()) = hails.changed() => pause = PAUSES.0,
+                Ok(()) = link.changed() => pause = PAUSES.0,
             }
         }
     }

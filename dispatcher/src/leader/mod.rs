@@ -259,7 +259,8 @@ impl Leader {
         self.aside = aside;
     }
 
-    /// A database that is away costs nothing but the event: whoever asked asks again, and the next tick looks anew.
+    /// A database that is away costs nothing but the event: whoever asked is told to ask again once it is back, and the next tick
+    /// looks anew.
     fn kept(
         &mut self,
         outcome: Result<Vec<Event>, DbError>,
@@ -267,7 +268,9 @@ impl Leader {
     ) -> Result<Vec<Event>, Error> {
         match outcome {
             Ok(events) => {
-                self.database_away = false;
+                if std::mem::take(&mut self.database_away) {
+                    self.outgoing.hail();
+                }
                 Ok(events)
             }
             Err(error) if error.may_retry() => {

@@ -12,7 +12,7 @@ use proofhouse_core::{
     layout::Container,
     names::WorkerName,
     outcome::{ExitCode, Fault},
-    protocol::{Answer, Ask, AttemptId, Ended, Grant, OFFER_SECONDS, Offer, Wanted},
+    protocol::{Answer, Ask, AttemptId, Ended, Grant, Offer, Wanted},
     run_id::RunId,
     store::Store,
 };
@@ -31,8 +31,9 @@ use crate::{
     state::Stop,
 };
 
-/// A little longer than the offer lives: then nobody grants it any more.
-const GRANT_LIMIT: Duration = Duration::from_secs(OFFER_SECONDS + 15);
+/// Longer than a leader takes that has thousands to answer: each is answered, also where the offer does not stand any more. What is
+/// granted to a worker that has ceased to wait costs the job an attempt.
+const GRANT_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// How long the leader may take to hear that an attempt is given up; else its lease runs out by itself.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(30);
 const GIVE_UP_LIMIT_HARD: Duration = Duration::from_secs(3);
