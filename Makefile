@@ -7,7 +7,8 @@
 # make upstream OPERATORS_DIR=…  the old system's writer, publisher and collectors (a checkout of
 #               ubuntu-autopkgtest-operators) follow Proofhouse and write what it publishes
 # make simulate  three simulated days before the scheduler: waiting times, and the plots of docs/explanation/scheduling.md
-# make lint     format, clippy, licences and sources of dependencies, shell scripts
+# make lint     format, clippy, licences, sources and advisories of dependencies, shell scripts (ADVISORY_DB=… names a
+#               copy of RustSec's advisory database where it cannot be fetched)
 # Each installs with apt-get what it needs, and says so first. What is built is kept in a folder that outlives the clone.
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
@@ -66,12 +67,12 @@ simulate:
 	@$(setup)/install.sh simulate
 	cargo run --locked --release -p proofhouse-dispatcher --example simulate docs/explanation
 
-# Advisories are left out: their database would have to be fetched from the network at every run.
 lint: $(deny)
 	@$(setup)/install.sh lint
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	$(deny) --workspace --all-features check bans licenses sources
+	$(setup)/advisories.sh $(deny) "$(cache)/advisories"
 	git ls-files '*.sh' .ci/run | xargs shellcheck
 
 # Built once, in a temporary folder (a minute on two cores).
