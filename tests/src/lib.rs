@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod cluster;
 pub mod faults;
 pub mod front;
+pub mod hostile;
 pub mod keeper;
 pub mod keystone;
 pub mod lxd;

@@ -202,11 +202,23 @@ fn lxd_args(run: &Run, lxd: &Lxd) -> Vec<String> {
     let size = if lists.big { &lxd.size_big } else { &lxd.size_default };
     // Containers on s390x start with one CPU only (contract "Testbed providers").
     let one_cpu = pair.arch.as_str() == "s390x" && !vm;
-    args.extend(size.iter().map(|arg| match arg {
-        cpus if one_cpu && cpus.starts_with("limits.cpu=") => "limits.cpu=1".to_owned(),
-        other => other.clone(),
+    args.extend(size.iter().map(|arg| match arg.split_once("limits.cpu=") {
+        Some((option, _)) if one_cpu => format!("{option}limits.cpu=1"),
+        _ => arg.clone(),
     }));
+    if vm {
+        without_process_limit(&mut args);
+    }
     args
+}
+
+/// LXD limits the processes of containers alone, and refuses a virtual machine that is to have such a limit.
+fn without_process_limit(args: &mut Vec<String>) {
+    while let Some(at) = args.iter().position(|arg| arg.contains("limits.processes=")) {
+        // `-c limits.processes=N` is two arguments.
+        let from = if args[at].starts_with('-') { at } else { at.saturating_sub(1) };
+        args.drain(from..=at);
+    }
 }
 
 /// A template with `{release}` and `{arch}` filled in.

@@ -19,6 +19,7 @@ fn settings(provider: Provider) -> Settings {
         rules: proofhouse_core::rules::Rules::default(),
         seal_keys: None,
         min_free_mib: 0,
+        limits: crate::settings::Limits::NONE,
         metrics: std::sync::Arc::new(proofhouse_core::telemetry::metrics::Metrics::new(
             proofhouse_core::config::Role::Worker,
         )),

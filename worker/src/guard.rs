@@ -7,7 +7,7 @@
 
 use std::{
     ffi::OsString,
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     os::{
         fd::AsFd,
@@ -25,7 +25,7 @@ use nix::{
         signal::{SigSet, Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::Pid,
+    unistd::{Pid, setsid},
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,12 @@ const HELPERS_GRACE: Duration = Duration::from_secs(5);
 const KILL_PAUSE: Duration = Duration::from_millis(100);
 /// What survives SIGKILL for so long hangs in the kernel; waiting longer would hold up the worker.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
+/// The shortest pause between two counts of what runs. What forks without end makes some thousand processes meanwhile.
+const COUNT_PAUSE: Duration = Duration::from_millis(200);
+/// Counting takes at most one part in so many of a processor's time.
+const COUNT_SHARE: u32 = 20;
+/// The kernel kills a test before anything else when the machine has no memory left.
+const OOM_SCORE: &str = "500";
 
 /// What the guard is to start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,6 +59,8 @@ pub(crate) struct Order {
     pub(crate) folder: PathBuf,
     /// Its standard error is appended here; its standard output goes nowhere.
     pub(crate) stderr: PathBuf,
+    /// With more threads than this, all processes taken together, it is killed.
+    pub(crate) threads: Option<usize>,
 }
 
 /// Asks the guard to end the runner.
@@ -72,6 +80,8 @@ pub(crate) enum Report {
     Signalled(i32),
     /// It could not be started.
     NotStarted(String),
+    /// It was killed, for it had more threads than the order allows.
+    TooManyThreads,
 }
 
 impl Report {
@@ -109,9 +119,9 @@ pub fn guard_main() -> ExitCode {
 fn guard(worker: UnixStream, children: Children) {
     let mut worker = BufReader::new(worker);
     let (worker, report) = match start(&mut worker) {
-        Ok(runner) => {
+        Ok((runner, limit)) => {
             let mut events = Events { runner, worker: Some(worker), children };
-            let report = watch(&mut events);
+            let report = watch(&mut events, limit.map(Count::new));
             (events.worker, report)
         }
         Err(error) => (Some(worker), Report::NotStarted(error.to_string())),
@@ -121,9 +131,10 @@ fn guard(worker: UnixStream, children: Children) {
     }
 }
 
-fn start(worker: &mut BufReader<UnixStream>) -> io::Result<Pid> {
+fn start(worker: &mut BufReader<UnixStream>) -> io::Result<(Pid, Option<usize>)> {
     prctl::set_child_subreaper(true)?;
-    spawn(&Order::deserialize(&mut serde_json::Deserializer::from_reader(worker))?)
+    let order = Order::deserialize(&mut serde_json::Deserializer::from_reader(worker))?;
+    Ok((spawn(&order)?, order.threads))
 }
 
 fn spawn(order: &Order) -> io::Result<Pid> {
@@ -135,21 +146,50 @@ fn spawn(order: &Order) -> io::Result<Pid> {
         .current_dir(&order.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(stderr)
-        .process_group(0);
-    hear_signals(&mut command);
+        .stderr(stderr);
+    detach(&mut command);
     let child = command.spawn().map_err(|e| {
         io::Error::new(e.kind(), format!("{} cannot be started: {e}", order.program.display()))
     })?;
+    // Where that is not allowed the kernel chooses as ever.
+    let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), OOM_SCORE);
     i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)
 }
 
-/// The program does not inherit that this process hears no signals.
-#[expect(unsafe_code, reason = "std has no other way to give a program its signal mask")]
-fn hear_signals(command: &mut Command) {
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+/// The program does not inherit that this process hears no signals. It gets a session of its own: the kernel shares the
+/// processors out among sessions, so that a test with a thousand processes gets no more of them than its neighbour.
+#[expect(unsafe_code, reason = "std has no other way to give a program its signal mask, nor its session")]
+fn detach(command: &mut Command) {
+    // SAFETY: between fork and exec this makes two system calls and allocates nothing.
     unsafe {
-        command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?));
+        command.pre_exec(|| {
+            setsid()?;
+            Ok(SigSet::empty().thread_set_mask()?)
+        });
+    }
+}
+
+/// Looks from time to time how much runs.
+struct Count {
+    limit: usize,
+    at: Instant,
+}
+
+impl Count {
+    fn new(limit: usize) -> Self {
+        Self { limit, at: Instant::now() + COUNT_PAUSE }
+    }
+
+    /// Whether it is time, and there is too much.
+    fn is_exceeded(&mut self) -> bool {
+        let began = Instant::now();
+        if began < self.at {
+            return false;
+        }
+        let exceeded = processes::exceed(self.limit);
+        let ended = Instant::now();
+        self.at = ended + COUNT_PAUSE.max((ended - began) * COUNT_SHARE);
+        exceeded
     }
 }
 
@@ -217,12 +257,13 @@ impl Events {
 }
 
 /// Waits until nobody is left, and kills when it is time to.
-fn watch(events: &mut Events) -> Report {
+fn watch(events: &mut Events, mut count: Option<Count>) -> Report {
     let mut ended = None;
     let mut kill_at: Option<Instant> = None;
     let mut killing_since = None;
     loop {
-        match events.next(kill_at) {
+        let wake = [kill_at, count.as_ref().map(|count| count.at)].into_iter().flatten().min();
+        match events.next(wake) {
             Some(Event::Stop(grace)) => {
                 if ended.is_none() && killing_since.is_none() {
                     let _ = kill(events.runner, Signal::SIGTERM);
@@ -230,9 +271,16 @@ fn watch(events: &mut Events) -> Report {
                 kill_at = Some(sooner(kill_at, grace));
             }
             Some(Event::RunnerEnded(report)) => {
-                ended = Some(report);
+                ended.get_or_insert(report);
                 kill_at = Some(sooner(kill_at, HELPERS_GRACE));
             }
+            None if count.as_mut().is_some_and(Count::is_exceeded) => {
+                ended.get_or_insert(Report::TooManyThreads);
+                // Not to be asked: it, or the testbed's cleaning up, could not even fork.
+                kill_at = Some(Instant::now());
+                count = None;
+            }
+            None if kill_at.is_none_or(|at| Instant::now() < at) => {}
             None => {
                 let since = *killing_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > KILL_LIMIT {

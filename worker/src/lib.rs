@@ -34,5 +34,5 @@ pub use error::Error;
 pub use guard::guard_main;
 pub use name::{NameLock, claim_name};
 pub use service::run;
-pub use settings::{Lxd, Provider, Settings, Unshare};
+pub use settings::{Limits, Lxd, Provider, Settings, Unshare};
 pub use state::{Stop, WorkerState};

@@ -32,7 +32,7 @@ const MOST: u64 = 1 << 30;
 /// Follows a log in a thread of its own until it is told that the log is complete.
 pub(crate) struct Follower {
     tail: Arc<Mutex<Tail>>,
-    stop: Sender<()>,
+    stop: Sender<Option<String>>,
     thread: JoinHandle<io::Result<Findings>>,
 }
 
@@ -45,15 +45,15 @@ impl Follower {
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut source = None;
             loop {
-                let last = stopped.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout);
+                let told = stopped.recv_timeout(POLL);
                 if source.is_none() {
                     source = files::open_regular(&log).ok();
                 }
                 if let Some(file) = &mut source {
                     sink.copy(file)?;
                 }
-                if last {
-                    return sink.finish();
+                if told != Err(RecvTimeoutError::Timeout) {
+                    return sink.finish(told.ok().flatten());
                 }
             }
         })?;
@@ -70,10 +70,11 @@ impl Follower {
         self.thread.is_finished()
     }
 
-    /// Reads the rest of the log and closes the packed one. Says what the rules found.
-    pub(crate) async fn finish(self) -> io::Result<Findings> {
+    /// Reads the rest of the log and closes the packed one, with a `note` of ours as its last line. Says what the rules
+    /// found.
+    pub(crate) async fn finish(self, note: Option<String>) -> io::Result<Findings> {
         // A thread that has failed does not listen any more.
-        let _ = self.stop.send(());
+        let _ = self.stop.send(note);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         match joined {
             Ok(Ok(result)) => result,
@@ -141,9 +142,12 @@ impl<W: Write> Sink<W> {
         self.packer.push(&end)
     }
 
-    pub(crate) fn finish(mut self) -> io::Result<Findings> {
+    pub(crate) fn finish(mut self, note: Option<String>) -> io::Result<Findings> {
         let rest = self.redactor.finish();
         self.write(&rest)?;
+        if let Some(note) = note {
+            self.write(format!("\n{note}\n").as_bytes())?;
+        }
         if self.left_out > 0 {
             self.note_cut()?;
         }
@@ -164,7 +168,7 @@ pub(crate) fn pack(
     if let Ok(mut source) = files::open_regular(log) {
         sink.copy(&mut source)?;
     }
-    sink.finish()
+    sink.finish(None)
 }
 
 /// What went wrong with a log, for an operator.
@@ -200,9 +204,9 @@ mod tests {
         }
         assert!(!follower.has_failed());
         file.write_all(b"ret\nKernel panic - not syncing: x").unwrap();
-        let findings = follower.finish().await.unwrap();
-        assert_eq!(unpacked(&packed), "one\ntwo ***\nKernel panic - not syncing: x");
-        assert!(tail.lock().unwrap().text().ends_with("two ***\nKernel panic - not syncing: x"));
+        let findings = follower.finish(Some("the note".to_owned())).await.unwrap();
+        assert_eq!(unpacked(&packed), "one\ntwo ***\nKernel panic - not syncing: x\nthe note\n");
+        assert!(tail.lock().unwrap().text().ends_with("two ***\nKernel panic - not syncing: x\nthe note\n"));
         let lines: Vec<u64> = findings.matches().iter().map(|found| found.line).collect();
         assert_eq!(lines, [3]);
     }
@@ -212,7 +216,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (log, packed) = (dir.path().join("log"), dir.path().join("log.gz"));
         std::os::unix::fs::symlink("/etc/passwd", &log).unwrap();
-        Follower::start(log, &packed, Redactor::new([]), Rules::default()).unwrap().finish().await.unwrap();
+        Follower::start(log, &packed, Redactor::new([]), Rules::default())
+            .unwrap()
+            .finish(None)
+            .await
+            .unwrap();
         assert_eq!(unpacked(&packed), "");
     }
 
@@ -249,7 +257,7 @@ mod tests {
         std::fs::write(&log, vec![b'x'; 1 << 20]).unwrap();
         let follower =
             Follower::start(log, Path::new("/dev/full"), Redactor::new([]), Rules::default()).unwrap();
-        let error = follower.finish().await.unwrap_err();
+        let error = follower.finish(None).await.unwrap_err();
         assert!(disk::is_full(&error), "{error}");
     }
 }

@@ -15,8 +15,15 @@ use nix::{
 /// The variable that marks every process of a run with its work folder.
 pub(crate) const MARK: &str = "PROOFHOUSE_WORK";
 
-/// All processes and their parents.
-pub(crate) fn parents() -> HashMap<i32, i32> {
+/// What `/proc` says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) parent: i32,
+    threads: usize,
+}
+
+/// All processes.
+pub(crate) fn all() -> HashMap<i32, Stat> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return HashMap::new();
     };
@@ -25,46 +32,66 @@ pub(crate) fn parents() -> HashMap<i32, i32> {
         .filter_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read(entry.path().join("stat")).ok()?;
-            Some((pid, parent_of(&stat)?))
+            Some((pid, read_stat(&stat)?))
         })
         .collect()
 }
 
-/// The parent in a line of `/proc/N/stat`: the second field behind the name, which may itself hold blanks and brackets.
-fn parent_of(stat: &[u8]) -> Option<i32> {
+/// A line of `/proc/N/stat`. Behind the name, which may itself hold blanks and brackets, the parent is the second field and
+/// the number of threads the eighteenth.
+fn read_stat(stat: &[u8]) -> Option<Stat> {
     let behind = stat.iter().rposition(|b| *b == b')')? + 1;
-    std::str::from_utf8(&stat[behind..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    let mut fields = std::str::from_utf8(&stat[behind..]).ok()?.split_ascii_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    Some(Stat { parent, threads: fields.nth(15)?.parse().ok()? })
 }
 
-/// All that descend from `roots`, without these.
-fn descendants(roots: &HashSet<i32>, parents: &HashMap<i32, i32>) -> HashSet<i32> {
-    let mut found: HashSet<i32> = HashSet::new();
-    loop {
-        let before = found.len();
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, parent)| roots.contains(parent) || found.contains(parent))
-                .map(|(pid, _)| *pid)
-                .collect::<Vec<_>>(),
-        );
-        if found.len() == before {
-            return found;
-        }
+/// All that descend from `roots`, without these. Each is looked at once: a hostile run has many, and one below the other.
+fn descendants(roots: &HashSet<i32>, all: &HashMap<i32, Stat>) -> HashSet<i32> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for (pid, stat) in all {
+        children.entry(stat.parent).or_default().push(*pid);
     }
+    let mut found = HashSet::new();
+    let mut left: Vec<i32> = roots.iter().copied().collect();
+    while let Some(parent) = left.pop() {
+        let new = children.remove(&parent).unwrap_or_default();
+        let new = new.into_iter().filter(|pid| !roots.contains(pid) && found.insert(*pid));
+        left.extend(new.collect::<Vec<_>>());
+    }
+    found
+}
+
+fn below_this_process(all: &HashMap<i32, Stat>) -> HashSet<i32> {
+    descendants(&HashSet::from([Pid::this().as_raw()]), all)
 }
 
 /// Kills all descendants of this process.
 pub(crate) fn kill_descendants() {
-    let me = HashSet::from([Pid::this().as_raw()]);
-    kill_all(&descendants(&me, &parents()));
+    kill_all(&below_this_process(&all()));
+}
+
+/// Whether the descendants of this process have more than `limit` threads together.
+pub(crate) fn exceed(limit: usize) -> bool {
+    // Mostly the whole machine has fewer, and that is one short read.
+    if threads_of_machine().is_some_and(|threads| threads <= limit) {
+        return false;
+    }
+    let all = all();
+    below_this_process(&all).iter().map(|pid| all[pid].threads).sum::<usize>() > limit
+}
+
+/// The fourth field of `/proc/loadavg` is `running/all`.
+fn threads_of_machine() -> Option<usize> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
 }
 
 /// Kills what earlier runs under `folder` left behind: processes that carry its mark, and their descendants.
 pub(crate) fn kill_marked(folder: &Path) {
-    let parents = parents();
-    let mut marked: HashSet<i32> = parents.keys().copied().filter(|pid| is_marked(*pid, folder)).collect();
-    marked.extend(descendants(&marked, &parents));
+    let all = all();
+    let mut marked: HashSet<i32> = all.keys().copied().filter(|pid| is_marked(*pid, folder)).collect();
+    marked.extend(descendants(&marked, &all));
     marked.remove(&Pid::this().as_raw());
     kill_all(&marked);
 }
@@ -92,17 +119,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parents_of_processes_with_odd_names() {
-        assert_eq!(parent_of(b"12 (a) b) S 7 12 12"), Some(7));
-        assert_eq!(parent_of(b"12 (sh) R 1"), Some(1));
-        assert_eq!(parent_of(b""), None);
+    fn parents_and_threads_of_processes_with_odd_names() {
+        let rest = "7 12 12 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0 999";
+        let read = |name: &str| read_stat(format!("12 ({name}) S {rest}").as_bytes());
+        for name in ["sh", "a) b", ") R 1 (", ""] {
+            assert_eq!(read(name), Some(Stat { parent: 7, threads: 3 }), "{name}");
+        }
+        assert_eq!(read_stat(b""), None);
+        let me = all()[&Pid::this().as_raw()];
+        assert!(me.parent == Pid::parent().as_raw() && me.threads > 0, "{me:?}");
     }
 
     #[test]
     fn descendants_at_any_depth() {
-        let parents = HashMap::from([(2, 1), (3, 2), (4, 3), (5, 1), (6, 9)]);
-        let found = descendants(&HashSet::from([2]), &parents);
-        assert_eq!(found, HashSet::from([3, 4]));
+        let all = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 9), (2000, 2000)];
+        let all = all.map(|(pid, parent)| (pid, Stat { parent, threads: 1 })).into();
+        assert_eq!(descendants(&HashSet::from([2]), &all), HashSet::from([3, 4]));
+        assert_eq!(descendants(&HashSet::from([2, 3]), &all), HashSet::from([4]));
+        assert_eq!(descendants(&HashSet::from([2000]), &all), HashSet::new());
     }
 
     #[test]

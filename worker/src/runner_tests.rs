@@ -35,6 +35,7 @@ impl Lab {
             env: Vec::new(),
             folder: self.folder.path().to_owned(),
             stderr: self.path("stderr"),
+            threads: None,
         };
         Runner::start(&self.guards, order, self.folder.path()).await.unwrap()
     }
@@ -60,7 +61,7 @@ impl Lab {
 
 /// A runner's parent is its guard, whose parent is the process that forks them all.
 fn parent(pid: Pid) -> Pid {
-    Pid::from_raw(processes::parents()[&pid.as_raw()])
+    Pid::from_raw(processes::all()[&pid.as_raw()].parent)
 }
 
 fn is_gone(pid: Pid) -> bool {

@@ -36,10 +36,28 @@ pub struct Settings {
     pub seal_keys: Option<SealKeys>,
     /// With less free space than this under `data` no new work is taken, in MiB.
     pub min_free_mib: u64,
+    /// What a run may take.
+    pub limits: Limits,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How the process that starts the guards is started: the program that calls [`crate::guard_main`], and its arguments.
     pub guard: Vec<OsString>,
+}
+
+/// What a run may take of this machine. One that takes more is killed, and has failed by its own doing.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Threads of all its processes.
+    pub threads: usize,
+    /// The work folder, with the testbed where that is in it.
+    pub disk_bytes: u64,
+    /// The output folder in it: log and artifacts.
+    pub output_bytes: u64,
+}
+
+impl Limits {
+    /// None worth the name.
+    pub const NONE: Self = Self { threads: usize::MAX, disk_bytes: u64::MAX, output_bytes: u64::MAX };
 }
 
 /// Where testbeds come from (contract "Testbed providers").

@@ -13,6 +13,12 @@ pub(super) async fn settings(config: &Config) -> Result<Provider> {
         None => strongest(config).await?,
     };
     tracing::info!(worker.provider = name.as_str(), "testbeds come from the provider {name}");
+    if name == ProviderName::Unshare && nix::unistd::geteuid().is_root() {
+        tracing::warn!(
+            "this worker is root, and so is a test that breaks out of its testbed: unshare is for packages that you trust \
+             (docs/explanation/hostile-packages.md)"
+        );
+    }
     Ok(of(config, name))
 }
 

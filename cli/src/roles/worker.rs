@@ -13,7 +13,7 @@ use proofhouse_core::{
     store::Store,
     telemetry::{self, metrics::Metrics},
 };
-use proofhouse_worker::{Lxd, Provider, Settings, Stop, WorkerState};
+use proofhouse_worker::{Limits, Lxd, Provider, Settings, Stop, WorkerState};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -99,6 +99,11 @@ pub(super) async fn settings(process: &Process) -> Result<Settings> {
         rules: config.worker.rules.clone(),
         seal_keys: config.seal_keys.clone(),
         min_free_mib: config.worker.min_free_bytes >> 20,
+        limits: Limits {
+            threads: usize::try_from(config.worker.run_threads)?,
+            disk_bytes: config.worker.run_disk_bytes,
+            output_bytes: config.worker.run_output_bytes,
+        },
         metrics: process.metrics.clone(),
         // This very program, also after an upgrade has put another in its place.
         guard: vec!["/proc/self/exe".into(), GUARD.into()],

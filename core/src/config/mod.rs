@@ -153,6 +153,12 @@ pub struct Worker {
     pub rules: Rules,
     /// In bytes: with less room on the disk no work is taken.
     pub min_free_bytes: u64,
+    /// How many threads a run may have.
+    pub run_threads: u32,
+    /// How much of the disk a run may take, in bytes.
+    pub run_disk_bytes: u64,
+    /// How much of that may be log and artifacts, in bytes.
+    pub run_output_bytes: u64,
     /// Provider lxd.
     pub lxd: Lxd,
     /// Provider unshare.
@@ -277,6 +283,9 @@ impl Config {
                 setup_commands: s.setup_commands.0,
                 rules,
                 min_free_bytes: u64::from(s.min_free_mib.get()) << 20,
+                run_threads: s.run_threads.get(),
+                run_disk_bytes: u64::from(s.run_disk_mib.get()) << 20,
+                run_output_bytes: u64::from(s.run_output_mib.get()) << 20,
                 lxd: Lxd {
                     remote: s.lxd_remote,
                     image: s.lxd_image,

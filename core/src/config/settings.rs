@@ -85,6 +85,12 @@ settings! {
         rules: PathBuf, Anywhere "FILE";
         /// The worker takes no work while the disk of --data has less room than this, in MiB.
         min_free_mib: Whole<0, 4_000_000_000>, Anywhere "N", default "2048";
+        /// How many threads a run may have on this machine at once, those of all its processes together. With more it is killed and has failed (exit code 4). Testbeds of lxd are elsewhere: for them `limits.processes` in lxd.size_default holds.
+        run_threads: Whole<100, 4_000_000>, Anywhere "N", default "4096";
+        /// How much of the disk of --data a run may take, testbed and all, in MiB. With more it is killed and has failed (exit code 4). The disk needs so much for every slot.
+        run_disk_mib: Whole<10, 4_000_000_000>, Anywhere "N", default "20480";
+        /// How much of that may be its log and artifacts, in MiB. With more it is killed and has failed (exit code 4); artifacts that would be larger in their archive are left out.
+        run_output_mib: Whole<1, 4_000_000_000>, Anywhere "N", default "2048";
     }
     "Site" {
         /// The URL under which the outside sees the site; links in messages begin with it.
@@ -113,10 +119,10 @@ settings! {
         lxd_image: Template, Anywhere "NAME", default "autopkgtest/{release}/{arch}{vm}";
         /// Further arguments for autopkgtest-virt-lxd, one a line.
         lxd_args: Lines, Anywhere "ARGS", default "";
-        /// Arguments for `lxc launch` that give a testbed its size, one a line.
-        lxd_size_default: Lines, Anywhere "ARGS", default "--config=limits.cpu=2\n--config=limits.memory=4GiB\n--device=root,size=20GiB";
+        /// Arguments for `lxc launch` that give a testbed its size, one a line. A virtual machine gets no limits.processes, which LXD has for containers alone.
+        lxd_size_default: Lines, Anywhere "ARGS", default "--config=limits.cpu=2\n--config=limits.memory=4GiB\n--config=limits.processes=4096\n--device=root,size=20GiB";
         /// The same for packages of the list big_packages.
-        lxd_size_big: Lines, Anywhere "ARGS", default "--config=limits.cpu=4\n--config=limits.memory=8GiB\n--device=root,size=100GiB";
+        lxd_size_big: Lines, Anywhere "ARGS", default "--config=limits.cpu=4\n--config=limits.memory=8GiB\n--config=limits.processes=16384\n--device=root,size=100GiB";
     }
     "Provider unshare" {
         /// The tarball of the testbed; {release} and {arch} are filled in. Without a value it is made under --data.

@@ -8,7 +8,7 @@ use std::{
 
 use proofhouse_core::{
     faults::{self, Step},
-    outcome::{Class, ExitCode, Fault, RuleHit},
+    outcome::{Class, ExitCode, Fault, RuleHit, RuleVerdict},
     request::Request,
     rules::Findings,
 };
@@ -27,14 +27,17 @@ use crate::{
     guard::{Order, Report},
     log::{self, Follower, Tail},
     runner::Runner,
-    settings::Provider,
+    settings::{Limits, Provider},
     status::{self, Shown},
+    workdir::WorkDir,
 };
 
 /// How long autopkgtest has to remove its testbed.
 const GRACE: Duration = Duration::from_secs(60);
 /// The same when this process is to end within seconds.
 const HARD_GRACE: Duration = Duration::from_secs(4);
+/// What a run that took too much is published with: a test failed.
+const TOOK_TOO_MUCH: ExitCode = ExitCode(4);
 /// How often disk and log are looked after.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -52,6 +55,42 @@ pub(super) struct Outcome {
 struct End {
     report: Report,
     fault: Option<(Fault, String)>,
+    excess: Option<Excess>,
+}
+
+/// What a run had too much of. That is its own doing, whatever autopkgtest made of being killed.
+#[derive(Debug, Clone, Copy)]
+enum Excess {
+    Threads,
+    Disk,
+    Output,
+}
+
+impl Excess {
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Threads => "run_threads",
+            Self::Disk => "run_disk_mib",
+            Self::Output => "run_output_mib",
+        }
+    }
+
+    /// As a rule of the log would: it names what decided, and lets no other rule do so.
+    fn hit(self) -> RuleHit {
+        RuleHit { name: self.setting().replace('_', "-"), verdict: RuleVerdict::Package }
+    }
+
+    /// The log's last line.
+    fn note(self, limits: &Limits) -> String {
+        let what = match self {
+            Self::Threads => format!("it had more than {} threads", limits.threads),
+            Self::Disk => format!("it took more than {} MiB of the disk", limits.disk_bytes >> 20),
+            Self::Output => {
+                format!("its log and artifacts took more than {} MiB of the disk", limits.output_bytes >> 20)
+            }
+        };
+        format!("proofhouse: the run was killed: {what} ({})", self.setting())
+    }
 }
 
 /// Runs the test. Status messages go on until the guard that is returned with the outcome is dropped.
@@ -67,21 +106,28 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     faults::reached(Step::Started);
     let status = tell(attempt, prepared, tail.clone());
     let began = Instant::now();
-    let end = watch(attempt, &mut runner, &follower, began).await;
+    let end = watch(attempt, &prepared.work, &mut runner, &follower, began).await;
     let duration = began.elapsed().as_secs();
-    let packed = finish_log(attempt, prepared, follower, tail).await;
-    let End { report, mut fault } = end?;
+    let excess = end.as_ref().ok().and_then(|end| end.excess);
+    let note = excess.map(|excess| excess.note(&attempt.shared.settings.limits));
+    let packed = finish_log(attempt, prepared, follower, note, tail).await;
+    let End { report, mut fault, .. } = end?;
     let findings =
         packed.map_err(|error| fault.get_or_insert((log_fault(&error), log::describe(&error)))).ok();
     let exit_code = match report {
         Report::Exited(code) => ExitCode(code),
         Report::Signalled(signal) => ExitCode(-signal),
+        Report::TooManyThreads => TOOK_TOO_MUCH,
         Report::NotStarted(reason) => return Err(Over::Fault(Fault::Worker, reason)),
     };
+    let exit_code = excess.map_or(exit_code, |_| TOOK_TOO_MUCH);
     attempt.shared.settings.metrics.worker.runs.with_label_values(&[exit_code.class().as_str()]).inc();
     info!(exit_code = exit_code.0, duration_seconds = duration, "attempt {}: the runner ended", attempt.id());
     let ending = Ending { exit_code, duration };
-    let rule = findings.and_then(|findings| findings.decide(exit_code, &prepared.request.package));
+    let rule = match excess {
+        Some(excess) => Some(excess.hit()),
+        None => findings.and_then(|findings| findings.decide(exit_code, &prepared.request.package)),
+    };
     Ok((outcome(attempt, prepared, ending, fault, rule).await?, status))
 }
 
@@ -96,6 +142,7 @@ fn order(attempt: &Attempt, prepared: &Prepared) -> Order {
         env: temp.into_iter().collect(),
         folder: work.path().to_owned(),
         stderr: work.stderr(),
+        threads: Some(attempt.shared.settings.limits.threads),
     }
 }
 
@@ -111,6 +158,7 @@ fn tell(attempt: &Attempt, prepared: &Prepared, tail: Arc<Mutex<Tail>>) -> DropG
 /// Waits for the runner's end, and ends it where it must.
 async fn watch(
     attempt: &Attempt,
+    work: &WorkDir,
     runner: &mut Runner,
     follower: &Follower,
     began: Instant,
@@ -118,12 +166,22 @@ async fn watch(
     let limit = Duration::from_secs(attempt.grant.end_seconds);
     let data = &attempt.shared.settings.data;
     let mut ticks = tokio::time::interval(WATCH);
+    let mut takes_too_much = std::pin::pin!(takes_too_much(attempt, work));
     loop {
         let (fault, detail) = tokio::select! {
-            report = runner.wait() => return Ok(End { report, fault: None }),
+            report = runner.wait() => {
+                let excess = (report == Report::TooManyThreads).then_some(Excess::Threads);
+                return Ok(End { report, fault: None, excess });
+            }
             over = attempt.interrupted() => {
-                kill(attempt, runner).await;
+                kill(attempt, runner, GRACE).await;
                 return Err(over);
+            }
+            excess = &mut takes_too_much => {
+                // A testbed in the work folder goes with it, and takes more until it is gone.
+                let local = !matches!(attempt.shared.settings.provider, Provider::Lxd(_));
+                let report = kill(attempt, runner, if local { Duration::ZERO } else { GRACE }).await;
+                return Ok(End { report, fault: None, excess: Some(excess) });
             }
             () = tokio::time::sleep_until(began + limit) => {
                 (Fault::TimedOut, format!("it was killed after {} seconds", limit.as_secs()))
@@ -135,14 +193,31 @@ async fn watch(
                 (Fault::DiskFull, "the disk was full in mid-test".to_owned())
             }
         };
-        let report = kill(attempt, runner).await;
-        return Ok(End { report, fault: Some((fault, detail)) });
+        let report = kill(attempt, runner, GRACE).await;
+        return Ok(End { report, fault: Some((fault, detail)), excess: None });
+    }
+}
+
+/// Returns when the work folder is larger than it may be. Measuring takes at most a tenth of the time.
+async fn takes_too_much(attempt: &Attempt, work: &WorkDir) -> Excess {
+    let settings = &attempt.shared.settings;
+    let Limits { disk_bytes, output_bytes, .. } = settings.limits;
+    let in_namespace = matches!(settings.provider, Provider::Unshare(_));
+    let mut pause = WATCH;
+    loop {
+        tokio::time::sleep(pause).await;
+        let began = Instant::now();
+        match disk::taken(work.path(), &work.out(), in_namespace).await {
+            Some(taken) if taken.output > output_bytes => return Excess::Output,
+            Some(taken) if taken.all > disk_bytes => return Excess::Disk,
+            _ => pause = WATCH.max(9 * began.elapsed()),
+        }
     }
 }
 
 /// Ends the runner: it may clean its testbed up, for a shorter time once the worker is stopped hard.
-async fn kill(attempt: &Attempt, runner: &mut Runner) -> Report {
-    runner.stop(GRACE).await;
+async fn kill(attempt: &Attempt, runner: &mut Runner, grace: Duration) -> Report {
+    runner.stop(grace).await;
     tokio::select! {
         report = runner.wait() => return report,
         () = attempt.shared.stop.hard.cancelled() => {}
@@ -156,9 +231,10 @@ async fn finish_log(
     attempt: &Attempt,
     prepared: &Prepared,
     follower: Follower,
+    note: Option<String>,
     tail: Arc<Mutex<Tail>>,
 ) -> io::Result<Findings> {
-    let findings = follower.finish().await?;
+    let findings = follower.finish(note).await?;
     let log = prepared.work.out().join("log");
     if files::open_regular(&log).and_then(|file| file.metadata()).is_ok_and(|meta| meta.len() > 0) {
         return Ok(findings);
@@ -183,7 +259,9 @@ async fn outcome(
     rule: Option<RuleHit>,
 ) -> Result<Outcome, Over> {
     let work = prepared.work.clone();
-    let packing = tokio::task::spawn_blocking(move || evidence::collect(&work.out(), &work.artifacts()));
+    let limit = attempt.shared.settings.limits.output_bytes;
+    let packing =
+        tokio::task::spawn_blocking(move || evidence::collect(&work.out(), &work.artifacts(), limit));
     let collected = attempt.unless_interrupted(packing).await?.unwrap_or_else(|e| Err(io::Error::other(e)));
     let version = collected.unwrap_or_else(|error| {
         fault.get_or_insert(unpacked(&error));

@@ -125,6 +125,7 @@ async fn checkout(attempt: &Attempt, branch: &BzrSource, work: &WorkDir) -> Resu
         env: Vec::new(),
         folder: work.path().to_owned(),
         stderr: work.stderr(),
+        threads: None,
     };
     let failed =
         |why: String| Over::Fault(Fault::Worker, format!("the bzr branch cannot be checked out: {why}"));
@@ -135,6 +136,7 @@ async fn checkout(attempt: &Attempt, branch: &BzrSource, work: &WorkDir) -> Resu
         Report::Exited(0) => Ok(path),
         Report::Exited(code) => Err(failed(format!("bzr ended with exit code {code}"))),
         Report::Signalled(signal) => Err(failed(format!("bzr was killed by signal {signal}"))),
+        Report::TooManyThreads => Err(failed("bzr was killed".to_owned())),
         Report::NotStarted(why) => Err(failed(why)),
     }
 }

@@ -24,11 +24,11 @@ pub(crate) struct Ending {
     pub(crate) duration: u64,
 }
 
-/// Packs the artifacts, and reads `testpkg-version`, where it can be read.
-pub(crate) fn collect(out: &Path, artifacts: &Path) -> io::Result<Option<String>> {
+/// Packs the artifacts, `limit` bytes of them at most, and reads `testpkg-version`, where it can be read.
+pub(crate) fn collect(out: &Path, artifacts: &Path, limit: u64) -> io::Result<Option<String>> {
     fs::create_dir_all(out)?;
     let version = version::read(&out.join("testpkg-version"));
-    artifacts::pack(out, artifacts)?;
+    artifacts::pack(out, artifacts, limit)?;
     Ok(version)
 }
 
@@ -105,7 +105,7 @@ mod tests {
         let body = b"green {\"requester\": \"joe\", \"triggers\": [\"green/2\"]}";
         let request = Request::parse(body).unwrap();
         let packed = dir.path().join("artifacts.tar.gz");
-        assert_eq!(collect(&out, &packed).unwrap().as_deref(), Some("green 2"));
+        assert_eq!(collect(&out, &packed, u64::MAX).unwrap().as_deref(), Some("green 2"));
         let members = members(&result_tar(&out, &request, &run_info(), ending(4)).unwrap());
         assert_eq!(
             members.keys().map(String::as_str).collect::<Vec<_>>(),
@@ -133,7 +133,7 @@ mod tests {
         let request = Request::parse(b"green").unwrap();
         let packed = dir.path().join("artifacts.tar.gz");
         let out = dir.path().join("out");
-        assert_eq!(collect(&out, &packed).unwrap(), None);
+        assert_eq!(collect(&out, &packed, u64::MAX).unwrap(), None);
         let members = members(&result_tar(&out, &request, &run_info(), ending(20)).unwrap());
         assert_eq!(members["testpkg-version"], "green unknown\n");
         assert!(members["testinfo.json"].contains("\"attempts\": 2"));
@@ -153,7 +153,7 @@ mod tests {
         }
         let request = Request::parse(b"green").unwrap();
         let packed = dir.path().join("artifacts.tar.gz");
-        assert_eq!(collect(&out, &packed).unwrap(), None);
+        assert_eq!(collect(&out, &packed, u64::MAX).unwrap(), None);
         let result_tar = result_tar(&out, &request, &run_info(), ending(0)).unwrap();
         assert!(!String::from_utf8_lossy(&result_tar).contains("root:x"));
         assert_eq!(fs::read_to_string(&secret).unwrap(), "root:x hash\n");

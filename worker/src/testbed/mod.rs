@@ -138,6 +138,7 @@ async fn build(
         env: Vec::new(),
         folder: work.path().to_owned(),
         stderr: stderr.clone(),
+        threads: None,
     };
     let mut runner = Runner::start(&shared.guards, order, work.path())
         .await
@@ -146,6 +147,7 @@ async fn build(
         Report::Exited(0) => fs::rename(&part, path).map_err(TestbedError::Folder)?,
         Report::NotStarted(reason) => return Err(TestbedError::Start(reason)),
         Report::Exited(code) => return Err(failed(format!("exit code {code}"), &stderr)),
+        Report::TooManyThreads => return Err(failed("killed".to_owned(), &stderr)),
         Report::Signalled(signal) => return Err(failed(format!("signal {signal}"), &stderr)),
     }
     info!(duration_seconds = began.elapsed().as_secs(), "the testbed of {pair} is built");

@@ -23,7 +23,7 @@ use proofhouse_core::{
     request::Request,
     store::folder::Folder,
 };
-use proofhouse_worker::{Provider, Settings, Stop, WorkerState, run};
+use proofhouse_worker::{Limits, Provider, Settings, Stop, WorkerState, run};
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
@@ -269,6 +269,7 @@ fn settings(folder: &Path) -> Settings {
         rules: proofhouse_core::rules::Rules::default(),
         seal_keys: None,
         min_free_mib: 0,
+        limits: Limits::NONE,
         metrics: std::sync::Arc::new(proofhouse_core::telemetry::metrics::Metrics::new(
             proofhouse_core::config::Role::Worker,
         )),
