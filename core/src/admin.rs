@@ -5,8 +5,9 @@ use std::{fmt::Write as _, io, net::SocketAddr};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::map_response,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use prometheus::{Registry, TextEncoder};
@@ -50,7 +51,20 @@ fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .layer(map_response(secure))
         .with_state(admin)
+}
+
+/// Texts for programs: a browser that is led here shows them as such, and keeps nothing.
+async fn secure(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
@@ -131,6 +145,13 @@ mod tests {
 
         let (status, text) = get(address, "/metrics").await;
         assert!(status == 200 && text.contains("proofhouse_build_info{"), "{text}");
+
+        for path in ["/metrics", "/healthz", "/readyz", "/nope"] {
+            let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+            for name in ["content-security-policy", "x-content-type-options", "x-frame-options"] {
+                assert!(answer.headers().contains_key(name), "{path}: {name}");
+            }
+        }
 
         let again = serve(address, metrics.registry.clone(), health, &shutdown).await.unwrap_err();
         assert!(again.to_string().contains("setting admin"));

@@ -15,8 +15,9 @@ pub(crate) use self::object::get as file;
 use crate::{app::App, failure::Failure};
 
 /// What is stored is other people's: nothing in it acts on this site.
-pub(crate) const POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+pub(crate) const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+);
 
 /// Any method below `/results`.
 pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {

@@ -2,6 +2,7 @@
 
 mod away;
 mod files;
+mod headers;
 mod listening;
 mod pages;
 mod privacy;
