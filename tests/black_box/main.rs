@@ -3,8 +3,10 @@
 #[cfg_attr(not(feature = "verify"), expect(dead_code, reason = "the long faults are for `make verify`"))]
 mod bus;
 mod ends;
+mod exposure;
 mod faults;
 mod harness;
+mod hostile;
 mod journey;
 mod leaders;
 mod operate;

@@ -75,6 +75,18 @@ impl Role {
         self
     }
 
+    /// What may hold a password goes by the environment, as operators are told to have it.
+    #[must_use]
+    pub fn urls_by_environment(mut self) -> Self {
+        for (option, variable) in [("--bus", "PROOFHOUSE_BUS"), ("--database", "PROOFHOUSE_DATABASE")] {
+            if let Some(at) = self.args.iter().position(|arg| arg == option) {
+                let value = self.args.drain(at..at + 2).nth(1).unwrap_or_default();
+                self.env.push((variable.to_owned(), value));
+            }
+        }
+        self
+    }
+
     /// A variable of the environment.
     #[must_use]
     pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
