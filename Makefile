@@ -9,13 +9,14 @@
 # make simulate  three simulated days before the scheduler: waiting times, and the plots of docs/explanation/scheduling.md
 # make lint     format, clippy, licences, sources and advisories of dependencies, shell scripts (ADVISORY_DB=… names a
 #               copy of RustSec's advisory database where it cannot be fetched)
+# make fuzz     gives each reader of what others write any bytes, for SECONDS=600 each (FUZZ_ONLY=request,log: some of them)
 # Each installs with apt-get what it needs, and says so first. What is built is kept in a folder that outlives the clone.
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
 export CARGO_TARGET_DIR ?= $(cache)/target
 setup := tests/setup
 
-.PHONY: demo test verify faults bench britney upstream simulate lint
+.PHONY: demo test verify faults bench britney upstream simulate fuzz lint
 
 # The dev profile: it builds in a quarter of the time, and `test` shares it.
 demo:
@@ -66,6 +67,12 @@ deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
 simulate:
 	@$(setup)/install.sh simulate
 	cargo run --locked --release -p proofhouse-dispatcher --example simulate docs/explanation
+
+# What it found before is kept in the cache and tried first; what breaks a reader lies there under artifacts.
+fuzz:
+	@$(setup)/install.sh fuzz
+	RUSTC_WORKSPACE_WRAPPER=$$PWD/$(setup)/fuzz-rustc.sh cargo build --locked --release -p proofhouse-fuzz --features program
+	@$(setup)/fuzz.sh "$(CARGO_TARGET_DIR)/release/fuzz" "$(cache)/fuzz" $(or $(SECONDS),600)
 
 lint: $(deny)
 	@$(setup)/install.sh lint

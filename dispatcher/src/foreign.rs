@@ -106,7 +106,7 @@ fn shown(run: &FoundRun) -> String {
 }
 
 /// The run that a message names.
-fn place(body: &[u8]) -> Option<FoundRun> {
+pub(crate) fn place(body: &[u8]) -> Option<FoundRun> {
     let Completion { container, swift_dir } = serde_json::from_slice(body).ok()?;
     FoundRun::of_folder(&container, &swift_dir).filter(|run| index::holds_results(&run.series.container))
 }

@@ -13,6 +13,7 @@ mod outbox;
 mod outgoing;
 pub mod published;
 pub mod schedule;
+pub mod untrusted;
 
 use std::{sync::Arc, time::Duration};
 

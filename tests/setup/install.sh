@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs, and says first which and what for.
-# usage: tests/setup/install.sh lint|simulate|demo|test|faults|verify|britney|upstream      (the last four include test, test includes demo)
+# usage: tests/setup/install.sh lint|simulate|fuzz|demo|test|faults|verify|britney|upstream      (the last four include test, test includes demo)
 # Says and does nothing where all is there. Starts no service. As another user than root it asks sudo.
 set -eu
 
@@ -110,7 +110,7 @@ moto() {
 # shellcheck disable=SC2016 # the dollar sign is dpkg-query's
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | tr '\n' ' ')
 case $purpose in
-    simulate) build ;;
+    simulate | fuzz) build ;;
     lint) build && need 'to check shell scripts' shellcheck ;;
     demo) demo ;;
     test) tests ;;
@@ -125,7 +125,7 @@ case $purpose in
 esac
 [ -z "$missing" ] || install_missing
 case $purpose in test | faults | verify) moto ;; esac
-if [ "$purpose" != lint ]; then
+if [ "$purpose" != lint ] && [ "$purpose" != fuzz ]; then
     subordinate_ids /etc/subuid
     subordinate_ids /etc/subgid
 fi

@@ -24,6 +24,7 @@ mod submit;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod untrusted;
 mod view;
 mod wanted;
 

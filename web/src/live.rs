@@ -61,7 +61,7 @@ impl Live {
         }
     }
 
-    fn of_message(said: Said, clock: Instant) -> Self {
+    pub(crate) fn of_message(said: Said, clock: Instant) -> Self {
         let duration = said.duration(clock);
         let Status { package, release, architecture, params, logtail, uuid, attempt, worker, .. } =
             said.status;

@@ -28,6 +28,7 @@ mod settings;
 mod state;
 mod status;
 mod testbed;
+pub mod untrusted;
 mod workdir;
 
 pub use error::Error;

@@ -138,12 +138,17 @@ impl Offers {
             return Ok(None);
         }
         self.last = Some(delivery.queue.clone());
-        let offer = serde_json::from_slice(&delivery.body).ok();
+        let offer = read(&delivery.body);
         if offer.is_none() {
             warn!(queue = delivery.queue, "a message that is no offer is dropped");
         }
         Ok(offer.map(|offer| (offer, delivery.queue)))
     }
+}
+
+/// An offer, where it is one.
+pub(crate) fn read(body: &[u8]) -> Option<Offer> {
+    serde_json::from_slice(body).ok()
 }
 
 /// The queues that are not paused, and when the next of the others is not any more.

@@ -13,7 +13,12 @@ mod sources;
 mod urls;
 mod value;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::{
     declare::{Given, Options, Setting},
@@ -213,6 +218,14 @@ impl Config {
             }
         }
         Self::of(role, given)
+    }
+
+    /// [`Config::load`] of a file's text, and of nothing else. `file` is for messages.
+    ///
+    /// # Errors
+    /// All mistakes that were found, with their places.
+    pub fn of_text(role: Role, file: &Path, text: &str) -> Result<Self, BadConfig> {
+        Self::of(role, Reading::file(file, text))
     }
 
     /// [`Config::load`] with the environment of this process. Variables that are not UTF-8 are not ours.

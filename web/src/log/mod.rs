@@ -6,6 +6,7 @@ mod sections;
 mod view;
 
 pub(crate) use plain::plain;
-use read::{Cut, MOST_SCANNED, read_log};
+pub(crate) use read::read_log;
+use read::{Cut, Log, MOST_SCANNED};
 use sections::{Section, sections};
 pub(crate) use view::LogView;

@@ -1,6 +1,6 @@
 //! A log as pages show it.
 
-use super::{Cut, MOST_SCANNED, Section, read_log, sections};
+use super::{Cut, Log, MOST_SCANNED, Section, read_log, sections};
 use crate::{app::App, failure::Failure, view::size};
 use proofhouse_core::{layout::Container, store::StoreError};
 
@@ -37,12 +37,17 @@ impl LogView {
             tracing::warn!(error = %error, "a log could not be read from the store");
             Failure::away("store")
         })?;
-        Ok(Self {
+        Ok(Self::new(raw_path, &log))
+    }
+
+    /// A log that was read.
+    pub(crate) fn new(raw_path: String, log: &Log) -> Self {
+        Self {
             raw_path,
             cut: log.cut.map(|cut| (size(cut.bytes), cut)),
             endless: log.endless.then(|| size(MOST_SCANNED)),
             damaged: log.damaged,
-            sections: sections(&log),
-        })
+            sections: sections(log),
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::page;
 use crate::{
     app::App,
     failure::Failure,
-    live::{self, Live},
+    live::{self, Live, Now},
     view::{Crumb, Outcome, duration, package_path, path, shown_params},
 };
 
@@ -114,24 +114,42 @@ async fn queues(app: &App) -> Result<BTreeMap<Release, Vec<Queue>>, Failure> {
 pub(crate) async fn get(State(app): State<App>) -> Result<Response, Failure> {
     let now = live::now(&app, Timestamp::now()).await?;
     let releases = queues(&app).await?;
-    let runs = now.runs.len() + now.private.values().sum::<usize>();
-    let mut packages: Vec<(String, Vec<Run>)> = Vec::new();
-    for live in now.runs {
-        let package = live.package.clone();
-        match packages.last_mut() {
-            Some((name, runs)) if *name == package => runs.push(live.into()),
-            _ => packages.push((package, vec![live.into()])),
-        }
-    }
     page(&Running {
-        crumbs: vec![],
-        contexts: Context::ALL,
         held: app.situation().await?.held_back(),
         queued: releases.values().flatten().flat_map(|q| q.waiting).sum(),
         parked: app.db().public_parked_count().await?,
         releases,
-        packages,
-        runs,
-        private: now.private.into_iter().map(|((release, arch), n)| (release, arch, n)).collect(),
+        ..Running::of(now)
     })
+}
+
+impl Running {
+    /// What runs now, without any queue.
+    fn of(now: Now) -> Self {
+        let runs = now.runs.len() + now.private.values().sum::<usize>();
+        let mut packages: Vec<(String, Vec<Run>)> = Vec::new();
+        for live in now.runs {
+            let package = live.package.clone();
+            match packages.last_mut() {
+                Some((name, runs)) if *name == package => runs.push(live.into()),
+                _ => packages.push((package, vec![live.into()])),
+            }
+        }
+        Self {
+            crumbs: vec![],
+            contexts: Context::ALL,
+            releases: BTreeMap::new(),
+            held: vec![],
+            queued: 0,
+            parked: 0,
+            packages,
+            runs,
+            private: now.private.into_iter().map(|((release, arch), n)| (release, arch, n)).collect(),
+        }
+    }
+}
+
+/// The page, where nothing else is known.
+pub(crate) fn alone(now: Now) -> Result<String, askama::Error> {
+    Running::of(now).render()
 }

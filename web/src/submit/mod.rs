@@ -13,9 +13,10 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
+use proofhouse_core::{names::RequestQueue, request::Request};
 
 use self::{check::check, form::Wanted};
-use crate::{app::App, failure::Failure, wanted::wants_json};
+use crate::{app::App, failure::Failure, settings::Settings, wanted::wants_json};
 
 /// What a request's address is about: its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,14 @@ async fn submit(app: &App, person: &who::Person, wanted: Wanted, kind: Kind) -> 
     let checked = check(wanted, person, app.settings(), Timestamp::now())?;
     let taken = take::take(app, person, checked).await?;
     answer::answer(app.settings(), &taken, kind)
+}
+
+/// The requests that a form (or a JSON object) of somebody who may do everything asks for; none where it is refused.
+pub(crate) fn asked(body: &[u8], json: bool, settings: &Settings) -> Option<Vec<(RequestQueue, Request)>> {
+    let person = who::Person { name: "joe".to_owned(), may_request: true, may_force: true, may_name: true };
+    let wanted = if json { Wanted::from_json(body) } else { Wanted::from_form(body) };
+    let checked = check(wanted.ok()?, &person, settings, Timestamp::UNIX_EPOCH).ok()?;
+    Some(checked.into_iter().map(|one| (one.queue, one.request)).collect())
 }
 
 fn kind(headers: &HeaderMap) -> Kind {

@@ -11,7 +11,7 @@ use std::{fs, io, path::Path};
 
 use proofhouse_core::{outcome::ExitCode, request::Request};
 
-pub(crate) use testinfo::RunInfo;
+pub(crate) use testinfo::{RunInfo, augment_bytes};
 pub(crate) use version::newer_trigger;
 
 use crate::files;
