@@ -111,7 +111,7 @@ moto() {
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | tr '\n' ' ')
 case $purpose in
     simulate | fuzz) build ;;
-    lint) build && need 'to check shell scripts' shellcheck ;;
+    lint) build && need 'to check shell scripts' shellcheck && need 'to unpack advisories' xz-utils ;;
     demo) demo ;;
     test) tests ;;
     faults) faults ;;
