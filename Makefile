@@ -24,24 +24,30 @@ demo:
 	cargo build --locked -p proofhouse
 	@exec $(setup)/own-root.sh "$(CARGO_TARGET_DIR)/debug/proofhouse" demo
 
+# The program with places at which faults strike, by another name.
+build_faulty := cargo build --locked -p proofhouse --features faults --bin proofhouse-faults
+
 test:
 	@$(setup)/install.sh test
 	cargo build --locked --workspace --bins
+	$(build_faulty)
 	@$(setup)/own-root.sh $(setup)/run.sh --locked --workspace
 
 verify:
 	@$(setup)/install.sh verify
 	cargo build --locked --workspace --bins
+	$(build_faulty)
+	@$(setup)/previous.sh "$(cache)" "$(CARGO_TARGET_DIR)/debug"
 	@$(setup)/own-root.sh $(setup)/run.sh --locked --workspace --features proofhouse-tests/verify
 
-# SECONDS=900 and SEED=1, where they are not set; as root. What is struck is the program with places for that, by another name.
+# SECONDS=900 and SEED=1, where they are not set; as root.
 faults: export SECONDS ?= 900
 faults: export SEED ?= 1
 faults:
 	@$(setup)/install.sh faults
 	cargo build --locked -p proofhouse
-	cargo build --locked -p proofhouse --features faults --bin proofhouse-faults
-	@$(setup)/own-root.sh $(setup)/run.sh --locked -p proofhouse-tests --features faults --test faults -- --nocapture --test-threads=1
+	$(build_faulty)
+	@$(setup)/own-root.sh $(setup)/run.sh --locked -p proofhouse-tests --features faults --test faults -- --nocapture
 
 britney:
 	@test -d "$(BRITNEY_DIR)" || { echo 'BRITNEY_DIR must name a checkout of britney2-ubuntu' >&2; exit 2; }

@@ -19,5 +19,6 @@ mod rejected;
 mod retries;
 mod rolling;
 mod secure;
+mod struck;
 mod waiting;
 mod workers;

@@ -33,17 +33,17 @@ tests() {
     need 'the database' postgresql
     need 'the object store' swift-proxy swift-account swift-container swift-object memcached attr keystone
     need 'another S3 server' python3-venv
+    need 'clocks that differ' libfaketime
 }
 
 faults() {
     tests
-    need 'clocks that differ' libfaketime
+    need 'testbeds in containers' lxd lxd-client lxcfs liblxc-common nftables btrfs-progs dnsmasq-base \
+        squashfs-tools rsync iproute2 xz-utils
 }
 
 verify() {
-    tests
-    need 'testbeds in containers' lxd lxd-client lxcfs liblxc-common nftables btrfs-progs dnsmasq-base \
-        squashfs-tools rsync iproute2 xz-utils
+    faults
     need 'the site in a browser' chromium chromium-driver
 }
 

@@ -126,9 +126,7 @@ pub fn hostile(kills: Ends) -> [Package; 5] {
 /// Writes the packages' sources below `folder`. Returns the program to run as autopkgtest: the real one, but a folder takes
 /// the place of a package's name, and no archive is asked.
 pub fn autopkgtest(folder: &Path, packages: &[Package]) -> Result<PathBuf> {
-    for package in packages {
-        write_source(&folder.join(&package.name), package)?;
-    }
+    write_sources(folder, packages)?;
     let program = folder.join("autopkgtest");
     let text = format!(
         r#"#!/bin/sh
@@ -147,6 +145,11 @@ exec autopkgtest "$@"
     fs::write(&program, text)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     Ok(program)
+}
+
+/// Writes the packages' sources, each in a folder of its name.
+pub fn write_sources(folder: &Path, packages: &[Package]) -> Result<()> {
+    packages.iter().try_for_each(|package| write_source(&folder.join(&package.name), package))
 }
 
 fn write_source(folder: &Path, Package { name, test, .. }: &Package) -> Result<()> {

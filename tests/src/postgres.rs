@@ -16,7 +16,7 @@ use crate::{
     certificates::authority,
     keeper::{Keeper, run},
     ports::free_port,
-    proofhouse,
+    proofhouse::Version,
     roles::{ROLE_PASSWORD, as_role},
 };
 
@@ -87,24 +87,36 @@ impl Postgres {
     /// A new database as an administrator sets it up: its owner migrates it, then come the roles that are shipped. Returns
     /// the superuser's URL, over TLS; see [`as_role`].
     pub async fn secured(&self, name: &str) -> Result<String> {
+        self.secured_by(Version::This, name).await
+    }
+
+    /// As [`Self::secured`], by a version.
+    pub async fn secured_by(&self, version: Version, name: &str) -> Result<String> {
         let url = self.database(name).await?
             + "?sslmode=verify-full&sslrootcert="
             + &authority()?.file().display().to_string();
         let mut server = PgConnection::connect(&url).await?;
         server.execute(AssertSqlSafe(format!("ALTER DATABASE \"{name}\" OWNER TO {OWNER}"))).await?;
-        let owners = as_role(&url, OWNER)?;
-        let migrated = proofhouse::run(&["database", "migrate", "--database", &owners], &[]).await?;
+        self.migrate(version, &url).await?;
+        Ok(url)
+    }
+
+    /// The owner migrates a database to what a version needs, and makes the roles that it ships; they get their passwords.
+    pub async fn migrate(&self, version: Version, url: &str) -> Result<()> {
+        let owners = as_role(url, OWNER)?;
+        let migrated = version.run(&["database", "migrate", "--database", &owners], &[]).await?;
         anyhow::ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         // Roles belong to the whole server: no two tests change them at once.
         let _one_at_a_time = self.roles.lock().await;
         let mut owner = PgConnection::connect(&owners).await?;
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/postgres/roles.sql");
-        sqlx::raw_sql(AssertSqlSafe(fs::read_to_string(path)?)).execute(&mut owner).await?;
+        let roles = fs::read_to_string(version.roles()?)?;
+        sqlx::raw_sql(AssertSqlSafe(roles)).execute(&mut owner).await?;
+        let mut server = PgConnection::connect(url).await?;
         for role in ROLES {
             let password = format!("ALTER ROLE {role} PASSWORD '{ROLE_PASSWORD}'");
             server.execute(AssertSqlSafe(password)).await?;
         }
-        Ok(url)
+        Ok(())
     }
 
     /// A server that follows this one, for the time when this one is lost: from here on every commit waits for it. Its port is its

@@ -15,25 +15,63 @@ use crate::{
     ports::free_port,
 };
 
-/// The binary that was built beside the test binary.
-pub fn binary() -> Result<PathBuf> {
-    program("proofhouse")
+/// Which Proofhouse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Version {
+    /// The one that is tested.
+    #[default]
+    This,
+    /// The same with places to strike at (`proofhouse_core::faults`).
+    Faulty,
+    /// The one before (`tests/setup/previous.sh`).
+    Before,
 }
 
-fn program(name: &str) -> Result<PathBuf> {
+impl Version {
+    /// Its program, built beside the test binary.
+    pub fn program(self) -> Result<PathBuf> {
+        built(match self {
+            Self::This => "proofhouse",
+            Self::Faulty => "proofhouse-faults",
+            Self::Before => "previous/proofhouse",
+        })
+    }
+
+    /// The roles that it ships for PostgreSQL.
+    pub fn roles(self) -> Result<PathBuf> {
+        match self {
+            Self::Before => built("previous/roles.sql"),
+            Self::This | Self::Faulty => {
+                Ok(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/postgres/roles.sql").into())
+            }
+        }
+    }
+
+    /// Runs it to its end, with a clean environment and the variables of `env`.
+    pub async fn run(self, args: &[&str], env: &[(String, String)]) -> Result<Output> {
+        let mut command = Command::new(self.program()?);
+        clean(&mut command);
+        command.args(args).envs(env.iter().cloned());
+        tokio::process::Command::from(command).output().await.context("running proofhouse")
+    }
+}
+
+fn built(name: &str) -> Result<PathBuf> {
     let exe = std::env::current_exe()?;
     let profile = exe.parent().and_then(|deps| deps.parent()).context("the target folder")?;
-    let binary = profile.join(name);
-    anyhow::ensure!(binary.exists(), "{} is missing: run the tests by make", binary.display());
-    Ok(binary)
+    let path = profile.join(name);
+    anyhow::ensure!(path.exists(), "{} is missing: run the tests by make", path.display());
+    Ok(path)
+}
+
+/// The binary that was built beside the test binary.
+pub fn binary() -> Result<PathBuf> {
+    Version::This.program()
 }
 
 /// Runs the binary to its end, with a clean environment and the variables of `env`.
 pub async fn run(args: &[&str], env: &[(String, String)]) -> Result<Output> {
-    let mut command = Command::new(binary()?);
-    clean(&mut command);
-    command.args(args).envs(env.iter().cloned());
-    tokio::process::Command::from(command).output().await.context("running proofhouse")
+    Version::This.run(args, env).await
 }
 
 /// What is to be started: `Proofhouse::role("worker").arg("--slots", "2").start().await?`.
@@ -43,7 +81,7 @@ pub struct Role {
     args: Vec<String>,
     env: Vec<(String, String)>,
     quiet: bool,
-    program: &'static str,
+    version: Version,
 }
 
 /// A running role. Dropping it kills it and all its children; what it logged stands in the test's output, which
@@ -108,10 +146,10 @@ impl Role {
         self
     }
 
-    /// The program that has places to strike at (`proofhouse_core::faults`).
+    /// Which Proofhouse it is.
     #[must_use]
-    pub fn faulty(mut self) -> Self {
-        self.program = "proofhouse-faults";
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
         self
     }
 
@@ -134,7 +172,7 @@ impl Role {
     }
 
     fn command(&self, keeper: &Keeper, admin: SocketAddr, site: Option<SocketAddr>) -> Result<Command> {
-        let mut command = keeper.command(program(self.program)?);
+        let mut command = keeper.command(self.version.program()?);
         clean(&mut command);
         command.arg(&self.name).args(["--admin", &admin.to_string()]);
         if let Some(site) = site {
@@ -151,7 +189,7 @@ impl Role {
 impl Proofhouse {
     /// A role to start, with ports of its own for `--admin` and `--listen`, and a `--data` that goes with it.
     pub fn role(name: &str) -> Role {
-        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new(), quiet: false, program: "proofhouse" }
+        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new(), quiet: false, version: Version::This }
     }
 
     /// The address of the admin port: `http://…` without a slash at the end.

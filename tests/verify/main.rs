@@ -5,3 +5,4 @@ mod containers;
 mod leaders;
 mod lxd;
 mod storm;
+mod upgrade;

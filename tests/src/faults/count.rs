@@ -26,6 +26,8 @@ const DRAIN: Duration = Duration::from_secs(90);
 pub(super) struct Counted {
     pub(super) wrong: Vec<String>,
     pub(super) summary: String,
+    pub(super) results: usize,
+    pub(super) real: usize,
 }
 
 /// Waits for the end of everything, but no longer than `patience`; returns what is open then.
@@ -56,15 +58,16 @@ pub(super) async fn count(
     let (starts, ended) = starts(parts, &mut wrong).await?;
     let lost = leases(parts, hurts, &mut wrong).await?;
     left_behind(parts, &mut wrong).await?;
+    let real = parts.front.visible().iter().filter(|run| run.contains("/bookworm/")).count();
     let summary = format!(
-        "{} requests confirmed, {} unsure; {starts} starts of a test, {ended} ends; {lost} leases lost; {} results, {} told of; {} answers of the store spoilt\n",
+        "{} requests confirmed, {} unsure; {starts} starts of a test, {ended} ends of a stand-in; {lost} leases lost; {} results, {real} of them of the real autopkgtest on lxd, {} told of; {} answers of the store spoilt\n",
         sent.confirmed.len(),
         sent.unsure.len(),
         parts.front.visible().len(),
         told.len(),
         parts.front.spoilt(),
     );
-    Ok(Counted { wrong, summary })
+    Ok(Counted { wrong, summary, results: parts.front.visible().len(), real })
 }
 
 async fn connect(parts: &Parts) -> Result<PgConnection> {
@@ -211,6 +214,7 @@ async fn left_behind(parts: &Parts, wrong: &mut Vec<String>) -> Result<()> {
             }
         }
     }
+    wrong.extend(parts.containers().await?.iter().map(|name| format!("container {name} is left")));
     let queues = parts.rabbit.ctl(&["list_queues", "-p", "/", "name", "messages"]).await?;
     for line in queues.lines() {
         let mut words = line.split('\t');

@@ -100,7 +100,10 @@ impl Front {
     pub(super) fn left(&self) -> BTreeSet<String> {
         let seen = lock(&self.seen);
         let folders = seen.objects.iter().filter_map(|object| object.rsplit_once('/'));
-        let runs = folders.filter(|(folder, _)| folder.contains("/autopkgtest-noble/noble/"));
+        let is_run = |folder: &str| {
+            ["noble", "bookworm"].iter().any(|name| folder.contains(&format!("/autopkgtest-{name}/{name}/")))
+        };
+        let runs = folders.filter(|(folder, _)| is_run(folder));
         let is_result = |folder: &str| seen.objects.contains(&format!("{folder}/result.tar"));
         runs.filter(|(folder, _)| !is_result(folder)).map(|(folder, _)| folder.to_owned()).collect()
     }

@@ -20,9 +20,9 @@ use futures::StreamExt;
 use proofhouse_core::faults::Step;
 use tokio::time::sleep;
 
-pub use self::parts::Store;
+pub use self::{orders::Tally, parts::Store};
 use self::{
-    orders::{Tally, WHENEVER},
+    orders::WHENEVER,
     parts::Parts,
     requests::Requests,
     strikes::{Blow, Quake},
@@ -69,12 +69,14 @@ pub enum Strikes {
 pub struct Outcome {
     /// What must not be: each a sentence.
     pub wrong: Vec<String>,
-    /// How often each fault struck at each step, and what was counted.
+    /// What was counted.
     pub summary: String,
-    /// How many faults struck.
-    pub faults: usize,
-    /// Those that struck less than five times, steps at which less than ten did.
-    pub rare: Vec<String>,
+    /// How many results there are.
+    pub results: usize,
+    /// How many of them the real autopkgtest made on lxd.
+    pub real: usize,
+    /// How often each fault struck at each step.
+    pub tally: Tally,
 }
 
 /// The same numbers for the same seed.
@@ -129,7 +131,7 @@ impl Bench {
     pub async fn run(self) -> Result<Outcome> {
         let parts = Parts::start(self.store, self.planted, self.strikes == Strikes::All).await?;
         let answers = requests::listen(&parts.bus).await?;
-        let requests = Requests::start(parts.gate(), self.pause);
+        let requests = Requests::start(parts.gate(), self.pause, parts.lxd.is_some());
         let tally = Mutex::new(Tally::default());
         let hurts = Mutex::default();
         let storm = Storm { parts: &parts, tally: &tally, hurts: &hurts, until: Instant::now() + self.lasts };
@@ -138,13 +140,14 @@ impl Bench {
                 Strikes::All => {
                     tokio::try_join!(
                         storm.blows(Dice(self.seed)),
-                        storm.quakes(Dice(!self.seed), true),
+                        storm.quakes(Dice(!self.seed), Quake::is_of_servers),
+                        storm.quakes(Dice(!self.seed << 1), |quake| !quake.is_of_servers()),
                         storm.timeouts()
                     )?;
                 }
                 Strikes::Short => {
                     storm.held().await?;
-                    tokio::try_join!(storm.blows(Dice(self.seed)), storm.quakes(Dice(!self.seed), false))?;
+                    tokio::try_join!(storm.blows(Dice(self.seed)), storm.quakes(Dice(!self.seed), |quake| !quake.needs_disk()))?;
                 }
                 Strikes::Acknowledged => storm.again(Step::Acknowledged, Blow::Kill).await?,
                 Strikes::Thawed => storm.again(Step::Granted, Blow::Freeze).await?,
@@ -159,19 +162,10 @@ impl Bench {
             never = storm.standstills() => never?,
         };
         let counted = count::count(&parts, &sent, &answers, &hurts.into_inner()?, over).await?;
+        let summary =
+            format!("seed {}, {:?}, {} s: {}", self.seed, self.store, self.lasts.as_secs(), counted.summary);
         let tally = tally.into_inner()?;
-        let names = names(self.strikes);
-        let rare = rare(&tally, &names);
-        let summary = format!(
-            "seed {}, {:?}, {} s: {} faults\n{}{}",
-            self.seed,
-            self.store,
-            self.lasts.as_secs(),
-            tally.total(),
-            tally.table(&names),
-            counted.summary
-        );
-        Ok(Outcome { wrong: counted.wrong, summary, faults: tally.total(), rare })
+        Ok(Outcome { wrong: counted.wrong, summary, results: counted.results, real: counted.real, tally })
     }
 }
 
@@ -179,20 +173,27 @@ fn now_us() -> Result<i64> {
     Ok(i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros())?)
 }
 
-/// Of all faults that can strike.
-fn names(strikes: Strikes) -> Vec<&'static str> {
+/// All faults that can strike.
+fn names() -> Vec<&'static str> {
     let roles = ["dispatcher", "worker", "web"];
     let blows = roles.into_iter().flat_map(|role| Blow::ALL.map(|blow| blow.name(role)));
-    let all = strikes == Strikes::All;
-    let quakes = Quake::ALL.into_iter().filter(|quake| all || !quake.needs_disk()).map(Quake::name);
-    blows.chain(quakes).chain(all.then_some(CONSUMER_TIMEOUT)).collect()
+    blows.chain(Quake::ALL.map(Quake::name)).chain([CONSUMER_TIMEOUT]).collect()
 }
 
-fn rare(tally: &Tally, names: &[&'static str]) -> Vec<String> {
-    let faults = names.iter().map(|name| (*name, tally.of_fault(name), 5));
-    let steps = Step::ALL.iter().map(|step| (step.as_str(), tally.of_step(step.as_str()), 10));
-    let rare = faults.chain(steps).filter(|(_, hits, least)| hits < least);
-    rare.map(|(name, hits, least)| format!("{name}: {hits} of at least {least}")).collect()
+impl Tally {
+    /// A table of all faults and steps.
+    pub fn summary(&self) -> String {
+        format!("{} faults\n{}", self.total(), self.table(&names()))
+    }
+
+    /// Faults that struck less than five times, steps at which less than ten did: each a sentence.
+    pub fn rare(&self) -> Vec<String> {
+        let names = names();
+        let faults = names.iter().map(|name| (*name, self.of_fault(name), 5));
+        let steps = Step::ALL.iter().map(|step| (step.as_str(), self.of_step(step.as_str()), 10));
+        let rare = faults.chain(steps).filter(|(_, hits, least)| hits < least);
+        rare.map(|(name, hits, least)| format!("{name}: struck {hits} times of at least {least}")).collect()
+    }
 }
 
 impl Storm<'_> {
@@ -268,29 +269,32 @@ impl Storm<'_> {
         struck.with_context(|| blow.name("web"))
     }
 
-    /// Each thing around, with somebody at a step, in an order of the dice, over and over.
-    async fn quakes(&self, mut dice: Dice, disks: bool) -> Result<()> {
+    /// Each thing around of some, with somebody at a step, in an order of the dice, over and over.
+    async fn quakes(&self, mut dice: Dice, is_one: fn(Quake) -> bool) -> Result<()> {
         let mut plan = Vec::new();
         while self.goes_on() {
             if plan.is_empty() {
-                plan.extend(Quake::ALL.into_iter().filter(|quake| disks || !quake.needs_disk()));
+                plan.extend(Quake::ALL.into_iter().filter(|quake| is_one(*quake)));
                 dice.shuffle(&mut plan);
             }
             let Some(quake) = plan.pop() else { continue };
             let step = Step::ALL[dice.below(Step::ALL.len())];
             // What happens while nobody comes to that step happens too.
             let caught = self.parts.orders.catch(step, PATIENCE / 4).await?;
-            self.struck(quake.name(), caught.as_ref().map_or(WHENEVER, |caught| caught.step.as_str()))?;
+            let step = caught.as_ref().map_or(WHENEVER, |caught| caught.step.as_str());
             let begun = Instant::now();
             let since = now_us()?;
             let struck = quake.strike(self.parts, dice.roll(), move || drop(caught)).await;
             if quake.silences_workers() {
                 self.hurt(None, since)?;
             }
-            if let Err(error) = struck {
-                // Another fault may be in its way; what it left must be mended all the same.
-                println!("{} after {:?}: {error:#}", quake.name(), begun.elapsed());
-                self.parts.front.set(front::Weather::Fair);
+            match struck {
+                Ok(()) => self.struck(quake.name(), step)?,
+                Err(error) => {
+                    // Another fault may be in its way; what it left must be mended all the same.
+                    println!("{} after {:?}: {error:#}", quake.name(), begun.elapsed());
+                    self.parts.front.set(front::Weather::Fair);
+                }
             }
             sleep(Duration::from_millis(300)).await;
         }

@@ -72,7 +72,7 @@ impl Orders {
 
 /// How often each fault struck at each step.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub struct Tally {
     hits: BTreeMap<(&'static str, &'static str), usize>,
 }
 
@@ -85,8 +85,15 @@ impl Tally {
         *self.hits.entry((fault, step)).or_default() += 1;
     }
 
+    /// What another counted, too.
+    pub fn merge(&mut self, other: Self) {
+        for (what, hits) in other.hits {
+            *self.hits.entry(what).or_default() += hits;
+        }
+    }
+
     /// All.
-    pub(super) fn total(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.hits.values().sum()
     }
 

@@ -14,10 +14,12 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{front::Front, orders::Orders};
 use crate::{
     cluster::Cluster,
+    hostile,
     keeper::Keeper,
+    lxd::{Lxd, REMOTE},
     moto::Moto,
     postgres::Postgres,
-    proofhouse::{Proofhouse, Role},
+    proofhouse::{Proofhouse, Role, Version},
     proxy::TcpProxy,
     rabbit::Rabbit,
     swift::Swift,
@@ -92,6 +94,8 @@ pub(super) struct Parts {
     pub(super) members: Vec<Member>,
     /// Of starts and ends of tests.
     pub(super) ledger: PathBuf,
+    /// Where the real autopkgtest runs.
+    pub(super) lxd: Option<Lxd>,
     cluster: Cluster,
     objects: Objects,
 }
@@ -100,9 +104,9 @@ pub(super) struct Parts {
 const NAME: &str = "faults";
 
 impl Parts {
-    /// Starts all. `planted`: the error that is built in, if any. `disks`: the data folders of a dispatcher and a worker are small
-    /// disks, which only root can make.
-    pub(super) async fn start(store: Store, planted: Option<&str>, disks: bool) -> Result<Self> {
+    /// Starts all. `planted`: the error that is built in, if any. `whole`: with what only root can make, small disks for the data
+    /// folders of a dispatcher and a worker, and an LXD with a worker of its own.
+    pub(super) async fn start(store: Store, planted: Option<&str>, whole: bool) -> Result<Self> {
         let (rabbit, postgres) =
             (Rabbit::start_with("consumer_timeout = 60000").await?, Postgres::start().await?);
         let bus = rabbit.secured("/").await?;
@@ -139,18 +143,22 @@ impl Parts {
             store_link,
             members: Vec::new(),
             ledger,
+            lxd: None,
             cluster,
             objects,
         };
-        parts.start_members(planted, disks).await?;
+        parts.start_members(planted, whole).await?;
+        if whole {
+            parts.start_lxd(planted).await?;
+        }
         Ok(parts)
     }
 
-    async fn start_members(&mut self, planted: Option<&str>, disks: bool) -> Result<()> {
-        let disk = |wanted: bool| if wanted && disks { SmallDisk::mount().map(Some) } else { Ok(None) };
+    async fn start_members(&mut self, planted: Option<&str>, whole: bool) -> Result<()> {
+        let disk = |wanted: bool| if wanted && whole { SmallDisk::mount().map(Some) } else { Ok(None) };
         for n in 0..2 {
             let role = self.role(self.cluster.dispatcher(), &self.dispatchers_link, "dispatcher", planted)?;
-            let role = role.arg("--retry-attempts", "100");
+            let role = role.arg("--retry-attempts", "100").arg("--releases", "noble,bookworm");
             self.members.push(Member::start("dispatcher", "", role, disk(n == 0)?).await?);
         }
         for (n, name) in ["one", "two", "three"].into_iter().enumerate() {
@@ -167,6 +175,34 @@ impl Parts {
         Ok(())
     }
 
+    /// A worker for bookworm that runs the real autopkgtest in containers.
+    async fn start_lxd(&mut self, planted: Option<&str>) -> Result<()> {
+        let lxd = Lxd::start().await?;
+        let sources = self.cluster.folder().join("sources");
+        hostile::write_sources(&sources, &hostile::honest().collect::<Vec<_>>())?;
+        let role = self.role(self.cluster.worker("lxd"), &self.workers_link, "worker", planted)?;
+        let role = role
+            .arg("--releases", "bookworm")
+            .arg("--provider", "lxd")
+            .arg("--lxd-remote", REMOTE)
+            .arg("--lxd-image", lxd.image())
+            .arg("--slots", "2")
+            .arg("--autopkgtest", concat!(env!("CARGO_MANIFEST_DIR"), "/src/faults/real.sh"))
+            .env("REAL_SOURCES", sources.display().to_string())
+            .env("STAND_IN_LEDGER", self.ledger.display().to_string())
+            .envs(lxd.env());
+        self.members.push(Member::start("worker", "lxd", role, None).await?);
+        self.lxd = Some(lxd);
+        Ok(())
+    }
+
+    /// The containers of LXD.
+    pub(super) async fn containers(&self) -> Result<Vec<String>> {
+        let Some(lxd) = &self.lxd else { return Ok(vec![]) };
+        let listed = lxd.lxc(&["list", &format!("{REMOTE}:"), "-c", "n", "-f", "csv"]).await?;
+        Ok(listed.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
     /// A role on these servers.
     fn role(&self, role: Role, link: &TcpProxy, name: &str, planted: Option<&str>) -> Result<Role> {
         let (key, folder) = self.orders.env();
@@ -180,7 +216,7 @@ impl Parts {
             }
             Objects::S3(moto) => (format!("s3://?endpoint=http://{store}&region=eu-west-1"), moto.s3_env()),
         };
-        let role = role.arg("--store", url).envs(env).env(key, folder).quiet().faulty();
+        let role = role.arg("--store", url).envs(env).env(key, folder).quiet().version(Version::Faulty);
         let role = role.arg("--bus", link.before(&self.cluster.bus_of(name))?);
         Ok(planted.into_iter().fold(role, |role, planted| role.env("PROOFHOUSE_PLANTED", planted)))
     }

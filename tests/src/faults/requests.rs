@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -24,11 +24,14 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::{
     amqp,
     cluster::{body, params},
+    hostile,
     wait::within,
 };
 
 /// How many packages share the requests; each is a series.
 const PACKAGES: usize = 40;
+/// Between two requests for the real autopkgtest, which takes ten seconds or more for each.
+const REAL_PAUSE: Duration = Duration::from_secs(8);
 /// How long tests take, in turns.
 const LASTS: [&str; 7] = ["LAST=0.05", "LAST=0.1", "LAST=0.2", "LAST=0.1", "LAST=0.5", "LAST=0.1", "LAST=2"];
 
@@ -48,9 +51,10 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn start(url: String, pause: Duration) -> Self {
+    /// `real`: some for the real autopkgtest, too.
+    pub(super) fn start(url: String, pause: Duration, real: bool) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(send_all(url, pause, over.clone()));
+        let task = tokio::spawn(send_all(url, pause, real, over.clone()));
         Self { over, task }
     }
 
@@ -60,19 +64,29 @@ impl Requests {
     }
 }
 
-async fn send_all(url: String, pause: Duration, over: Arc<AtomicBool>) -> Result<Sent> {
+async fn send_all(url: String, pause: Duration, real: bool, over: Arc<AtomicBool>) -> Result<Sent> {
     let (mut sent, mut number, mut link) = (Sent::default(), 0, None);
+    let mut real_at = real.then(Instant::now);
     while !over.load(Ordering::Relaxed) {
         let Some((_, channel)) = &link else {
             link = connect(&url).await.ok();
             sleep(pause).await;
             continue;
         };
-        let package = format!("pkg{}", number % PACKAGES);
+        let is_real = real_at.is_some_and(|at| at <= Instant::now());
+        if is_real {
+            real_at = Some(Instant::now() + REAL_PAUSE);
+        }
+        let package = if is_real {
+            format!("honest-{}", number % hostile::HONEST + 1)
+        } else {
+            format!("pkg{}", number % PACKAGES)
+        };
+        let queue = if is_real { "debci-bookworm-amd64" } else { "debci-noble-amd64" };
         let trigger = format!("{package}/{number}");
         let request = body(&package, &params(&trigger, &[LASTS[number % LASTS.len()]]));
         number += 1;
-        let confirm = within("a confirm", Duration::from_secs(10), send(channel, &request));
+        let confirm = within("a confirm", Duration::from_secs(10), send(channel, queue, &request));
         if let Ok(Ok(true)) = confirm.await {
             sent.confirmed.insert(trigger);
         } else {
@@ -91,11 +105,10 @@ async fn connect(url: &str) -> Result<(Connection, Channel)> {
     Ok((connection, channel))
 }
 
-async fn send(channel: &Channel, request: &[u8]) -> Result<bool> {
+async fn send(channel: &Channel, queue: &str, request: &[u8]) -> Result<bool> {
     let properties = BasicProperties::default().with_content_encoding("UTF-8".into()).with_delivery_mode(2);
     let options = BasicPublishOptions::default();
-    let confirm =
-        channel.basic_publish("".into(), "debci-noble-amd64".into(), options, request, properties).await?;
+    let confirm = channel.basic_publish("".into(), queue.into(), options, request, properties).await?;
     Ok(confirm.await?.is_ack())
 }
 

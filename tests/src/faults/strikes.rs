@@ -176,6 +176,11 @@ impl Quake {
         Self::WorkerDiskFull,
     ];
 
+    /// Those of broker and database. The others strike beside them.
+    pub(super) fn is_of_servers(self) -> bool {
+        ["broker", "database"].iter().any(|server| self.name().starts_with(server))
+    }
+
     /// Those that need a disk of their own.
     pub(super) fn needs_disk(self) -> bool {
         matches!(self, Self::DispatcherDiskFull | Self::WorkerDiskFull)
