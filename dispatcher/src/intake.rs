@@ -6,11 +6,12 @@ use std::{
 };
 
 use proofhouse_core::{
-    bus::{Barrier, Consumer, Delivery, Link, Source},
+    bus::{Barrier, BusError, Consumer, Delivery, Link, Source},
     db::{DbError, IntakeSession, Prepared, Taken},
     faults::{self, Planted, Step},
     intake::Incoming,
     names::RequestQueue,
+    protocol::BOOT_EXCHANGE,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -116,7 +117,7 @@ async fn commit_all(
     arrivals: &Arrivals,
     over: &CancellationToken,
 ) -> Result<(), Error> {
-    let mut session = Session { epoch, link: context.bus.link(), known: None };
+    let mut session = Session { epoch, link: context.bus.link(), known: None, unmarked: false };
     while let Some(Some(batch)) = over.run_until_cancelled(batches.recv()).await {
         let Some(number) = session.present(context, over).await? else { break };
         if faults::is_planted(Planted::AcknowledgesFirst) {
@@ -138,6 +139,8 @@ struct Session {
     epoch: i64,
     link: watch::Receiver<Link>,
     known: Option<(u64, IntakeSession)>,
+    /// This user may not leave a mark with the broker: nobody can tell whether that started anew.
+    unmarked: bool,
 }
 
 impl Session {
@@ -152,22 +155,43 @@ impl Session {
         {
             return Ok(Some(session));
         }
-        let restarted = over.run_until_cancelled(context.bus.has_restarted()).await;
-        let restarted = restarted.unwrap_or(Ok(false)).unwrap_or_else(|error| {
-            tracing::warn!(error = %error, "it is not known whether the broker started anew: what it forgot may be run again");
-            false
-        });
+        let restarted = !self.unmarked && has_restarted(context, over).await;
         let begin = |_| context.database.begin_intake_session(self.epoch, restarted);
         let session = until_done(over, begin).await?;
         if restarted && session.is_some() {
-            tracing::info!("the broker started anew: requests that it gives out again are recognised");
-            // Not before it is committed; where this fails, the next look is in vain, and costs nothing.
-            if let Some(Err(error)) = over.run_until_cancelled(context.bus.greet()).await {
-                tracing::warn!(error = %error, "the broker does not take the mark of its start");
-            }
+            // Not before it is committed.
+            self.unmarked = leave_mark(context, over).await;
         }
         self.known = session.map(|session| (generation, session));
         Ok(session)
+    }
+}
+
+/// Whether the broker started anew since somebody left a mark with it.
+async fn has_restarted(context: &Context, over: &CancellationToken) -> bool {
+    let restarted = over.run_until_cancelled(context.bus.has_restarted()).await;
+    restarted.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "it is not known whether the broker started anew: what it forgot may be run again");
+        false
+    })
+}
+
+/// True where that is not allowed.
+async fn leave_mark(context: &Context, over: &CancellationToken) -> bool {
+    match over.run_until_cancelled(context.bus.greet()).await {
+        Some(Err(error @ BusError::Refused { .. })) => {
+            tracing::warn!(error = %error, "this user may not make the exchange {BOOT_EXCHANGE}, which tells whether the broker started anew: requests that it gives out again may be run again");
+            true
+        }
+        Some(Err(error)) => {
+            // The next link asks again.
+            tracing::warn!(error = %error, "the broker does not take the mark of its start");
+            false
+        }
+        _ => {
+            tracing::info!("the broker started anew: requests that it gives out again are recognised");
+            false
+        }
     }
 }
 

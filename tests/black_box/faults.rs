@@ -291,3 +291,28 @@ async fn a_job_that_cannot_be_read_stops_nobody() -> Result<()> {
 async fn dispatchers_die_at_random_moments() -> Result<()> {
     Storm { requests: 200, packages: 10, lasts: Duration::from_secs(20), everything: false }.blow().await
 }
+
+/// Nobody can tell then whether the broker started anew: no link may look like that, for equal requests would be taken for one.
+#[tokio::test]
+async fn a_dispatcher_that_may_leave_no_mark_takes_equal_requests_over_new_links() -> Result<()> {
+    let rabbit = Rabbit::start().await?;
+    let mut cluster = Cluster::on_folder().await?;
+    let direct = rabbit.secured("/").await?;
+    let (everything, other) = (".*", "^(?!proofhouse\\.boot).*");
+    rabbit.ctl(&["set_permissions", "-p", "/", "dispatcher", other, everything, everything]).await?;
+    let proxy = TcpProxy::start(rabbit.tls_address()).await?;
+    cluster.bus = proxy.before(&direct)?;
+    let dispatcher = cluster.dispatcher().start().await?;
+    let _worker = cluster.worker("one").start().await?;
+    for n in 1..=3 {
+        let client = cluster.client().await?;
+        client.publish("debci-noble-amd64", &body("green", &params("green/2", &[]))).await?;
+        cluster.done("green", n).await?;
+        drop(client);
+        proxy.cut();
+    }
+    wait_for("the warning", PATIENCE, async || {
+        dispatcher.log().contains("may not make the exchange proofhouse.boot").then_some(())
+    })
+    .await
+}

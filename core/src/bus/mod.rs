@@ -276,7 +276,7 @@ pub trait Bus: Send + Sync {
         Ok(false)
     }
 
-    /// Leaves a mark that does not outlive the broker's process.
+    /// Leaves a mark that does not outlive the broker's process. [`BusError::Refused`] where this user may not.
     async fn greet(&self) -> Result<(), BusError> {
         Ok(())
     }

@@ -133,9 +133,11 @@ impl Bus for Amqp {
 
     async fn greet(&self) -> Result<(), BusError> {
         let live = self.shared.live().await?;
-        live.run(boot(&live.connection, false))
-            .await
-            .map_err(|failure| self.shared.refused(failure.into_text()))
+        // Not again on the next link: that may lead to a broker that started anew once more.
+        live.run(boot(&live.connection, false)).await.map_err(|failure| match failure {
+            Failure::Refused { text, .. } => self.shared.refused(text),
+            broken @ Failure::Broken(_) => self.shared.away(broken.into_text()),
+        })
     }
 
     fn link(&self) -> watch::Receiver<Link> {
