@@ -189,7 +189,13 @@ impl Role {
 impl Proofhouse {
     /// A role to start, with ports of its own for `--admin` and `--listen`, and a `--data` that goes with it.
     pub fn role(name: &str) -> Role {
-        Role { name: name.to_owned(), args: Vec::new(), env: Vec::new(), quiet: false, version: Version::This }
+        Role {
+            name: name.to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            quiet: false,
+            version: Version::This,
+        }
     }
 
     /// The address of the admin port: `http://…` without a slash at the end.

@@ -131,7 +131,8 @@ impl Bench {
     pub async fn run(self) -> Result<Outcome> {
         let parts = Parts::start(self.store, self.planted, self.strikes == Strikes::All).await?;
         let answers = requests::listen(&parts.bus).await?;
-        let requests = Requests::start(parts.gate(), self.pause, parts.lxd.is_some());
+        let sites = parts.sites().await?;
+        let requests = Requests::start(parts.gate(), sites, self.pause, parts.lxd.is_some());
         let tally = Mutex::new(Tally::default());
         let hurts = Mutex::default();
         let storm = Storm { parts: &parts, tally: &tally, hurts: &hurts, until: Instant::now() + self.lasts };
@@ -147,7 +148,10 @@ impl Bench {
                 }
                 Strikes::Short => {
                     storm.held().await?;
-                    tokio::try_join!(storm.blows(Dice(self.seed)), storm.quakes(Dice(!self.seed), |quake| !quake.needs_disk()))?;
+                    tokio::try_join!(
+                        storm.blows(Dice(self.seed)),
+                        storm.quakes(Dice(!self.seed), |quake| !quake.needs_disk())
+                    )?;
                 }
                 Strikes::Acknowledged => storm.again(Step::Acknowledged, Blow::Kill).await?,
                 Strikes::Thawed => storm.again(Step::Granted, Blow::Freeze).await?,

@@ -243,6 +243,20 @@ impl Parts {
         self.cluster.bus_of("gate")
     }
 
+    /// The sites, and a token for them.
+    pub(super) async fn sites(&self) -> Result<(Vec<String>, String)> {
+        let mut sites = Vec::new();
+        for web in self.of_role("web") {
+            sites.push(web.process().await.site_url()?);
+        }
+        let database = self.cluster.database_of("operator");
+        let args = ["token", "add", "faults", "--person", "joe", "--json", "--database", &database];
+        let output = Version::This.run(&args, &[]).await?;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        Ok((sites, said["secret"].as_str().context("a secret")?.to_owned()))
+    }
+
     /// A standby takes the place of the database's server, which is lost; another standby follows it.
     pub(super) async fn fail_over(&self) -> Result<()> {
         let mut databases = self.databases.lock().await;

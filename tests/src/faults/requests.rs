@@ -19,6 +19,7 @@ use lapin::{
     types::FieldTable,
 };
 use proofhouse_core::protocol::COMPLETE_EXCHANGE;
+use serde_json::json;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
@@ -32,35 +33,50 @@ use crate::{
 const PACKAGES: usize = 40;
 /// Between two requests for the real autopkgtest, which takes ten seconds or more for each.
 const REAL_PAUSE: Duration = Duration::from_secs(8);
+/// Between two requests by the sites.
+const SITE_PAUSE: Duration = Duration::from_millis(700);
 /// How long tests take, in turns.
 const LASTS: [&str; 7] = ["LAST=0.05", "LAST=0.1", "LAST=0.2", "LAST=0.1", "LAST=0.5", "LAST=0.1", "LAST=2"];
 
 /// Triggers of the requests that were sent.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
-    /// The broker said that it has them.
+    /// The broker, or a site, said that it has them.
     pub(super) confirmed: BTreeSet<String>,
     /// The link broke before it said so: they may have come or not.
     pub(super) unsure: BTreeSet<String>,
 }
 
+impl Sent {
+    fn add(&mut self, trigger: String, confirmed: bool) {
+        if confirmed { &mut self.confirmed } else { &mut self.unsure }.insert(trigger);
+    }
+}
+
 /// A stream of requests that goes on over broken links.
 pub(super) struct Requests {
     over: Arc<AtomicBool>,
-    task: JoinHandle<Result<Sent>>,
+    tasks: [JoinHandle<Result<Sent>>; 2],
 }
 
 impl Requests {
-    /// `real`: some for the real autopkgtest, too.
-    pub(super) fn start(url: String, pause: Duration, real: bool) -> Self {
+    /// By the broker, and by the sites with a token. `real`: some for the real autopkgtest, too.
+    pub(super) fn start(url: String, sites: (Vec<String>, String), pause: Duration, real: bool) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(send_all(url, pause, real, over.clone()));
-        Self { over, task }
+        let by_broker = tokio::spawn(send_all(url, pause, real, over.clone()));
+        let by_sites = tokio::spawn(ask_all(sites.0, sites.1, over.clone()));
+        Self { over, tasks: [by_broker, by_sites] }
     }
 
     pub(super) async fn end(self) -> Result<Sent> {
         self.over.store(true, Ordering::Relaxed);
-        self.task.await.context("the stream of requests died")?
+        let mut all = Sent::default();
+        for task in self.tasks {
+            let sent = task.await.context("the stream of requests died")??;
+            all.confirmed.extend(sent.confirmed);
+            all.unsure.extend(sent.unsure);
+        }
+        Ok(all)
     }
 }
 
@@ -87,13 +103,34 @@ async fn send_all(url: String, pause: Duration, real: bool, over: Arc<AtomicBool
         let request = body(&package, &params(&trigger, &[LASTS[number % LASTS.len()]]));
         number += 1;
         let confirm = within("a confirm", Duration::from_secs(10), send(channel, queue, &request));
-        if let Ok(Ok(true)) = confirm.await {
-            sent.confirmed.insert(trigger);
-        } else {
-            sent.unsure.insert(trigger);
+        let confirmed = matches!(confirm.await, Ok(Ok(true)));
+        sent.add(trigger, confirmed);
+        if !confirmed {
             link = None;
         }
         sleep(pause).await;
+    }
+    Ok(sent)
+}
+
+/// Asks one site after the other. What is not answered may have been taken or not.
+async fn ask_all(sites: Vec<String>, token: String, over: Arc<AtomicBool>) -> Result<Sent> {
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+    let mut sent = Sent::default();
+    for number in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let package = format!("asked{}", number % PACKAGES);
+        let trigger = format!("{package}/{number}");
+        let wanted = json!({"release": "noble", "arch": "amd64", "package": package, "triggers": [trigger]});
+        let url = format!("{}/api/v1/requests", sites[number % sites.len()]);
+        let answer = http.post(url).bearer_auth(&token).json(&wanted).send().await;
+        if let Ok(answer) = &answer {
+            anyhow::ensure!(!answer.status().is_client_error(), "a site refuses: {}", answer.status());
+        }
+        sent.add(trigger, answer.is_ok_and(|answer| answer.status().is_success()));
+        sleep(SITE_PAUSE).await;
     }
     Ok(sent)
 }
