@@ -316,3 +316,30 @@ async fn a_dispatcher_that_may_leave_no_mark_takes_equal_requests_over_new_links
     })
     .await
 }
+
+#[tokio::test]
+async fn a_worker_that_alone_was_cut_off_ends_its_test_on_contact() -> Result<()> {
+    let cluster = Cluster::on_folder().await?;
+    let proxy = TcpProxy::start(shared::rabbit().await?.tls_address()).await?;
+    let _dispatcher = cluster.dispatcher().start().await?;
+    let link = proxy.before(&cluster.bus_of("worker"))?;
+    let one = cluster.worker("one").arg("--bus", link).start().await?;
+    let idle = one.processes().len();
+    let release = cluster.folder().join("go");
+    let hold = format!("HOLD={}", release.display());
+    let client = cluster.client().await?;
+    client.publish("debci-noble-amd64", &body("green", &params("green/2", &[&hold]))).await?;
+    cluster.started("green", 1).await?;
+    let _two = cluster.worker("two").start().await?;
+    proxy.silence();
+    cluster.started("green", 2).await?;
+    assert!(one.processes().len() > idle, "the first goes on, for nobody can tell its worker");
+    proxy.resume();
+    wait_for("the first one's end", PATIENCE, async || (one.processes().len() <= idle).then_some(())).await?;
+    assert_eq!(cluster.jobs("green").await?, (0, 1), "the second goes on");
+    std::fs::write(&release, "")?;
+    cluster.done("green", 1).await?;
+    assert_eq!(cluster.starts().len(), 2);
+    assert_eq!(folders_with(&cluster, "result.tar"), 1);
+    Ok(())
+}
