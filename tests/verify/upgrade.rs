@@ -66,15 +66,15 @@ async fn fifty_tests_go_on_while_every_role_is_upgraded() -> Result<()> {
         ends(&replace(web, cluster.web()).await?).await.context("a web")?;
     }
     let mut draining = Vec::new();
-    for (worker, name) in workers.iter_mut().zip(["three", "four"]) {
-        draining.push(replace(worker, worker(name)).await?);
+    for (old, name) in workers.iter_mut().zip(["three", "four"]) {
+        draining.push(replace(old, worker(name)).await?);
     }
     // What comes now is for the new workers; the old ones go on with what runs.
     client.publish(QUEUE, &body("late", &params("late/2", &[]))).await?;
     cluster.done("late", 1).await?;
     std::fs::write(&release, "")?;
-    for old in &draining {
-        ends(old).await.context("a worker")?;
+    for worker in &draining {
+        ends(worker).await.context("a worker")?;
     }
     for n in 0..TESTS {
         cluster.done(&format!("pkg{n}"), 1).await?;

@@ -237,7 +237,7 @@ mod tests {
             let text: String = ('a'..='z').cycle().take(100_000 + left_out).collect();
             text.as_bytes().chunks(999).for_each(|piece| sink.write(piece).unwrap());
             sink.write(b"").unwrap();
-            let findings = sink.finish().unwrap();
+            let findings = sink.finish(None).unwrap();
             let (head, rest) = text.split_at(100_000);
             let gap = left_out - kept;
             let note = format!("\n[... this log is too long: {gap} bytes are left out here ...]\n");
@@ -247,7 +247,7 @@ mod tests {
         }
         let mut sink = Sink { room: 10, ..sink() };
         sink.write(b"0123456789\nKernel panic - not syncing: x\n").unwrap();
-        assert_eq!(sink.finish().unwrap().matches().len(), 1, "rules read all of it");
+        assert_eq!(sink.finish(None).unwrap().matches().len(), 1, "rules read all of it");
     }
 
     #[tokio::test]

@@ -46,7 +46,7 @@ pub fn log<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, secrets: &[&str]) -> 
     let mut packed = Vec::new();
     let mut sink = Sink::new(&mut packed, redactor, Rules::default(), tail.clone());
     pieces.into_iter().try_for_each(|piece| sink.push(piece))?;
-    let findings = sink.finish()?;
+    let findings = sink.finish(None)?;
     let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).text();
     Ok(Logged { packed, tail, findings })
 }

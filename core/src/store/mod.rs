@@ -8,8 +8,7 @@ mod open;
 mod range;
 pub mod s3;
 pub mod swift;
-#[cfg(test)]
-mod untrusted;
+pub mod untrusted;
 
 pub use self::open::{open, open_trusting, open_with};
 

@@ -1,4 +1,4 @@
-//! What an S3 server says, read without a server.
+//! What a store's server says, read without a server: the readers themselves, for `fuzz/`.
 
 use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::{
@@ -11,11 +11,21 @@ use aws_smithy_runtime_api::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Entry, ListQuery, Store, StoreError, s3::S3};
+use super::{Entry, ListQuery, Store, StoreError, s3::S3, swift};
 use crate::layout::Container;
 
+/// A container's listing in Swift's JSON; none where it is not the one that was asked for.
+pub fn swift_listing(json: &[u8], query: &ListQuery) -> Option<Vec<Entry>> {
+    swift::listing(json, query)
+}
+
+/// The names in Swift's listing of an account; none where it is no listing.
+pub fn swift_containers(json: &[u8]) -> Option<Vec<String>> {
+    swift::containers(json).ok()
+}
+
 /// A container's listing from an S3 server that gives these answers, one after the other, and then none.
-pub(crate) async fn s3_listing(
+pub async fn s3_listing(
     answers: Vec<Vec<u8>>,
     container: &Container,
     query: &ListQuery,

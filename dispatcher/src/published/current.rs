@@ -147,6 +147,11 @@ async fn read_release(client: &Client, folder: &str) -> Result<Option<Release>, 
     release.map(Some).ok_or(CurrentError::Wrong { url, reason: "it has no date, or no SHA256 sums" })
 }
 
+/// How many digests a Release file has; none where it is none.
+pub fn release_digests(text: &str) -> Option<usize> {
+    parse(text).map(|release| release.digests.len())
+}
+
 fn parse(text: &str) -> Option<Release> {
     let (mut date, mut digests, mut summing) = (None, None, false);
     for line in text.lines() {

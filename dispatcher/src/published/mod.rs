@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 pub use self::{
     archive::Archive,
-    current::{Current, CurrentError},
+    current::{Current, CurrentError, release_digests},
     sources::packages,
 };
 use self::{

@@ -66,7 +66,6 @@ impl Connection {
         Ok(Self { endpoint, region, keys, http, client: OnceCell::new() })
     }
 
-    #[cfg(test)]
     /// To a server that is reached in another way, once for each request.
     pub(super) fn over(server: SharedHttpClient) -> Self {
         let config = aws_sdk_s3::Config::builder()

@@ -24,6 +24,7 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
+    config::SharedHttpClient,
     operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
     primitives::{ByteStream, DateTime},
 };
@@ -84,9 +85,8 @@ impl S3 {
         Ok(Self { address, connection, known: Mutex::default(), told: Mutex::default(), part: upload::PART })
     }
 
-    #[cfg(test)]
     /// A store whose server is another's.
-    pub(super) fn over(server: aws_sdk_s3::config::SharedHttpClient) -> Self {
+    pub(super) fn over(server: SharedHttpClient) -> Self {
         let address = S3Address { bucket: None, endpoint: None, region: None };
         let connection = Connection::over(server);
         Self { address, connection, known: Mutex::default(), told: Mutex::default(), part: upload::PART }

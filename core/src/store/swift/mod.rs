@@ -22,6 +22,7 @@ use reqwest::{
 };
 use url::Url;
 
+pub(super) use self::parse::{containers, listing};
 use self::{
     http::{Ask, refusal},
     login::{Identity, Login},
