@@ -59,6 +59,12 @@ async fn a_real_package_through_lxd() -> Result<()> {
     anyhow::ensure!(nix::unistd::geteuid().is_root(), "LXD needs root: run `make verify` as root");
     let lxd = Lxd::start().await?;
     let cluster = Cluster::on_swift().await?;
+    // An earlier life of this worker, and another worker, had these.
+    let (image, remote) = (format!("{REMOTE}:{}", lxd.image()), format!("{REMOTE}:"));
+    for (name, worker) in [("left", "lxd"), ("other", "lxd-2")] {
+        let (instance, label) = (format!("{remote}{name}"), format!("user.proofhouse.worker={worker}"));
+        lxd.lxc(&["init", &image, &instance, "-c", &label]).await?;
+    }
     let _dispatcher = dispatcher(&cluster).await?;
     let worker = worker(&cluster, "lxd")
         .arg("--lxd-remote", REMOTE)
@@ -70,8 +76,8 @@ async fn a_real_package_through_lxd() -> Result<()> {
     passes(&cluster, "hello", "migration-reference/0").await?;
     worker.sigterm()?;
     worker.wait(LONG).await?;
-    let left = lxd.lxc(&["list", &format!("{REMOTE}:"), "-c", "n", "-f", "csv"]).await?;
-    assert_eq!(left.trim(), "", "no instance is left");
+    let left = lxd.lxc(&["list", &remote, "-c", "n", "-f", "csv"]).await?;
+    assert_eq!(left.trim(), "other", "no instance of this worker is left");
     Ok(())
 }
 

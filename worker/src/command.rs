@@ -15,6 +15,7 @@ use proofhouse_core::{
 use crate::{
     kernel,
     settings::{Lxd, Provider, Settings},
+    testbed,
 };
 
 /// Releases whose i386 is a whole architecture; since focal it is a partial one, tested on amd64's image.
@@ -194,11 +195,7 @@ fn lxd_args(run: &Run, lxd: &Lxd) -> Vec<String> {
     let image = for_pair(&lxd.image, pair);
     args.push(if vm { format!("{image}/vm") } else { image });
     args.extend(lxd.args.iter().cloned());
-    for (label, value) in
-        [("job", id.job.to_string()), ("attempt", id.attempt.to_string()), ("worker", run.worker.to_owned())]
-    {
-        args.extend(["-c".to_owned(), format!("user.proofhouse.{label}={value}")]);
-    }
+    args.extend(testbed::lxd::labels(run.worker, *id).into_iter().flat_map(|label| ["-c".to_owned(), label]));
     let size = if lists.big { &lxd.size_big } else { &lxd.size_default };
     // Containers on s390x start with one CPU only (contract "Testbed providers").
     let one_cpu = pair.arch.as_str() == "s390x" && !vm;

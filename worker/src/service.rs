@@ -22,9 +22,9 @@ use crate::{
     leader::{Heard, Leader},
     name::claim_name,
     offers::{Offers, Taken},
-    settings::Settings,
+    settings::{Provider, Settings},
     state::{Stop, WorkerState},
-    workdir,
+    testbed, workdir,
 };
 
 /// How long to wait for a dispatcher to declare what we may not.
@@ -46,6 +46,9 @@ pub async fn run(
         .await
         .map_err(|_| Error::Task("sweep"))?
         .map_err(|source| Error::Data { path: settings.data.join("work"), source })?;
+    if let Provider::Lxd(lxd) = &settings.provider {
+        testbed::lxd::sweep(lxd, name.as_str()).await;
+    }
 
     let me = WorkerId { name: name.clone(), incarnation: Uuid::new_v4() };
     let connected = async {

@@ -18,7 +18,7 @@ pub(super) const LONG: Duration = Duration::from_millis(7500);
 /// Long enough to be felt.
 const SHORT: Duration = Duration::from_millis(1500);
 /// How long a process may take for a clean end.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(180);
 
 /// What can be done to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,6 +29,7 @@ use crate::{
     runner::Runner,
     settings::{Limits, Provider},
     status::{self, Shown},
+    testbed,
     workdir::WorkDir,
 };
 
@@ -108,6 +109,7 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     let began = Instant::now();
     let end = watch(attempt, &prepared.work, &mut runner, &follower, began).await;
     let duration = began.elapsed().as_secs();
+    delete_testbed(attempt, &end).await;
     let excess = end.as_ref().ok().and_then(|end| end.excess);
     let note = excess.map(|excess| excess.note(&attempt.shared.settings.limits));
     let packed = finish_log(attempt, prepared, follower, note, tail).await;
@@ -129,6 +131,16 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
         None => findings.and_then(|findings| findings.decide(exit_code, &prepared.request.package)),
     };
     Ok((outcome(attempt, prepared, ending, fault, rule).await?, status))
+}
+
+/// autopkgtest removes its testbed, unless it is killed.
+async fn delete_testbed(attempt: &Attempt, end: &Result<End, Over>) {
+    let ended_by_itself = matches!(end, Ok(End { report: Report::Exited(_), .. }));
+    if let Provider::Lxd(lxd) = &attempt.shared.settings.provider
+        && !ended_by_itself
+    {
+        testbed::lxd::delete_of(lxd, attempt.shared.name.as_str(), attempt.id()).await;
+    }
 }
 
 fn order(attempt: &Attempt, prepared: &Prepared) -> Order {

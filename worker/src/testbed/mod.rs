@@ -1,6 +1,7 @@
-//! Root tarballs for the provider `unshare`: `<data>/testbeds/<release>-<arch>.tar`, built with mmdebstrap when one is
+//! Testbeds. Root tarballs for the provider `unshare`: `<data>/testbeds/<release>-<arch>.tar`, built with mmdebstrap when one is
 //! missing or old.
 
+pub(crate) mod lxd;
 mod sources;
 
 use std::{
