@@ -305,16 +305,23 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// A dispatcher that neither acknowledges what it has in hand nor dies: the broker takes it back.
+    /// A dispatcher that neither acknowledges what it has in hand nor dies, three times: the broker takes it back. Nothing is taken
+    /// in meanwhile.
     async fn timeouts(&self) -> Result<()> {
-        while self.until.saturating_duration_since(Instant::now()) > HELD {
-            let Some(caught) = self.parts.orders.catch(Step::Received, PATIENCE).await? else { continue };
-            let Some(member) = self.parts.member_of(caught.pid) else { continue };
-            let Some(process) = member.free() else { continue };
-            self.struck(CONSUMER_TIMEOUT, Step::Received.as_str())?;
-            sleep(HELD).await;
-            drop(caught);
-            drop(process);
+        let every = self.until.saturating_duration_since(Instant::now()) / 3;
+        for n in 0..3 {
+            let next = self.until - every * (3 - n);
+            sleep(next.saturating_duration_since(Instant::now())).await;
+            while self.until.saturating_duration_since(Instant::now()) > HELD {
+                let Some(caught) = self.parts.orders.catch(Step::Received, PATIENCE).await? else { continue };
+                let Some(member) = self.parts.member_of(caught.pid) else { continue };
+                let Some(process) = member.free() else { continue };
+                self.struck(CONSUMER_TIMEOUT, Step::Received.as_str())?;
+                sleep(HELD).await;
+                drop(caught);
+                drop(process);
+                break;
+            }
         }
         Ok(())
     }
