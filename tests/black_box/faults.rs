@@ -324,7 +324,6 @@ async fn a_worker_that_alone_was_cut_off_ends_its_test_on_contact() -> Result<()
     let _dispatcher = cluster.dispatcher().start().await?;
     let link = proxy.before(&cluster.bus_of("worker"))?;
     let one = cluster.worker("one").arg("--bus", link).start().await?;
-    let idle = one.processes().len();
     let release = cluster.folder().join("go");
     let hold = format!("HOLD={}", release.display());
     let client = cluster.client().await?;
@@ -333,9 +332,13 @@ async fn a_worker_that_alone_was_cut_off_ends_its_test_on_contact() -> Result<()
     let _two = cluster.worker("two").start().await?;
     proxy.silence();
     cluster.started("green", 2).await?;
-    assert!(one.processes().len() > idle, "the first goes on, for nobody can tell its worker");
+    let running = one.processes().len();
+    assert!(!one.log().contains("given up"), "the first goes on, for nobody can tell its worker");
     proxy.resume();
-    wait_for("the first one's end", PATIENCE, async || (one.processes().len() <= idle).then_some(())).await?;
+    wait_for("the first one's end", PATIENCE, async || {
+        (one.log().contains("given up") && one.processes().len() < running).then_some(())
+    })
+    .await?;
     assert_eq!(cluster.jobs("green").await?, (0, 1), "the second goes on");
     std::fs::write(&release, "")?;
     cluster.done("green", 1).await?;
