@@ -60,9 +60,12 @@ fn main() -> ExitCode {
 /// ask for cores of their own again.
 fn leave_no_core() {
     use nix::sys::resource::{Resource::RLIMIT_CORE, getrlimit, setrlimit};
+    // No core is so small. Zero would do for files, but the kernel gives the memory to a program that collects crashes all the
+    // same: of the limits it is only for this one that it does not (fs/coredump.c).
+    const NONE: u64 = 1;
     if let Ok((_, most)) = getrlimit(RLIMIT_CORE) {
-        // Less than before is always allowed.
-        let _ = setrlimit(RLIMIT_CORE, 0, most);
+        // Up to that any is allowed.
+        let _ = setrlimit(RLIMIT_CORE, NONE.min(most), most);
     }
 }
 

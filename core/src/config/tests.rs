@@ -223,6 +223,6 @@ fn rules_are_read_with_the_rest() {
 fn every_default_is_a_value() {
     let settings = Reading::default().draft.settle();
     assert_eq!(settings.slots.get(), 1);
-    assert_eq!(settings.lxd_size_default.0.len(), 3);
+    assert_eq!(settings.lxd_size_default.0.len(), 4);
     assert!(settings.releases.0.is_empty());
 }

@@ -136,7 +136,7 @@ impl Bench {
         let tally = Mutex::new(Tally::default());
         let hurts = Mutex::default();
         let storm = Storm { parts: &parts, tally: &tally, hurts: &hurts, until: Instant::now() + self.lasts };
-        let strikes = async {
+        let strikes = Box::pin(async {
             match self.strikes {
                 Strikes::All => {
                     tokio::try_join!(
@@ -160,7 +160,7 @@ impl Bench {
             let sent = requests.end().await?;
             let ends = count::wait(&parts, self.end()).await?;
             anyhow::Ok((sent, ends))
-        };
+        });
         let (sent, over) = tokio::select! {
             done = strikes => done?,
             never = storm.standstills() => never?,
@@ -308,9 +308,10 @@ impl Storm<'_> {
     /// A dispatcher that neither acknowledges what it has in hand nor dies, three times: the broker takes it back. Nothing is taken
     /// in meanwhile.
     async fn timeouts(&self) -> Result<()> {
-        let every = self.until.saturating_duration_since(Instant::now()) / 3;
+        let begun = Instant::now();
+        let every = self.until.saturating_duration_since(begun) / 3;
         for n in 0..3 {
-            let next = self.until - every * (3 - n);
+            let next = begun + every * n;
             sleep(next.saturating_duration_since(Instant::now())).await;
             while self.until.saturating_duration_since(Instant::now()) > HELD {
                 let Some(caught) = self.parts.orders.catch(Step::Received, PATIENCE).await? else { continue };
