@@ -118,7 +118,8 @@ pub enum Fault {
     NoVersion,
     /// A failing code, and a rule of the log says that the archive or the network failed.
     LogRule,
-    /// Exit code 16, and a rule of the log says that the tested software broke the testbed.
+    /// Exit code 16, and a rule of the log says that the tested software broke the testbed. Or the run took too much and was
+    /// killed, where that is no result by itself.
     BrokeTestbed,
     /// What was tested is older than the run's own trigger: a mirror lags.
     OldVersion,
@@ -177,7 +178,7 @@ impl Fault {
             Self::Killed => "the runner was killed",
             Self::NoVersion => "the run ended before the package's version was known",
             Self::LogRule => "the archive or the network failed during the run",
-            Self::BrokeTestbed => "the testbed broke (exit code 16), perhaps by what was tested",
+            Self::BrokeTestbed => "the testbed broke or had to be killed, perhaps by what was tested",
             Self::OldVersion => "the version that was tested is older than the run's own trigger",
             Self::TimedOut => "the run went past the end that its timeouts allow",
             Self::DiskFull => "the worker's disk was full",
@@ -218,7 +219,8 @@ impl<'de> Deserialize<'de> for Fault {
 pub enum RuleVerdict {
     /// A failing code says nothing about the package: archive or network failed.
     Infrastructure,
-    /// An exit code 16 is the package's own doing, once it happened on every attempt.
+    /// An exit code 16 is the package's own doing, once it happened on every attempt. A failing one is at once: the run was
+    /// killed because it took too much.
     Package,
 }
 
@@ -245,6 +247,12 @@ pub mod decided_by {
     pub const PARKED: &str = "parked";
     /// An operator called it off, with an answer to its gate.
     pub const CANCELLED: &str = "cancelled";
+    /// The run had too many threads, and was killed.
+    pub const RUN_THREADS: &str = "run-threads";
+    /// It took too much of the disk.
+    pub const RUN_DISK: &str = "run-disk";
+    /// Its log and artifacts did.
+    pub const RUN_OUTPUT: &str = "run-output";
     /// The reason where the operator gave none.
     pub const NO_REASON: &str = "an operator called it off";
 
@@ -257,7 +265,17 @@ pub mod decided_by {
     }
 
     /// All of them: no rule of the log may be called so.
-    pub const ALL: [&str; 6] = [EXIT_CODE, NEVER_RUN, SWITCHED_OFF, BAD_REQUEST, PARKED, CANCELLED];
+    pub const ALL: [&str; 9] = [
+        EXIT_CODE,
+        NEVER_RUN,
+        SWITCHED_OFF,
+        BAD_REQUEST,
+        PARKED,
+        CANCELLED,
+        RUN_THREADS,
+        RUN_DISK,
+        RUN_OUTPUT,
+    ];
 }
 
 /// What is known of a run's end.
@@ -291,6 +309,10 @@ pub fn judge(seen: &Seen<'_>) -> Result<Class, Fault> {
         Class::Denylisted if seen.baseline => Err(Fault::Unexpected),
         class @ (Class::Pass | Class::Neutral | Class::Denylisted) => Ok(class),
         Class::Fail if says(RuleVerdict::Infrastructure) => Err(Fault::LogRule),
+        // It had to be killed, by its own doing: no test said that, as a baseline's must.
+        Class::Fail if says(RuleVerdict::Package) && (seen.baseline || !seen.has_version) => {
+            Err(Fault::BrokeTestbed)
+        }
         Class::Fail if seen.has_version => Ok(Class::Fail),
         Class::Fail => Err(Fault::NoVersion),
         Class::Tmpfail if says(RuleVerdict::Package) => Err(Fault::BrokeTestbed),
@@ -347,6 +369,11 @@ mod tests {
             assert_eq!(by_ours, if failing { Err(Fault::LogRule) } else { plain }, "{code}");
             let by_theirs = judge(&Seen { rule: Some(&theirs), ..seen(code) });
             assert_eq!(by_theirs, if code == 16 { Err(Fault::BrokeTestbed) } else { plain }, "{code}");
+        }
+        for code in [4, 6, 12, 14] {
+            let killed = Seen { rule: Some(&theirs), ..seen(code) };
+            assert_eq!(judge(&Seen { baseline: true, ..killed }), Err(Fault::BrokeTestbed), "{code}");
+            assert_eq!(judge(&Seen { has_version: false, ..killed }), Err(Fault::BrokeTestbed), "{code}");
         }
         let old = Seen { fault: Some(Fault::OldVersion), ..seen(0) };
         assert_eq!(judge(&old), Err(Fault::OldVersion));

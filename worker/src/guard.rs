@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     guards::{self, Children},
+    pace::Pace,
     processes,
 };
 
@@ -42,9 +43,9 @@ const HELPERS_GRACE: Duration = Duration::from_secs(5);
 const KILL_PAUSE: Duration = Duration::from_millis(100);
 /// What survives SIGKILL for so long hangs in the kernel; waiting longer would hold up the worker.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
-/// The shortest pause between two counts of what runs. What forks without end makes some thousand processes meanwhile.
+/// The pause between two looks at what runs. What forks without end makes some thousand processes meanwhile.
 const COUNT_PAUSE: Duration = Duration::from_millis(200);
-/// Counting takes at most one part in so many of a processor's time.
+/// Counting takes at most one part in so many of a processor's time, unless the machine's threads grow by what is left.
 const COUNT_SHARE: u32 = 20;
 /// The kernel kills a test before anything else when the machine has no memory left.
 const OOM_SCORE: &str = "500";
@@ -172,12 +173,16 @@ fn detach(command: &mut Command) {
 /// Looks from time to time how much runs.
 struct Count {
     limit: usize,
+    /// When it looks next.
     at: Instant,
+    /// When it counts next.
+    pace: Pace,
 }
 
 impl Count {
     fn new(limit: usize) -> Self {
-        Self { limit, at: Instant::now() + COUNT_PAUSE }
+        let at = Instant::now() + COUNT_PAUSE;
+        Self { limit, at, pace: Pace::new(at, 0) }
     }
 
     /// Whether it is time, and there is too much.
@@ -186,10 +191,18 @@ impl Count {
         if began < self.at {
             return false;
         }
-        let exceeded = processes::exceed(self.limit);
+        self.at = began + COUNT_PAUSE;
+        let machine = processes::threads_of_machine().unwrap_or(usize::MAX);
+        // Mostly the whole machine has fewer.
+        if machine <= self.limit || !self.pace.is_due(began, machine as u64) {
+            return false;
+        }
+        let threads = processes::threads_below();
         let ended = Instant::now();
-        self.at = ended + COUNT_PAUSE.max((ended - began) * COUNT_SHARE);
-        exceeded
+        self.at = ended + COUNT_PAUSE;
+        let rest = self.limit.saturating_sub(threads);
+        self.pace = Pace::new(ended + (ended - began) * COUNT_SHARE, machine.saturating_add(rest) as u64);
+        threads > self.limit
     }
 }
 

@@ -156,19 +156,20 @@ impl<W: Write> Sink<W> {
     }
 }
 
-/// Packs a log that is complete: the runner's own words, where it made no log.
+/// Packs a log that is complete, and a note of ours: the runner's own words, where it made no log.
 pub(crate) fn pack(
     log: &Path,
     packed: &Path,
     redactor: Redactor,
     rules: Rules,
     tail: Arc<Mutex<Tail>>,
+    note: Option<String>,
 ) -> io::Result<Findings> {
     let mut sink = Sink::new(File::create(packed)?, redactor, rules, tail);
     if let Ok(mut source) = files::open_regular(log) {
         sink.copy(&mut source)?;
     }
-    sink.finish(None)
+    sink.finish(note)
 }
 
 /// What went wrong with a log, for an operator.

@@ -15,6 +15,9 @@ use nix::{
 /// The variable that marks every process of a run with its work folder.
 pub(crate) const MARK: &str = "PROOFHOUSE_WORK";
 
+/// How often in a row those are looked for who were forked while the others were killed.
+const ROUNDS: usize = 100;
+
 /// What `/proc` says of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -66,23 +69,28 @@ fn below_this_process(all: &HashMap<i32, Stat>) -> HashSet<i32> {
     descendants(&HashSet::from([Pid::this().as_raw()]), all)
 }
 
-/// Kills all descendants of this process.
+/// Kills all descendants of this process. What they fork meanwhile is killed in the next round, at once: with a pause they
+/// would be as many again.
 pub(crate) fn kill_descendants() {
-    kill_all(&below_this_process(&all()));
-}
-
-/// Whether the descendants of this process have more than `limit` threads together.
-pub(crate) fn exceed(limit: usize) -> bool {
-    // Mostly the whole machine has fewer, and that is one short read.
-    if threads_of_machine().is_some_and(|threads| threads <= limit) {
-        return false;
+    let mut killed = HashSet::new();
+    for _ in 0..ROUNDS {
+        let mut new = below_this_process(&all());
+        new.retain(|pid| killed.insert(*pid));
+        if new.is_empty() {
+            return;
+        }
+        kill_all(&new);
     }
-    let all = all();
-    below_this_process(&all).iter().map(|pid| all[pid].threads).sum::<usize>() > limit
 }
 
-/// The fourth field of `/proc/loadavg` is `running/all`.
-fn threads_of_machine() -> Option<usize> {
+/// How many threads the descendants of this process have together.
+pub(crate) fn threads_below() -> usize {
+    let all = all();
+    below_this_process(&all).iter().map(|pid| all[pid].threads).sum()
+}
+
+/// How many threads this machine has. One short read: the fourth field of `/proc/loadavg` is `running/all`.
+pub(crate) fn threads_of_machine() -> Option<usize> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
 }

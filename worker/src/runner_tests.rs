@@ -29,13 +29,17 @@ impl Lab {
     }
 
     async fn start(&self, program: &str, args: &[&str]) -> Runner {
+        self.start_with(None, program, args).await
+    }
+
+    async fn start_with(&self, threads: Option<usize>, program: &str, args: &[&str]) -> Runner {
         let order = Order {
             program: program.into(),
             args: args.iter().map(OsString::from).collect(),
             env: Vec::new(),
             folder: self.folder.path().to_owned(),
             stderr: self.path("stderr"),
-            threads: None,
+            threads,
         };
         Runner::start(&self.guards, order, self.folder.path()).await.unwrap()
     }
@@ -110,6 +114,20 @@ async fn who_ignores_sigterm_is_killed_wherever_it_went() {
     runner.stop(Duration::from_millis(50)).await;
     assert_eq!(runner.wait().await, Report::Signalled(9));
     assert!(is_gone(near) && is_gone(far));
+}
+
+/// Each forks two more. It ends by itself before the machine is lost.
+const FORKS: &str =
+    "fork() { set -- /proc/[0-9]*; [ $# -lt 2000 ] || exit; fork & fork & wait; sleep 100; }; fork";
+
+#[tokio::test]
+async fn who_forks_without_end_is_killed_with_all_that_it_forked() {
+    let lab = Lab::new();
+    let mut runner = lab.start_with(Some(200), "sh", &["-c", FORKS]).await;
+    assert_eq!(runner.wait().await, Report::TooManyThreads);
+    let here = lab.folder.path().canonicalize().unwrap();
+    let works_here = |pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == here);
+    assert_eq!(processes::all().into_keys().filter(works_here).count(), 0);
 }
 
 #[tokio::test]

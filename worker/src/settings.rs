@@ -58,6 +58,20 @@ pub struct Limits {
 impl Limits {
     /// None worth the name.
     pub const NONE: Self = Self { threads: usize::MAX, disk_bytes: u64::MAX, output_bytes: u64::MAX };
+
+    /// Those of a large package: five times as much, as for testbeds of LXD (contract "Testbed providers").
+    pub(crate) const fn big(self) -> Self {
+        Self {
+            threads: self.threads.saturating_mul(5),
+            disk_bytes: self.disk_bytes.saturating_mul(5),
+            output_bytes: self.output_bytes.saturating_mul(5),
+        }
+    }
+
+    /// How many files it may have where the disk has room for few: as many as mke2fs plans for so many bytes.
+    pub(crate) const fn files(self) -> u64 {
+        self.disk_bytes >> 14
+    }
 }
 
 /// Where testbeds come from (contract "Testbed providers").

@@ -85,11 +85,11 @@ settings! {
         rules: PathBuf, Anywhere "FILE";
         /// The worker takes no work while the disk of --data has less room than this, in MiB.
         min_free_mib: Whole<0, 4_000_000_000>, Anywhere "N", default "2048";
-        /// How many threads a run may have on this machine at once, those of all its processes together. With more it is killed and has failed (exit code 4). Testbeds of lxd are elsewhere: for them `limits.processes` in lxd.size_default holds.
+        /// How many threads a run may have on this machine at once, those of all its processes together; packages of the list big_packages five times as many. With more it is killed and has failed (exit code 4). Testbeds of lxd are elsewhere: for them `limits.processes` in lxd.size_default holds.
         run_threads: Whole<100, 4_000_000>, Anywhere "N", default "4096";
-        /// How much of the disk of --data a run may take, testbed and all, in MiB. With more it is killed and has failed (exit code 4). The disk needs so much for every slot.
+        /// How much of the disk of --data a run may take, testbed and all, in MiB; packages of the list big_packages five times as much. With more it is killed and has failed (exit code 4), and also with more than 64 files for each MiB where the disk has room for few more. The disk needs so much for every slot.
         run_disk_mib: Whole<10, 4_000_000_000>, Anywhere "N", default "20480";
-        /// How much of that may be its log and artifacts, in MiB. With more it is killed and has failed (exit code 4); artifacts that would be larger in their archive are left out.
+        /// How much of that may be its log and artifacts, in MiB; packages of the list big_packages five times as much. With more it is killed and has failed (exit code 4); artifacts that would be larger in their archive are left out.
         run_output_mib: Whole<1, 4_000_000_000>, Anywhere "N", default "2048";
     }
     "Site" {

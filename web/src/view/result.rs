@@ -110,6 +110,9 @@ impl DecidedBy {
             decided_by::NEVER_RUN => Some("a list of packages that are never run"),
             decided_by::SWITCHED_OFF => Some("the release and architecture, which are switched off"),
             decided_by::BAD_REQUEST => Some("the request, which could not be read whole"),
+            decided_by::RUN_THREADS => Some("its processes, which were too many: it was killed"),
+            decided_by::RUN_DISK => Some("the disk space that it took: it was killed"),
+            decided_by::RUN_OUTPUT => Some("the size of its log and artifacts: it was killed"),
             decided_by::PARKED => {
                 Some("the time for which it was parked: infrastructure kept it from running")
             }

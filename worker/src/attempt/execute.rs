@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use proofhouse_core::{
     faults::{self, Step},
     outcome::{Class, ExitCode, Fault, RuleHit, RuleVerdict},
     request::Request,
-    rules::Findings,
+    rules::{Findings, OUT_OF_MEMORY},
 };
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,16 +19,18 @@ use tracing::info;
 
 use super::{
     Attempt, Over,
+    excess::{Excess, takes_too_much},
     prepare::{Prepared, fault_of},
 };
 use crate::{
-    disk,
+    disk::{self, Disk},
     evidence::{self, Ending, RunInfo},
     files,
     guard::{Order, Report},
     log::{self, Follower, Tail},
+    memory::Kills,
     runner::Runner,
-    settings::{Limits, Provider},
+    settings::Provider,
     status::{self, Shown},
     testbed,
     workdir::WorkDir,
@@ -39,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(60);
 const HARD_GRACE: Duration = Duration::from_secs(4);
 /// What a run that took too much is published with: a test failed.
 const TOOK_TOO_MUCH: ExitCode = ExitCode(4);
-/// How often disk and log are looked after.
+/// How often it is looked whether the disk is full.
 const WATCH: Duration = Duration::from_secs(2);
 
 /// How a run ended, and what is left of it.
@@ -59,41 +62,6 @@ struct End {
     excess: Option<Excess>,
 }
 
-/// What a run had too much of. That is its own doing, whatever autopkgtest made of being killed.
-#[derive(Debug, Clone, Copy)]
-enum Excess {
-    Threads,
-    Disk,
-    Output,
-}
-
-impl Excess {
-    const fn setting(self) -> &'static str {
-        match self {
-            Self::Threads => "run_threads",
-            Self::Disk => "run_disk_mib",
-            Self::Output => "run_output_mib",
-        }
-    }
-
-    /// As a rule of the log would: it names what decided, and lets no other rule do so.
-    fn hit(self) -> RuleHit {
-        RuleHit { name: self.setting().replace('_', "-"), verdict: RuleVerdict::Package }
-    }
-
-    /// The log's last line.
-    fn note(self, limits: &Limits) -> String {
-        let what = match self {
-            Self::Threads => format!("it had more than {} threads", limits.threads),
-            Self::Disk => format!("it took more than {} MiB of the disk", limits.disk_bytes >> 20),
-            Self::Output => {
-                format!("its log and artifacts took more than {} MiB of the disk", limits.output_bytes >> 20)
-            }
-        };
-        format!("proofhouse: the run was killed: {what} ({})", self.setting())
-    }
-}
-
 /// Runs the test. Status messages go on until the guard that is returned with the outcome is dropped.
 pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(Outcome, DropGuard), Over> {
     let work = &prepared.work;
@@ -111,7 +79,7 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     let duration = began.elapsed().as_secs();
     delete_testbed(attempt, &end).await;
     let excess = end.as_ref().ok().and_then(|end| end.excess);
-    let note = excess.map(|excess| excess.note(&attempt.shared.settings.limits));
+    let note = excess.map(|excess| excess.note(attempt.limits()));
     let packed = finish_log(attempt, prepared, follower, note, tail).await;
     let End { report, mut fault, .. } = end?;
     let findings =
@@ -126,9 +94,12 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     attempt.shared.settings.metrics.worker.runs.with_label_values(&[exit_code.class().as_str()]).inc();
     info!(exit_code = exit_code.0, duration_seconds = duration, "attempt {}: the runner ended", attempt.id());
     let ending = Ending { exit_code, duration };
-    let rule = match excess {
-        Some(excess) => Some(excess.hit()),
-        None => findings.and_then(|findings| findings.decide(exit_code, &prepared.request.package)),
+    let rule = match (excess, &fault) {
+        (Some(excess), _) => Some(excess.hit()),
+        (None, Some((Fault::BrokeTestbed, _))) => {
+            Some(RuleHit { name: OUT_OF_MEMORY.to_owned(), verdict: RuleVerdict::Package })
+        }
+        (None, _) => findings.and_then(|findings| findings.decide(exit_code, &prepared.request.package)),
     };
     Ok((outcome(attempt, prepared, ending, fault, rule).await?, status))
 }
@@ -148,13 +119,14 @@ fn order(attempt: &Attempt, prepared: &Prepared) -> Order {
     // On this machine itself a test's own user must get at its temporary files: they lie where everybody's do.
     let local = matches!(attempt.shared.settings.provider, Provider::Null { .. });
     let temp = (!local).then(|| ("TMPDIR".to_owned(), work.temp().into()));
+    let path = prepared.path.clone().map(|path| ("PATH".to_owned(), path));
     Order {
         program: prepared.line.program.clone(),
         args: prepared.line.args.clone(),
-        env: temp.into_iter().collect(),
+        env: temp.into_iter().chain(path).collect(),
         folder: work.path().to_owned(),
         stderr: work.stderr(),
-        threads: Some(attempt.shared.settings.limits.threads),
+        threads: Some(attempt.limits().threads),
     }
 }
 
@@ -177,13 +149,16 @@ async fn watch(
 ) -> Result<End, Over> {
     let limit = Duration::from_secs(attempt.grant.end_seconds);
     let data = &attempt.shared.settings.data;
+    let kills = Kills::now();
     let mut ticks = tokio::time::interval(WATCH);
     let mut takes_too_much = std::pin::pin!(takes_too_much(attempt, work));
     loop {
         let (fault, detail) = tokio::select! {
             report = runner.wait() => {
                 let excess = (report == Report::TooManyThreads).then_some(Excess::Threads);
-                return Ok(End { report, fault: None, excess });
+                let has_passed = matches!(report, Report::Exited(0 | 2 | 8));
+                let fault = if has_passed || excess.is_some() { None } else { by_want(attempt, kills) };
+                return Ok(End { report, fault, excess });
             }
             over = attempt.interrupted() => {
                 kill(attempt, runner, GRACE).await;
@@ -191,18 +166,18 @@ async fn watch(
             }
             excess = &mut takes_too_much => {
                 // A testbed in the work folder goes with it, and takes more until it is gone.
-                let local = !matches!(attempt.shared.settings.provider, Provider::Lxd(_));
-                let report = kill(attempt, runner, if local { Duration::ZERO } else { GRACE }).await;
+                let grace = if is_local(attempt) { Duration::ZERO } else { GRACE };
+                let report = kill(attempt, runner, grace).await;
                 return Ok(End { report, fault: None, excess: Some(excess) });
             }
             () = tokio::time::sleep_until(began + limit) => {
                 (Fault::TimedOut, format!("it was killed after {} seconds", limit.as_secs()))
             }
             _ = ticks.tick() => {
-                if !follower.has_failed() && disk::free_mib(data).is_ok_and(|free| free > 0) {
+                if !follower.has_failed() && !is_full(data) {
                     continue;
                 }
-                (Fault::DiskFull, "the disk was full in mid-test".to_owned())
+                full()
             }
         };
         let report = kill(attempt, runner, GRACE).await;
@@ -210,21 +185,27 @@ async fn watch(
     }
 }
 
-/// Returns when the work folder is larger than it may be. Measuring takes at most a tenth of the time.
-async fn takes_too_much(attempt: &Attempt, work: &WorkDir) -> Excess {
-    let settings = &attempt.shared.settings;
-    let Limits { disk_bytes, output_bytes, .. } = settings.limits;
-    let in_namespace = matches!(settings.provider, Provider::Unshare(_));
-    let mut pause = WATCH;
-    loop {
-        tokio::time::sleep(pause).await;
-        let began = Instant::now();
-        match disk::taken(work.path(), &work.out(), in_namespace).await {
-            Some(taken) if taken.output > output_bytes => return Excess::Output,
-            Some(taken) if taken.all > disk_bytes => return Excess::Disk,
-            _ => pause = WATCH.max(9 * began.elapsed()),
-        }
-    }
+/// Whether the testbed is on this machine.
+fn is_local(attempt: &Attempt) -> bool {
+    !matches!(attempt.shared.settings.provider, Provider::Lxd(_))
+}
+
+/// Whether a test may have failed because this machine had no room or memory left, whoever took it. Nobody can tell the one
+/// that took the memory from its neighbours but by trying again: it is the one that fails so on every attempt (contract
+/// "Whose fault was it", 16).
+fn by_want(attempt: &Attempt, before: Option<Kills>) -> Option<(Fault, String)> {
+    let ran_out = is_local(attempt) && before.is_some_and(|before| before.until(Kills::now()));
+    let broke =
+        || (Fault::BrokeTestbed, "the kernel killed processes for want of memory meanwhile".to_owned());
+    if is_full(&attempt.shared.settings.data) { Some(full()) } else { ran_out.then(broke) }
+}
+
+fn is_full(data: &Path) -> bool {
+    !Disk::of(data).is_ok_and(|disk| !disk.is_full())
+}
+
+fn full() -> (Fault, String) {
+    (Fault::DiskFull, "the disk was full in mid-test".to_owned())
 }
 
 /// Ends the runner: it may clean its testbed up, for a shorter time once the worker is stopped hard.
@@ -246,14 +227,14 @@ async fn finish_log(
     note: Option<String>,
     tail: Arc<Mutex<Tail>>,
 ) -> io::Result<Findings> {
-    let findings = follower.finish(note).await?;
+    let findings = follower.finish(note.clone()).await?;
     let log = prepared.work.out().join("log");
     if files::open_regular(&log).and_then(|file| file.metadata()).is_ok_and(|meta| meta.len() > 0) {
         return Ok(findings);
     }
     let (work, redactor) = (prepared.work.clone(), prepared.redactor());
     let rules = attempt.shared.settings.rules.clone();
-    tokio::task::spawn_blocking(move || log::pack(&work.stderr(), &work.log(), redactor, rules, tail))
+    tokio::task::spawn_blocking(move || log::pack(&work.stderr(), &work.log(), redactor, rules, tail, note))
         .await
         .map_err(io::Error::other)?
 }
@@ -271,7 +252,7 @@ async fn outcome(
     rule: Option<RuleHit>,
 ) -> Result<Outcome, Over> {
     let work = prepared.work.clone();
-    let limit = attempt.shared.settings.limits.output_bytes;
+    let limit = attempt.limits().output_bytes;
     let packing =
         tokio::task::spawn_blocking(move || evidence::collect(&work.out(), &work.artifacts(), limit));
     let collected = attempt.unless_interrupted(packing).await?.unwrap_or_else(|e| Err(io::Error::other(e)));

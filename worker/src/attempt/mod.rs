@@ -1,5 +1,6 @@
 //! One attempt, from the offer to its end (design "The life of a job", 3 to 7).
 
+mod excess;
 mod execute;
 mod prepare;
 
@@ -27,7 +28,7 @@ use crate::{
     leases::{Lease, Leases},
     offers::Pauses,
     publish,
-    settings::Settings,
+    settings::{Limits, Settings},
     state::Stop,
 };
 
@@ -247,6 +248,12 @@ impl Attempt {
             () = tokio::time::sleep(GIVE_UP_LIMIT) => {}
             () = hard => {}
         }
+    }
+
+    /// What the run may take.
+    fn limits(&self) -> Limits {
+        let limits = self.shared.settings.limits;
+        if self.grant.lists.big { limits.big() } else { limits }
     }
 
     const fn id(&self) -> AttemptId {

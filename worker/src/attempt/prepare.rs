@@ -1,6 +1,12 @@
 //! Everything before the runner starts: the request with its credentials, the work folder, the testbed.
 
-use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use proofhouse_core::{
     outcome::Fault,
@@ -9,7 +15,7 @@ use proofhouse_core::{
     seal::SealKeys,
 };
 
-use super::{Attempt, Over};
+use super::{Attempt, Over, excess::takes_too_much};
 use crate::{
     command::{self, CommandLine, Run},
     disk, files,
@@ -17,7 +23,7 @@ use crate::{
     redact::{self, Redactor},
     runner::Runner,
     settings::Provider,
-    testbed,
+    testbed::{self, session},
     workdir::WorkDir,
 };
 
@@ -26,6 +32,8 @@ pub(super) struct Prepared {
     /// As it came: with credentials sealed.
     pub(super) request: Request,
     pub(super) line: CommandLine,
+    /// Where the runner looks for programs, if not where this process does.
+    pub(super) path: Option<OsString>,
     pub(super) work: Arc<WorkDir>,
     secrets: Vec<String>,
 }
@@ -76,7 +84,8 @@ pub(super) async fn prepare(attempt: &Attempt) -> Result<Prepared, Over> {
         checkout: checkout.as_deref(),
     });
     write_secret(&line, &work)?;
-    Ok(Prepared { secrets: secrets(&opened), request, line, work: Arc::new(work) })
+    let path = tarball.map(|_| session::path(work.path())).transpose().map_err(|error| fault_of(&error))?;
+    Ok(Prepared { secrets: secrets(&opened), request, line, path, work: Arc::new(work) })
 }
 
 /// The request with its credentials opened.
@@ -125,14 +134,19 @@ async fn checkout(attempt: &Attempt, branch: &BzrSource, work: &WorkDir) -> Resu
         env: Vec::new(),
         folder: work.path().to_owned(),
         stderr: work.stderr(),
-        threads: None,
+        threads: Some(attempt.limits().threads),
     };
     let failed =
         |why: String| Over::Fault(Fault::Worker, format!("the bzr branch cannot be checked out: {why}"));
     let mut runner = Runner::start(&attempt.shared.guards, order, work.path())
         .await
         .map_err(|error| failed(error.to_string()))?;
-    match runner.wait().await {
+    let report = tokio::select! {
+        report = runner.wait() => report,
+        // It is gone with its runner.
+        excess = takes_too_much(attempt, work) => return Err(failed(excess.words(attempt.limits()))),
+    };
+    match report {
         Report::Exited(0) => Ok(path),
         Report::Exited(code) => Err(failed(format!("bzr ended with exit code {code}"))),
         Report::Signalled(signal) => Err(failed(format!("bzr was killed by signal {signal}"))),

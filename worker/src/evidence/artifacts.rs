@@ -73,12 +73,20 @@ impl Packing {
     }
 
     fn append(&mut self, entry: &fs::DirEntry, member: &Path, depth: usize) -> io::Result<()> {
-        let meta = entry.metadata()?;
+        let Ok(meta) = entry.metadata() else {
+            self.leave_out(member);
+            return Ok(());
+        };
         let kind = meta.file_type();
         if kind.is_symlink() {
-            if self.has_room(member, 0) {
-                let mut header = header(&meta, EntryType::Symlink, 0);
-                self.tar.append_link(&mut header, member, fs::read_link(entry.path())?)?;
+            // Its whole name can be longer than names may be.
+            match fs::read_link(entry.path()) {
+                Err(_) => self.leave_out(member),
+                Ok(target) if self.has_room(member, 0) => {
+                    let mut header = header(&meta, EntryType::Symlink, 0);
+                    self.tar.append_link(&mut header, member, target)?;
+                }
+                Ok(_) => {}
             }
         } else if kind.is_dir() {
             if depth < MAX_DEPTH && self.has_room(member, 0) {
@@ -227,6 +235,31 @@ pub(super) mod tests {
         fs::create_dir_all(deep).unwrap();
         pack(&out, &packed, u64::MAX).unwrap();
         assert!(said().starts_with("There was no room for 1 files or folders; the first:\nd/d/"));
+    }
+
+    #[test]
+    fn a_link_whose_name_is_too_long_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, packed) = (dir.path().join("out"), dir.path().join("a.tar.gz"));
+        fs::create_dir(&out).unwrap();
+        // Up to the longest name that can be read as a whole, and a link in it.
+        let script = r#"
+            name=$(printf '%0250d' 0)
+            while [ $((${#PWD} + 251)) -lt 4090 ]; do mkdir "$name"; cd -P "$name"; done
+            last=$(printf "%0$((4093 - ${#PWD}))d" 0)
+            mkdir "$last"
+            cd -P "$last"
+            ln -s x a-link"#;
+        let status =
+            std::process::Command::new("sh").args(["-ec", script]).current_dir(&out).status().unwrap();
+        assert!(status.success());
+        fs::write(out.join("z"), "x").unwrap();
+        pack(&out, &packed, u64::MAX).unwrap();
+        let names = names(&packed);
+        assert!(
+            names.contains(&"z".to_owned()) && !names.iter().any(|name| name.ends_with("a-link")),
+            "{names:?}"
+        );
     }
 
     #[test]

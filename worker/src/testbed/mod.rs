@@ -2,6 +2,7 @@
 //! missing or old.
 
 pub(crate) mod lxd;
+pub(crate) mod session;
 mod sources;
 
 use std::{
