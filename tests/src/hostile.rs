@@ -2,17 +2,27 @@
 
 use std::{
     fs,
+    io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+use crate::{
+    cluster::PATIENCE,
+    proofhouse::{self, Proofhouse},
+    wait::wait_for,
+};
 
 /// How many honest ones there are. Every fourth fails, as an honest one may.
 pub const HONEST: usize = 20;
 
 /// Forks without end. Where nothing stops it it stops itself before the machine is lost.
-const FORKS: &str = r#"
+const FORKS: &str = r"
 fork() {
     set -- /proc/[0-9]*
     [ $# -lt 6000 ] || exit 1
@@ -20,7 +30,7 @@ fork() {
 }
 echo 'forking'
 fork
-"#;
+";
 
 /// Fills its disk, and stops itself before the machine's is full.
 const FILLS: &str = r#"
@@ -31,15 +41,12 @@ echo 'it was not stopped'
 sleep 120
 "#;
 
-/// Kills its process group, that of its parent, and whomever it may.
+/// Kills its process group and its parent's, its parent, and whomever else it may.
 const KILLS: &str = r#"
 trap '' TERM HUP INT
 group=$(cut -d ' ' -f 5 "/proc/$PPID/stat")
-for signal in TERM KILL; do
-    for whom in "-$group" "$PPID" -1 0; do
-        echo "kill -$signal $whom"
-        kill -s "$signal" -- "$whom" || true
-    done
+for whom in WHOM; do
+    kill -s SIGNAL -- "$whom" || true
 done
 sleep 5
 exit 1
@@ -80,8 +87,6 @@ pub enum Ends {
     Pass,
     /// It fails by itself, or by what the worker made of it.
     Fail,
-    /// Its testbed is gone: no result that a gate sees, tried again and set aside.
-    Parked,
 }
 
 /// A package, and how its run ends.
@@ -110,17 +115,20 @@ pub fn honest() -> impl Iterator<Item = Package> {
     })
 }
 
-/// The hostile ones. What their kills hit depends on the testbed.
-pub fn hostile(kills: Ends) -> [Package; 5] {
-    let package =
-        |name: &str, ends, test: &str| Package { name: name.to_owned(), ends, test: test.to_owned() };
+/// The hostile ones.
+pub fn hostile() -> impl Iterator<Item = Package> {
+    let package = |name: &str, test: String| Package { name: name.to_owned(), ends: Ends::Fail, test };
+    let kills = |signal: &str, whom: &str| KILLS.replace("SIGNAL", signal).replace("WHOM", whom);
     [
-        package("forks", Ends::Fail, FORKS),
-        package("fills", Ends::Fail, FILLS),
-        package("bloats", Ends::Fail, BLOATS),
-        package("kills", kills, KILLS),
-        package("litters", Ends::Fail, LITTERS),
+        package("forks", FORKS.to_owned()),
+        package("fills", FILLS.to_owned()),
+        package("bloats", BLOATS.to_owned()),
+        package("terminates", kills("TERM", r#""-$group" "$PPID" -1 0"#)),
+        package("kills", kills("KILL", r#""-$group" 0"#)),
+        package("kills-all", kills("KILL", r#"-1 "$PPID" "-$group""#)),
+        package("litters", LITTERS.to_owned()),
     ]
+    .into_iter()
 }
 
 /// Writes the packages' sources below `folder`. Returns the program to run as autopkgtest: the real one, but a folder takes
@@ -171,4 +179,132 @@ fn write_source(folder: &Path, Package { name, test, .. }: &Package) -> Result<(
     fs::write(&script, format!("#!/bin/sh\n{test}"))?;
     fs::set_permissions(script, fs::Permissions::from_mode(0o755))?;
     Ok(())
+}
+
+/// Two dozen real testbeds on two processors.
+const ALL_OF_THEM: Duration = Duration::from_secs(1800);
+
+/// What an `up` keeps of the runs of a release and an arch.
+#[derive(Debug)]
+pub struct Runs<'a> {
+    up: &'a Proofhouse,
+    release: String,
+    arch: String,
+}
+
+impl<'a> Runs<'a> {
+    /// Asks for all of these at once.
+    pub async fn ask(up: &'a Proofhouse, release: &str, arch: &str, packages: &[Package]) -> Result<Self> {
+        for Package { name, .. } in packages {
+            let (trigger, data) = (format!("{name}/1.0"), up.data().display().to_string());
+            let asked = ["request", release, arch, name, "--trigger", &trigger, "--data", &data];
+            let output = proofhouse::run(&asked, &[]).await?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(Self { up, release: release.to_owned(), arch: arch.to_owned() })
+    }
+
+    /// Waits until each has the one result that is right for it.
+    pub async fn end(&self, packages: &[Package]) -> Result<()> {
+        let url = format!("{}/api/experimental/recent.json?limit=100", self.up.site_url()?);
+        let outcomes = async || -> Result<Vec<(String, Ends)>> {
+            let recent: Vec<Value> = reqwest::get(&url).await?.json().await?;
+            recent.iter().map(ended).collect()
+        };
+        let all = wait_for("all results", ALL_OF_THEM, async || {
+            outcomes().await.is_ok_and(|outcomes| outcomes.len() >= packages.len()).then_some(())
+        });
+        if let Err(late) = all.await {
+            bail!("{late:#}; there are {:?}", outcomes().await);
+        }
+        let mut outcomes = outcomes().await?;
+        outcomes.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut expected: Vec<_> = packages.iter().map(|p| (p.name.clone(), p.ends)).collect();
+        expected.sort_by(|a, b| a.0.cmp(&b.0));
+        ensure!(outcomes == expected, "{outcomes:?}, not {expected:?}");
+        Ok(())
+    }
+
+    /// The folder of a package's only run.
+    pub fn folder(&self, package: &str) -> Result<PathBuf> {
+        let Self { up, release, arch } = self;
+        let runs = up.data().join(format!("store/autopkgtest-{release}/{release}/{arch}"));
+        let mut runs = fs::read_dir(runs.join(&package[..1]).join(package))?;
+        Ok(runs.next().context("a run")??.path())
+    }
+
+    fn file(&self, package: &str, name: &str) -> Result<GzDecoder<fs::File>> {
+        Ok(GzDecoder::new(fs::File::open(self.folder(package)?.join(name))?))
+    }
+
+    /// Its log.
+    pub fn log(&self, package: &str) -> Result<String> {
+        let mut bytes = Vec::new();
+        self.file(package, "log.gz")?.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The page of its run.
+    pub async fn page(&self, package: &str) -> Result<String> {
+        let (site, run) = (self.up.site_url()?, self.folder(package)?);
+        let run_id = run.file_name().unwrap_or_default().to_string_lossy();
+        let page = format!("{site}/packages/{package}/{}/{}/{run_id}", self.release, self.arch);
+        Ok(reqwest::get(page).await?.error_for_status()?.text().await?)
+    }
+
+    /// The site shows what `litters` printed and left as text; links are links, and what was no file is not there.
+    pub async fn litter_is_harmless(&self) -> Result<()> {
+        let log = self.log("litters")?;
+        ensure!(log.trim_end().ends_with("litters              FAIL non-zero exit status 1"), "{log}");
+        let run_id = self.folder("litters")?;
+        let run_id = run_id.file_name().unwrap_or_default().to_string_lossy();
+        let page = format!("{}/packages/litters/{}/{}", self.up.site_url()?, self.release, self.arch);
+        for page in [page.clone(), format!("{page}/{run_id}"), format!("{page}/{run_id}/log")] {
+            let page = reqwest::get(page).await?.error_for_status()?.text().await?;
+            ensure!(!page.contains("<script>") && !page.contains('\u{1b}'), "{page}");
+        }
+        let mut archive = tar::Archive::new(self.file("litters", "artifacts.tar.gz")?);
+        let mut names = Vec::new();
+        for entry in archive.entries()? {
+            let entry = entry?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let kind = entry.header().entry_type();
+            ensure!(kind.is_file() || kind.is_dir() || kind.is_symlink(), "{name}: {kind:?}");
+            ensure!(!name.starts_with('/') && !name.contains(".."), "{name}");
+            names.push(name);
+        }
+        for name in ["pipe", "disk", "zero"] {
+            ensure!(!names.iter().any(|n| n.ends_with(&format!("/{name}"))), "{name} in {names:?}");
+        }
+        Ok(())
+    }
+
+    /// The same process serves on, and nothing of a run is left.
+    pub async fn nothing_is_left(&self) -> Result<()> {
+        ensure!(self.up.process().ended()?.is_none(), "up ended");
+        wait_for("the work folders to be gone", PATIENCE, async || {
+            let work = fs::read_dir(self.up.data().join("work")).ok()?;
+            work.flatten().all(|w| fs::read_dir(w.path()).is_ok_and(|w| w.count() == 0)).then_some(())
+        })
+        .await?;
+        // The process itself, and the one that forks guards.
+        wait_for("the runs' processes to be gone", PATIENCE, async || {
+            (self.up.processes().len() <= 2).then_some(())
+        })
+        .await?;
+        self.up.sigterm()?;
+        ensure!(self.up.wait(PATIENCE).await?.success(), "up does not end well");
+        Ok(())
+    }
+}
+
+/// A row of `recent.json`.
+fn ended(row: &Value) -> Result<(String, Ends)> {
+    let package = row["package"].as_str().with_context(|| format!("a package in {row}"))?;
+    let ends = match row["exitcode"].as_i64().or_else(|| row["exitcode"].as_str()?.parse().ok()) {
+        Some(0) => Ends::Pass,
+        Some(4) => Ends::Fail,
+        other => bail!("{other:?}: {row}"),
+    };
+    Ok((package.to_owned(), ends))
 }

@@ -31,12 +31,21 @@ impl Lxd {
     /// Starts it and imports the image of Debian 12, which is built once and kept in the user's cache
     /// (half a minute, then 15 s).
     pub async fn start() -> Result<Self> {
+        Self::start_on("driver: dir").await
+    }
+
+    /// The same with storage that knows quotas: 8 GiB of btrfs in a file.
+    pub async fn with_quotas() -> Result<Self> {
+        Self::start_on("driver: btrfs, config: {size: 8GiB}").await
+    }
+
+    async fn start_on(storage: &str) -> Result<Self> {
         let image = cached_image().await?;
         let keeper = Keeper::with_hook("lxd", &std::env::temp_dir(), include_str!("lxd_cleanup.sh"))?;
         let lxd = Self { port: free_port()?, keeper };
         lxd.start_lxcfs()?;
         lxd.start_daemon().await?;
-        lxd.set_up().await?;
+        lxd.set_up(storage).await?;
         lxd.import(&image).await?;
         Ok(lxd)
     }
@@ -91,7 +100,7 @@ impl Lxd {
     }
 
     /// Storage, a bridge with a network of its own, and the remote.
-    async fn set_up(&self) -> Result<()> {
+    async fn set_up(&self, storage: &str) -> Result<()> {
         let (port, bridge) = (self.port, self.bridge());
         let password = uuid::Uuid::new_v4();
         // Its own /24 in 10.64.0.0/10, as its own port.
@@ -99,7 +108,7 @@ impl Lxd {
         let preseed = format!(
             "config:\n  core.https_address: 127.0.0.1:{port}\n  core.trust_password: {password}\n  \
                images.auto_update_interval: \"0\"\n\
-             storage_pools:\n- {{name: default, driver: dir}}\n\
+             storage_pools:\n- {{name: default, {storage}}}\n\
              networks:\n- {{name: {bridge}, type: bridge, config: \
                {{ipv4.address: {subnet}, ipv4.nat: \"true\", ipv6.address: none}}}}\n\
              profiles:\n- name: default\n  devices:\n    root: {{path: /, pool: default, type: disk}}\n    \

@@ -2,6 +2,7 @@
 
 mod browser;
 mod containers;
+mod hostile;
 mod leaders;
 mod lxd;
 mod storm;
