@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::GzDecoder;
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::{
@@ -288,14 +289,20 @@ impl<'a> Runs<'a> {
         })
         .await?;
         // The process itself, and the one that forks guards.
-        wait_for("the runs' processes to be gone", PATIENCE, async || {
-            (self.up.processes().len() <= 2).then_some(())
-        })
-        .await?;
+        let left = || self.up.processes().into_iter().filter_map(words).collect::<Vec<_>>();
+        let gone =
+            wait_for("the runs' processes to be gone", PATIENCE, async || (left().len() <= 2).then_some(()));
+        gone.await.with_context(|| left().join("\n"))?;
         self.up.sigterm()?;
         ensure!(self.up.wait(PATIENCE).await?.success(), "up does not end well");
         Ok(())
     }
+}
+
+/// A living process, by its arguments.
+fn words(pid: Pid) -> Option<String> {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(format!("{pid} {}", String::from_utf8_lossy(&arguments).replace('\0', " ")))
 }
 
 /// A row of `recent.json`.
