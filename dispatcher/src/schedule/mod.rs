@@ -3,6 +3,8 @@
 mod decide;
 mod hosts;
 mod leases;
+#[cfg(test)]
+mod model;
 mod offers;
 mod publishers;
 mod queue;
@@ -248,7 +250,7 @@ pub struct Inherited {
 }
 
 /// What the leader knows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct State {
     epoch: i64,
     rules: Rules,

@@ -21,6 +21,21 @@ pub(super) struct Publishers {
 }
 
 impl Publishers {
+    /// Who keeps something closed; jobs come behind attempts.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = Publisher> {
+        self.series_of.keys().copied()
+    }
+
+    /// The jobs among them.
+    #[cfg(test)]
+    pub(super) fn jobs(&self) -> impl Iterator<Item = i64> {
+        self.all().filter_map(|one| match one {
+            Publisher::Job(job) => Some(job),
+            Publisher::Attempt(_) => None,
+        })
+    }
+
     /// Who keeps it closed.
     pub(super) fn of(&self, series: &Series) -> Option<Publisher> {
         self.by_series.get(series).copied()

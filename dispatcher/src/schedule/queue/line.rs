@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::LaneId;
 
 /// Lanes that take turns. One that comes goes to the end, so that those that stand there are never overtaken for ever.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     order: BTreeMap<u64, LaneId>,
     places: HashMap<LaneId, u64>,

@@ -61,7 +61,7 @@ impl Rank {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiting {
     text: Arc<str>,
     rank: Rank,
@@ -96,8 +96,19 @@ enum Standing {
     Paused,
 }
 
+/// Of a lane, what later decisions depend on: its next jobs, how far and whether all of it was read, how many of it are on
+/// offer.
+#[cfg(test)]
+pub(super) struct Essence {
+    pub(super) window: Vec<AttemptId>,
+    pub(super) after: i64,
+    pub(super) whole: bool,
+    pub(super) offered: usize,
+    pub(super) in_line: bool,
+}
+
 /// All that waits, and what limits it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Queue {
     rules: Arc<PoolRules>,
     controls: Controls,
@@ -412,6 +423,19 @@ impl Queue {
                 self.line_up(id);
             }
         }
+    }
+
+    /// What later decisions depend on, but for whose turn it is and what holds a lane back.
+    #[cfg(test)]
+    pub(super) fn essence(&self) -> Vec<Essence> {
+        let lanes = self.lanes.values().map(|lane| Essence {
+            window: lane.window.iter().map(Candidate::next).collect(),
+            after: lane.after,
+            whole: lane.whole,
+            offered: lane.offered,
+            in_line: lane.standing == Standing::InLine,
+        });
+        lanes.collect()
     }
 
     /// How many lanes have something, or may have.

@@ -22,14 +22,14 @@ impl Turn {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct PoolQueue {
     levels: BTreeMap<Reverse<i32>, Level>,
     /// The last turn was a person's.
     person_went: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Level {
     people: Line,
     contexts: BTreeMap<Context, Account>,
@@ -37,7 +37,7 @@ struct Level {
     paid: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Account {
     line: Line,
     paid: u64,

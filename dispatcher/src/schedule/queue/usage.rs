@@ -83,7 +83,7 @@ pub(super) struct PoolUse {
     pub(super) emergencies: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct InUse {
     counts: HashMap<Block, usize>,
     pools: HashMap<Pool, PoolUse>,
