@@ -32,9 +32,6 @@ pub(super) struct Counted {
 
 /// Waits for the end of everything, but no longer than `patience`; returns what is open then.
 pub(super) async fn wait(parts: &Parts, patience: Duration) -> Result<Option<String>> {
-    // What a cut-off worker may have uploaded late is swept once more after an hour. That hour is over.
-    let mut database = connect(parts).await?;
-    database.execute("UPDATE outbox SET not_before_us = 0 WHERE kind = 'sweep'").await?;
     let over = wait_until_ok("every request's end", patience, async || {
         is_over(parts).await?;
         // What was between two places is in one of them now.
@@ -81,6 +78,8 @@ async fn connect(parts: &Parts) -> Result<PgConnection> {
 /// An error while something is open, or a request is with the broker.
 async fn is_over(parts: &Parts) -> Result<()> {
     let mut database = connect(parts).await?;
+    // What a cut-off worker may have uploaded late is swept once more after an hour. That hour is over.
+    database.execute("UPDATE outbox SET not_before_us = 0 WHERE kind = 'sweep'").await?;
     let sql = "SELECT 'job ' || id || ' is ' || state FROM jobs WHERE state <> 'done'
         UNION ALL SELECT 'the outbox holds ' || kind || ' of job ' || job_id FROM outbox
         UNION ALL SELECT 'attempt ' || job_id || '.' || attempt || ' is ' || state FROM attempts WHERE state IN ('running', 'publishing')
