@@ -22,7 +22,7 @@ async fn a_hostile_package_in_a_container_fails_its_own_run_and_touches_nothing_
         .arg("--provider", "lxd")
         .arg("--lxd-remote", REMOTE)
         .arg("--lxd-image", "autopkgtest/debian/{release}/{arch}")
-        .arg("--lxd-size-default", SIZE)
+        .env("PROOFHOUSE_LXD_SIZE_DEFAULT", SIZE)
         .arg("--slots", "3")
         .arg("--retry-attempts", "2")
         .arg("--retry-pause-seconds", "1")
@@ -35,7 +35,7 @@ async fn a_hostile_package_in_a_container_fails_its_own_run_and_touches_nothing_
     runs.end(&packages).await?;
     for (package, why) in [
         ("forks", "Cannot fork"),
-        ("fills", "No space left on device"),
+        ("fills", "Disk quota exceeded"),
         ("bloats", "its log and artifacts took more than 100 MiB of the disk (run_output_mib)"),
         ("terminates", "terminates           FAIL non-zero exit status"),
         ("kills", "kills                FAIL non-zero exit status"),
