@@ -13,6 +13,7 @@ mod outbox;
 mod outgoing;
 pub mod published;
 pub mod schedule;
+mod summary;
 pub mod untrusted;
 
 use std::{sync::Arc, time::Duration};

@@ -51,9 +51,16 @@ impl Database {
 
     /// Gives the next edition to at most `limit` stored results that have none, and says to how many.
     ///
-    /// Only the leader does: two at once could give one number twice, and a reader of the first would miss the second.
+    /// Only the leader does, and one at a time: else one number could be given twice, and a reader of the first would miss the
+    /// second.
     pub async fn next_edition(&self, epoch: i64, limit: i64) -> Result<u64, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
+        let found: Option<(i64,)> =
+            tx.optional("SELECT id FROM results WHERE stored AND edition IS NULL LIMIT 1", vec![]).await?;
+        if found.is_none() {
+            return Ok(0);
+        }
+        tx.lock_summaries().await?;
         let given = tx
             .execute(
                 "UPDATE results SET edition = (SELECT coalesce(max(edition), 0) + 1 FROM results WHERE edition IS NOT NULL)

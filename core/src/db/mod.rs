@@ -18,10 +18,12 @@ mod nodelay;
 mod operate;
 mod outbox;
 mod parked;
+mod past;
 mod publish;
 mod queue;
 mod rejected;
 mod results;
+mod summary;
 mod tokens;
 mod workers;
 
@@ -39,10 +41,12 @@ pub use leadership::LEADERSHIP_SECONDS;
 pub use operate::{LaneMove, OPERATED_AT_ONCE, OperatedRow};
 pub use outbox::{OutboxKind, OutboxRow};
 pub use parked::ParkedRow;
+pub use past::{FailingFilter, FlakyRow, HourRow, NameKind, StandingOrder};
 pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, SyntheticResult};
 pub use queue::{Demand, LaneCount};
 pub use rejected::RejectedRow;
 pub use results::{LatestRow, RecentFilter, ResultRow};
+pub use summary::{Count, HOUR_US, HourKey, Standing, hour_of};
 pub use tokens::{TokenRow, token_hash};
 pub use workers::{HeldRow, WorkerRow};
 

@@ -1,5 +1,7 @@
 //! Results: the index of what lies in the store. Only what is stored is shown; private ones only where they are asked for.
 
+use std::collections::BTreeSet;
+
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -59,6 +61,17 @@ macro_rules! result_columns {
     };
 }
 
+pub(super) use result_columns;
+
+/// The class of an exit code: [`ExitCode::class`] as an expression, the one of the index `results_class`.
+macro_rules! class_of {
+    () => {
+        "(CASE WHEN exit_code IN (0, 2) THEN 'pass' WHEN exit_code = 8 THEN 'neutral' \
+         WHEN exit_code IN (4, 6, 12, 14) THEN 'fail' WHEN exit_code = 16 THEN 'tmpfail' WHEN exit_code = 20 THEN 'error' \
+         WHEN exit_code = 99 THEN 'denylisted' ELSE 'otherfail' END)"
+    };
+}
+
 impl ResultRow {
     /// The exit code.
     pub fn code(&self) -> ExitCode {
@@ -97,37 +110,112 @@ pub struct RecentFilter {
     pub user: Option<String>,
     /// Only this class.
     pub class: Option<Class>,
+    /// Older than this one: its run id and number.
+    pub before: Option<(String, i64)>,
     /// Skip so many.
     pub offset: i64,
     /// At most so many.
     pub limit: i64,
 }
 
+/// So many rows of each release, arch and class are merged at most; behind that, all are looked through.
+const MERGED: i64 = 2000;
+
+macro_rules! latest_of {
+    ($pairs:literal) => {
+        concat!(
+            "SELECT r.release, r.arch, r.run_id, r.version, r.exit_code FROM (
+                SELECT release, arch FROM standings WHERE package = $1 UNION ",
+            $pairs,
+            ") n JOIN results r ON r.id = (SELECT l.id FROM results l WHERE l.package = $1 AND l.release = n.release
+                AND l.arch = n.arch AND l.stored AND NOT l.private AND l.container = 'autopkgtest-' || l.release
+                ORDER BY l.run_id DESC, l.id DESC LIMIT 1) ORDER BY r.release, r.arch"
+        )
+    };
+}
+
 impl Database {
     /// Public results, newest first.
     pub async fn recent(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
-        // Codes of a class, as a text that LIKE can look into; "other" is what no class names.
-        let codes = filter.class.map(class_codes);
-        let other = filter.class == Some(Class::Otherfail);
+        let RecentFilter { release, arch, user, class, before, offset, limit } = filter;
+        let is_narrow = user.is_none() && (release.is_some() || arch.is_some() || class.is_some());
+        if is_narrow && offset.saturating_add(*limit) <= MERGED {
+            return self.recent_merged(filter).await;
+        }
+        let (run_id, id) = before.clone().unzip();
         self.all(
             concat!(
                 "SELECT ",
                 result_columns!(),
                 " FROM results WHERE stored AND NOT private
                     AND ($1 IS NULL OR release = $1) AND ($2 IS NULL OR arch = $2) AND ($3 IS NULL OR requester = $3)
-                    AND ($4 IS NULL OR (($5 AND exit_code NOT IN (0, 2, 4, 6, 8, 12, 14, 16, 20, 99))
-                        OR $4 LIKE '%,' || CAST(exit_code AS TEXT) || ',%'))
-                  ORDER BY run_id DESC, id DESC LIMIT $6 OFFSET $7"
+                    AND ($4 IS NULL OR ",
+                class_of!(),
+                " = $4) AND ($5 IS NULL OR (run_id, id) < ($5, $6))
+                  ORDER BY run_id DESC, id DESC LIMIT $7 OFFSET $8"
             ),
             args![
-                filter.release.clone(),
-                filter.arch.clone(),
-                filter.user.clone(),
-                codes,
-                other,
-                filter.limit,
-                filter.offset
+                release.clone(),
+                arch.clone(),
+                user.clone(),
+                class.map(Class::as_str),
+                run_id,
+                id,
+                *limit,
+                *offset
             ],
+        )
+        .await
+    }
+
+    /// The same of releases, architectures and classes: the newest of each that there is, merged. However seldom one of them
+    /// is, no more is looked at than is shown.
+    async fn recent_merged(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
+        let fits = |wanted: Option<&str>, one: &str| wanted.is_none_or(|wanted| wanted == one);
+        let class = filter.class.map(Class::as_str);
+        let (run_id, id) = filter.before.clone().unzip();
+        let most = filter.offset.saturating_add(filter.limit);
+        let mut merged: Vec<ResultRow> = Vec::new();
+        for (release, arch, name) in self.kinds_of_results().await? {
+            let is_wanted = fits(filter.release.as_deref(), &release)
+                && fits(filter.arch.as_deref(), &arch)
+                && fits(class, &name);
+            if !is_wanted {
+                continue;
+            }
+            let rows: Vec<ResultRow> = self
+                .all(
+                    concat!(
+                        "SELECT ",
+                        result_columns!(),
+                        " FROM results WHERE release = $1 AND arch = $2 AND ",
+                        class_of!(),
+                        " = $3 AND stored AND NOT private AND ($4 IS NULL OR run_id <= $4)
+                            AND ($4 IS NULL OR (run_id, id) < ($4, $5))
+                          ORDER BY run_id DESC, id DESC LIMIT $6"
+                    ),
+                    args![release, arch, name, run_id.clone(), id, most],
+                )
+                .await?;
+            merged.extend(rows);
+        }
+        merged.sort_by(|a, b| (&b.run_id, b.id).cmp(&(&a.run_id, a.id)));
+        let skipped = usize::try_from(filter.offset).unwrap_or(usize::MAX);
+        let limit = usize::try_from(filter.limit).unwrap_or_default();
+        Ok(merged.into_iter().skip(skipped).take(limit).collect())
+    }
+
+    /// Each release, architecture and class that public results have: by the summaries, and those that are not in them yet.
+    async fn kinds_of_results(&self) -> Result<Vec<(String, String, String)>, DbError> {
+        self.all(
+            concat!(
+                "SELECT release, arch, name FROM hours WHERE what = 'results' AND hour = 0 AND n > 0
+                 UNION SELECT release, arch, ",
+                class_of!(),
+                " FROM (SELECT release, arch, exit_code FROM results WHERE stored AND edition IS NULL AND NOT private
+                    ORDER BY id DESC LIMIT 1000) fresh"
+            ),
+            vec![],
         )
         .await
     }
@@ -219,44 +307,30 @@ impl Database {
         .await
     }
 
-    /// The latest public result of a package in each release and arch, of distribution runs.
-    pub async fn latest_of(&self, package: &Package) -> Result<Vec<LatestRow>, DbError> {
-        self.all(
-            "SELECT r.release, r.arch, r.run_id, r.version, r.exit_code FROM results r
-             JOIN (SELECT release, arch, max(run_id) AS newest FROM results
-                   WHERE package = $1 AND stored AND NOT private AND container = 'autopkgtest-' || release
-                   GROUP BY release, arch) n
-               ON n.release = r.release AND n.arch = r.arch AND n.newest = r.run_id
-             WHERE r.package = $1 AND r.stored AND NOT r.private AND r.container = 'autopkgtest-' || r.release
-             ORDER BY r.release, r.arch",
-            args![package.as_str()],
-        )
-        .await
+    /// The latest public result of a package on each of these pairs and wherever else it has one, of distribution runs.
+    pub async fn latest_of(
+        &self,
+        package: &Package,
+        pairs: &BTreeSet<Pair>,
+    ) -> Result<Vec<LatestRow>, DbError> {
+        let pairs: Vec<[&str; 2]> = pairs.iter().map(|p| [p.release.as_str(), p.arch.as_str()]).collect();
+        let pairs = serde_json::to_string(&pairs).map_err(|error| DbError::Value(error.to_string()))?;
+        let sql = if self.is_sqlite() {
+            latest_of!("SELECT value ->> 0, value ->> 1 FROM json_each($2)")
+        } else {
+            latest_of!("SELECT value ->> 0, value ->> 1 FROM json_array_elements($2::json)")
+        };
+        self.all(sql, args![package.as_str(), pairs]).await
     }
 
-    /// Names of packages with public results that begin with `prefix`, sorted, at most `limit`.
-    pub async fn package_names(&self, prefix: &str, limit: i64) -> Result<Vec<String>, DbError> {
-        // The name after all that begin so: '~' sorts behind every character of a package's name.
-        let end = format!("{prefix}~");
-        let rows: Vec<(String,)> = self
-            .all(
-                "SELECT DISTINCT package FROM results WHERE package >= $1 AND package < $2 AND stored AND NOT private
-                 ORDER BY package LIMIT $3",
-                args![prefix, end, limit],
+    /// True where a package has public results.
+    pub async fn has_results(&self, package: &Package) -> Result<bool, DbError> {
+        let found: Option<(i64,)> = self
+            .optional(
+                "SELECT id FROM results WHERE package = $1 AND stored AND NOT private LIMIT 1",
+                args![package.as_str()],
             )
             .await?;
-        Ok(rows.into_iter().map(|(name,)| name).collect())
-    }
-}
-
-const fn class_codes(class: Class) -> &'static str {
-    match class {
-        Class::Pass => ",0,2,",
-        Class::Neutral => ",8,",
-        Class::Fail => ",4,6,12,14,",
-        Class::Tmpfail => ",16,",
-        Class::Error => ",20,",
-        Class::Denylisted => ",99,",
-        Class::Otherfail => ",",
+        Ok(found.is_some())
     }
 }

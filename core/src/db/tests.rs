@@ -1,6 +1,7 @@
 //! Every database must pass [`behaves`].
 
 mod bulk;
+mod summaries;
 
 use super::{
     Candidate, Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, LaneMove, NewJob,
@@ -101,6 +102,7 @@ pub async fn behaves(db: &Database) {
     tokens(db).await;
     index(db, epoch).await;
     bulk::behaves(db, epoch).await;
+    summaries::summaries(db, epoch).await;
     operators(db, epoch).await;
 }
 
@@ -272,8 +274,10 @@ async fn publish(db: &Database, epoch: i64, id: AttemptId) {
         .len(),
         0
     );
-    assert_eq!(db.latest_of(&"green".parse().unwrap()).await.unwrap().len(), 1);
-    assert_eq!(db.package_names("gr", 10).await.unwrap(), ["green"]);
+    let green = "green".parse().unwrap();
+    assert_eq!(db.latest_of(&green, &["noble/amd64".parse().unwrap()].into()).await.unwrap().len(), 1);
+    assert!(db.has_results(&green).await.unwrap());
+    assert!(!db.has_results(&"gr".parse().unwrap()).await.unwrap());
     // The lease ends in the middle of a publication: what was uploaded is swept.
     let next = waiting(db, db.now_us().await.unwrap(), 10).await[0].next();
     assert!(matches!(db.grant(epoch, next, &worker(), &pool(), 60).await.unwrap(), GrantOutcome::Granted(_)));

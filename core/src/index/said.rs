@@ -7,6 +7,8 @@ use crate::{evidence::members, outcome::decided_by};
 
 /// The longest text of one line that is kept, in characters.
 const MAX_TEXT: usize = 1000;
+/// The longest name of somebody who asked, in characters: it is a key of an index, which databases bound.
+const MAX_NAME: usize = 200;
 /// What stands for a version that is not known.
 const UNKNOWN: &str = "unknown";
 
@@ -56,7 +58,7 @@ impl Said {
             version: version.unwrap_or_else(|| UNKNOWN.to_owned()),
             triggers: triggers(&info),
             env: env(&info),
-            requester: text("requester"),
+            requester: text("requester").map(|name| name.chars().take(MAX_NAME).collect()),
             duration_seconds: text("duration")
                 .and_then(|text| text.parse().ok())
                 .map_or(0, |s: i64| s.max(0)),

@@ -40,6 +40,7 @@ use crate::{
     outgoing::Outgoing,
     published,
     schedule::{Action, EndAttempt, Event, Granted, State, Use},
+    summary,
 };
 
 const PREFETCH: u16 = 500;
@@ -83,6 +84,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     let measuring = spawn(&over, gauges::run(context.clone(), surveyed_to, survey.clone(), over.clone()));
     let listening = spawn(&over, foreign::run(context.clone(), over.clone()));
     let publishing = spawn(&over, published::run(context.clone(), epoch, over.clone()));
+    let summing = spawn(&over, summary::run(context.clone(), epoch, over.clone()));
     let sending = spawn(&over, outbox::run(context.clone(), wake.clone(), stored_to, over.clone()));
     let leader = Leader {
         context: context.clone(),
@@ -104,7 +106,7 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
     over.cancel();
     // All end by `over`; what they had in hand is in the table or comes again.
     let (taken, heard) = (taking.await, listening.await);
-    let _ = tokio::join!(sending, measuring, publishing);
+    let _ = tokio::join!(sending, measuring, publishing, summing);
     outcome.and(taken.unwrap_or(Err(Error::BusClosed))).and(heard.unwrap_or(Err(Error::BusClosed)))
 }
 

@@ -65,6 +65,7 @@ impl Wanted {
             arch: some(&self.arch),
             user: some(&self.user),
             class: self.result,
+            before: None,
             offset: self.offset,
             limit: self.limit,
         }

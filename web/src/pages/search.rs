@@ -5,7 +5,7 @@ use axum::{
     extract::{RawQuery, State},
     response::{IntoResponse, Redirect, Response},
 };
-use proofhouse_core::names::Package;
+use proofhouse_core::{db::NameKind, names::Package};
 
 use super::{page, parameter};
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
         prefix => {
             let prefix = prefix.as_ref().map_or("", Package::as_str);
             let limit = i64::try_from(MOST + 1).unwrap_or(i64::MAX);
-            app.db().package_names(prefix, limit).await?
+            app.db().names_from(NameKind::Package, prefix, "", limit).await?
         }
     };
     let more = names.len() > MOST;
@@ -56,7 +56,7 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
 
 /// True where anybody may see a run of the package.
 async fn is_known(app: &App, package: &Package) -> Result<bool, Failure> {
-    if app.db().package_names(package.as_str(), 1).await?.first().is_some_and(|n| n == package.as_str()) {
+    if app.db().has_results(package).await? {
         return Ok(true);
     }
     let (open, _) = PublicJob::split(app.db().open_jobs_of(package, None, 100).await?);

@@ -79,9 +79,10 @@ fn table(served: BTreeSet<(String, String)>, latest: &[LatestRow]) -> (Vec<Strin
 
 pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure> {
     let now = Timestamp::now();
-    let latest = app.db().latest_of(&package).await?;
+    let latest = app.db().latest_of(&package, &app.settings().pairs).await?;
     let (jobs, _) = PublicJob::split(app.db().open_jobs_of(&package, None, MOST_OPEN).await?);
-    let known = !latest.is_empty() || !jobs.is_empty() || has_results(app, &package).await?;
+    // With PPAs alone, too.
+    let known = !latest.is_empty() || !jobs.is_empty() || app.db().has_results(&package).await?;
     if !known {
         return Err(Failure::not_found(format!("No run of a package {package} is known.")));
     }
@@ -104,11 +105,6 @@ pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure
         latest: latest.iter().map(item).collect(),
         package,
     })
-}
-
-/// True where there are results, though none of the distribution: with PPAs alone.
-async fn has_results(app: &App, package: &Package) -> Result<bool, Failure> {
-    Ok(app.db().package_names(package.as_str(), 1).await?.first().is_some_and(|n| n == package.as_str()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,142 @@
+//! Results are summed up, each once, in whatever order they come.
+
+use super::{Database, in_store};
+use crate::{
+    db::{FailingFilter, NameKind, RecentFilter, StandingOrder},
+    index::{FoundRun, StoredResult},
+    layout::Series,
+    names::Pair,
+    outcome::Class,
+};
+
+fn pair() -> Pair {
+    "questing/riscv64".parse().unwrap()
+}
+
+/// A result of blue, and how it ended.
+fn blue(container: &str, run_id: &str, exit_code: i32) -> StoredResult {
+    let series =
+        Series { container: container.parse().unwrap(), pair: pair(), package: "blue".parse().unwrap() };
+    let mut result =
+        StoredResult { run: FoundRun { series, run_id: run_id.parse().unwrap() }, ..in_store(run_id, None) };
+    result.said.exit_code = exit_code;
+    result.said.requester = Some("mary-ann".to_owned());
+    result.said.triggers = Some(format!("blue/1 bad {}/2", "x".repeat(600)));
+    result
+}
+
+async fn add(db: &Database, epoch: i64, results: &[StoredResult]) {
+    let seen: Vec<FoundRun> = results.iter().map(|r| r.run.clone()).collect();
+    db.index(&seen, results, None).await.unwrap();
+    while db.next_edition(epoch, 2).await.unwrap() > 0 {}
+    while db.sum_up(epoch, 2).await.unwrap() > 0 {}
+}
+
+pub(super) async fn summaries(db: &Database, epoch: i64) {
+    const OWN: &str = "autopkgtest-questing";
+    const PPA: &str = "autopkgtest-questing-mary-ann-fixes";
+    let run_ids = ["20261101_100000_aaaaa@", "20261101_110000_aaaaa@", "20261101_120000_aaaaa@"];
+    let package = "blue".parse().unwrap();
+    let standing = async || db.standings_of(&package).await.unwrap().remove(0);
+
+    // A failure, and one before it that came later; what infrastructure did says nothing of the package.
+    add(db, epoch, &[blue(OWN, run_ids[2], 4), blue(OWN, "20261101_130000_aaaaa@", 16)]).await;
+    let said = standing().await;
+    assert_eq!((said.class.as_str(), said.run_id.as_str(), said.runs), ("fail", run_ids[2], 2));
+    assert_eq!((said.failing_since.as_deref(), said.passed_run_id.as_deref()), (Some(run_ids[2]), None));
+    add(db, epoch, &[blue(OWN, run_ids[0], 6)]).await;
+    assert_eq!(standing().await.failing_since.as_deref(), Some(run_ids[0]));
+    // A pass between the two comes last of all.
+    add(db, epoch, &[blue(OWN, run_ids[1], 0), blue(OWN, run_ids[1], 0)]).await;
+    let said = standing().await;
+    assert_eq!((said.failing_since.as_deref(), said.runs), (Some(run_ids[2]), 4));
+    assert_eq!(
+        (said.passed_run_id.as_deref(), said.passed_version.as_deref()),
+        (Some(run_ids[1]), Some("2~\"'"))
+    );
+    let failing =
+        FailingFilter { release: Some("questing".to_owned()), limit: 10, ..FailingFilter::default() };
+    let listed = db.failing(&failing).await.unwrap();
+    assert_eq!(listed, std::slice::from_ref(&said));
+    let key = [run_ids[2], "blue", "questing", "riscv64"].map(str::to_owned);
+    assert!(db.failing(&FailingFilter { after: Some(key), ..failing.clone() }).await.unwrap().is_empty());
+    for (has_passed, number) in [(true, 1), (false, 0)] {
+        let filter = FailingFilter { has_passed: Some(has_passed), ..failing.clone() };
+        assert_eq!(db.failing(&filter).await.unwrap().len(), number);
+    }
+    for order in [StandingOrder::Slow, StandingOrder::Old] {
+        assert_eq!(db.standings(order, &[pair()], 5).await.unwrap(), std::slice::from_ref(&said));
+    }
+    // The same inputs said otherwise: twice, for the failure that came first had none before it.
+    let flaky = db.flaky(Some("questing".to_owned()), None, "2026", 10).await.unwrap();
+    let [flaky] = flaky.as_slice() else { panic!("{flaky:?}") };
+    assert_eq!((flaky.package.as_str(), flaky.flips, flaky.last_run_id.as_str()), ("blue", 1, run_ids[1]));
+
+    // With a PPA it says nothing of the distribution's package.
+    add(db, epoch, &[blue(PPA, "20261102_100000_aaaaa@", 0)]).await;
+    assert_eq!(standing().await, said);
+    assert_eq!(db.names_from(NameKind::Container, "autopkgtest-questing-mary", "", 9).await.unwrap(), [PPA]);
+    assert_eq!(db.names_with(NameKind::User, "y-a", 9).await.unwrap(), ["mary-ann"]);
+    assert!(db.names_with(NameKind::User, "y_a", 9).await.unwrap().is_empty());
+    assert_eq!(db.names_from(NameKind::Package, "bl", "", 9).await.unwrap(), ["blue"]);
+    assert!(db.names_from(NameKind::Package, "bl", "blue", 9).await.unwrap().is_empty());
+    assert_eq!(db.results_in(PPA, None, 9).await.unwrap().len(), 1);
+    assert!(db.results_in(OWN, None, 9).await.unwrap().is_empty());
+
+    let all = db.triggered("blue/1", None, 10).await.unwrap();
+    assert_eq!(all.len(), 5);
+    assert_eq!(db.triggered("blue/1", Some(all[1].id), 10).await.unwrap().len(), 3);
+    assert_eq!(db.triggers_from("blue", "", 10).await.unwrap(), ["blue/1"]);
+    assert!(
+        db.triggers_from("x", "", 10).await.unwrap().is_empty()
+            && db.triggers_from("bad", "", 10).await.unwrap().is_empty()
+    );
+
+    let hours = db.hours("results", 1).await.unwrap();
+    let hours: Vec<_> = hours.iter().filter(|h| h.release == "questing").collect();
+    assert_eq!(hours.iter().map(|h| h.n).sum::<i64>(), 5);
+    assert!(hours.iter().all(|h| h.hour % super::super::HOUR_US == 0 && h.total == 7 * h.n && h.most == 7));
+    let counted = |rows: Vec<super::super::HourRow>| {
+        let rows = rows.into_iter().filter(|row| row.release == "questing" && row.n != 0);
+        rows.map(|row| (row.name, row.n)).collect::<Vec<_>>()
+    };
+    let all = [("fail".to_owned(), 2), ("pass".to_owned(), 2), ("tmpfail".to_owned(), 1)];
+    assert_eq!(counted(db.all_time("results").await.unwrap()), all);
+    assert_eq!(
+        counted(db.all_time("packages").await.unwrap()),
+        all[..1].iter().map(|_| ("fail".to_owned(), 1)).collect::<Vec<_>>()
+    );
+
+    // Nothing is summed up twice, and what is in no summary yet is shown all the same.
+    assert_eq!(db.sum_up(epoch, 10).await.unwrap(), 0);
+    let fresh = blue(OWN, "20261103_100000_aaaaa@", 8);
+    db.index(&[], std::slice::from_ref(&fresh), None).await.unwrap();
+    let filter = RecentFilter { arch: Some("riscv64".to_owned()), limit: 9, ..RecentFilter::default() };
+    let recent = async |filter: &RecentFilter| db.recent(filter).await.unwrap();
+    let rows = recent(&filter).await;
+    assert_eq!((rows.len(), rows[0].run_id.as_str()), (6, "20261103_100000_aaaaa@"));
+    let older = RecentFilter { before: Some((rows[0].run_id.clone(), rows[0].id)), ..filter.clone() };
+    assert_eq!(recent(&older).await.len(), 5);
+    assert_eq!(
+        recent(&RecentFilter { offset: 2, limit: 3, ..filter.clone() }).await[0].run_id,
+        rows[2].run_id
+    );
+    for (class, number) in [(Class::Fail, 2), (Class::Neutral, 1), (Class::Error, 0)] {
+        assert_eq!(
+            recent(&RecentFilter { class: Some(class), ..filter.clone() }).await.len(),
+            number,
+            "{class}"
+        );
+    }
+    let passed = db.passed_before(&rows[0]).await.unwrap().unwrap();
+    assert_eq!(passed.run_id, run_ids[1]);
+    let neighbours = async |after| {
+        let rows = db.neighbours(&passed, after, 1).await.unwrap();
+        rows.into_iter().map(|row| row.run_id).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (neighbours(true).await, neighbours(false).await),
+        (vec![run_ids[2].to_owned()], vec![run_ids[0].to_owned()])
+    );
+    assert!(matches!(db.sum_up(epoch - 1, 10).await, Err(super::DbError::LeadershipLost(_))));
+}
