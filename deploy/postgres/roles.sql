@@ -41,10 +41,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON unsettled TO proofhouse_dispatcher;
 -- Workers that are gone for good are forgotten.
 GRANT DELETE ON workers TO proofhouse_dispatcher, proofhouse_operator;
 GRANT SELECT, INSERT ON published TO proofhouse_dispatcher;
--- The dispatcher sums results up, the site shows the sums.
+-- The dispatcher sums results up, anew where the index was dropped; the site shows the sums.
 GRANT SELECT, UPDATE ON summed TO proofhouse_dispatcher;
-GRANT SELECT, INSERT, UPDATE ON standings, hours TO proofhouse_dispatcher;
-GRANT SELECT, INSERT ON flips, names, triggers, triggered TO proofhouse_dispatcher;
+GRANT SELECT, INSERT, UPDATE, DELETE ON standings, hours TO proofhouse_dispatcher;
+GRANT SELECT, INSERT, DELETE ON flips, names, triggered TO proofhouse_dispatcher;
+GRANT SELECT, INSERT ON triggers TO proofhouse_dispatcher;
 GRANT SELECT ON standings, hours, flips, names, triggers, triggered TO proofhouse_web;
 -- What every page says at its top.
 GRANT SELECT ON alerts TO proofhouse_web;

@@ -55,7 +55,7 @@ CREATE TABLE triggers (
 );
 CREATE TABLE triggered (
     trigger BIGINT NOT NULL REFERENCES triggers (id),
-    result BIGINT NOT NULL REFERENCES results (id),
+    result BIGINT NOT NULL,
     PRIMARY KEY (trigger, result)
 );
 

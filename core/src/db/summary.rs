@@ -312,7 +312,8 @@ impl Database {
     /// Sums up at most `limit` results that have an edition, and says how many.
     pub async fn sum_up(&self, epoch: i64, limit: i64) -> Result<usize, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
-        let (edition, result) = tx.lock_summaries().await?;
+        let (edition, result) = tx.still_summed_up().await?;
+        let is_anew = result == 0;
         let all: Vec<Fresh> = tx
             .all(
                 "SELECT r.id, r.edition, r.container, r.release, r.arch, r.package, r.run_id, r.version,
@@ -325,7 +326,12 @@ impl Database {
                 args![edition, result, limit],
             )
             .await?;
-        let Some(last) = all.last() else { return Ok(0) };
+        let Some(last) = all.last() else {
+            if is_anew {
+                tx.commit().await?;
+            }
+            return Ok(0);
+        };
         let (edition, result, number) = (last.edition, last.id, all.len());
         let public: Vec<Fresh> = all.into_iter().filter(|fresh| !fresh.private).collect();
         let mut hours = hours_of(&public);
@@ -387,10 +393,36 @@ fn hours_of(public: &[Fresh]) -> Hours {
 }
 
 impl Tx<'_> {
-    /// How far results are summed up, by edition and id. Whoever asks for it meanwhile waits.
-    pub(super) async fn lock_summaries(&mut self) -> Result<(i64, i64), DbError> {
-        let sql = "UPDATE summed SET result = result WHERE id = 1 RETURNING edition, result";
-        Ok(self.optional(sql, vec![]).await?.unwrap_or_default())
+    /// Whoever wants the same meanwhile waits.
+    pub(super) async fn lock_summaries(&mut self) -> Result<(), DbError> {
+        self.execute("UPDATE summed SET result = result WHERE id = 1", vec![]).await.map(drop)
+    }
+
+    /// How far results are summed up. Where they are not there any more, an operator dropped the index: all begins anew.
+    async fn still_summed_up(&mut self) -> Result<(i64, i64), DbError> {
+        let sql = "SELECT edition, result FROM summed WHERE id = 1";
+        let (edition, result): (i64, i64) = self.optional(sql, vec![]).await?.unwrap_or_default();
+        if result == 0 {
+            return Ok((0, 0));
+        }
+        let there: Option<(i64,)> = self
+            .optional("SELECT id FROM results WHERE id = $1 AND edition = $2", args![result, edition])
+            .await?;
+        if there.is_some() {
+            return Ok((edition, result));
+        }
+        tracing::info!("results that were summed up are gone: summaries begin anew");
+        for sql in [
+            "DELETE FROM standings",
+            "DELETE FROM flips",
+            "DELETE FROM names",
+            "DELETE FROM triggered",
+            "DELETE FROM hours WHERE what IN ('results', 'waited', 'packages')",
+            "UPDATE summed SET edition = 0, result = 0 WHERE id = 1",
+        ] {
+            self.execute(sql, vec![]).await?;
+        }
+        Ok((0, 0))
     }
 
     /// Brings standings up to date, and the counts of packages by their class.

@@ -138,5 +138,18 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
         (neighbours(true).await, neighbours(false).await),
         (vec![run_ids[2].to_owned()], vec![run_ids[0].to_owned()])
     );
+    // The index is dropped, and comes back by itself.
+    add(db, epoch, &[]).await;
+    let counts = async || counted(db.all_time("results").await.unwrap());
+    let before = (db.standings_of(&package).await.unwrap(), counts().await);
+    db.execute("DELETE FROM results WHERE arch = 'riscv64'", vec![]).await.unwrap();
+    add(db, epoch, &[]).await;
+    assert!(db.standings_of(&package).await.unwrap().is_empty() && counts().await.is_empty());
+    let run_ids = [run_ids[0], run_ids[1], run_ids[2], "20261101_130000_aaaaa@"];
+    let mut again: Vec<StoredResult> =
+        run_ids.iter().zip([6, 0, 4, 16]).map(|(id, code)| blue(OWN, id, code)).collect();
+    again.extend([blue(PPA, "20261102_100000_aaaaa@", 0), fresh]);
+    add(db, epoch, &again).await;
+    assert_eq!((db.standings_of(&package).await.unwrap(), counts().await), before);
     assert!(matches!(db.sum_up(epoch - 1, 10).await, Err(super::DbError::LeadershipLost(_))));
 }
