@@ -71,11 +71,11 @@ async fn paths(database: &str) -> Result<(Vec<String>, Vec<String>)> {
 }
 
 /// Lists of names are a second behind.
-async fn summed_up(database: &str) {
+async fn summed_up(database: &str) -> Result<()> {
     let sql = "SELECT CASE WHEN EXISTS (SELECT 1 FROM results r, summed s WHERE r.stored
         AND (r.edition IS NULL OR (r.edition, r.id) > (s.edition, s.result))) THEN 'behind' ELSE 'done' END";
     let done = async || (texts(database, sql).await.ok()? == ["done"]).then_some(());
-    wait_for("results to be summed up", PATIENCE, done).await;
+    wait_for("results to be summed up", PATIENCE, done).await
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn the_same_pages_and_rows() -> Result<()> {
     let web = cluster.web().start().await?;
     ask(&cluster).await?;
     let database = cluster.database.clone();
-    summed_up(&database).await;
+    summed_up(&database).await?;
     let (paths, alone) = paths(&database).await?;
     let all: Vec<String> = paths.iter().chain(&alone).cloned().collect();
     assert_eq!(alone.len(), 5, "{alone:?}");
@@ -110,7 +110,7 @@ async fn the_same_pages_and_rows() -> Result<()> {
         (&summary["indexed"], &summary["known"], &summary["damaged"]),
         (&6.into(), &0.into(), &0.into())
     );
-    summed_up(&database).await;
+    summed_up(&database).await?;
     assert_eq!(pages(&site, &all).await?, before);
     assert_eq!((texts(&database, ROWS).await?, texts(&database, LINKS).await?), (rows.clone(), links));
     let again = cluster.json(&["reindex", "--jobs", "2"]).await?;
@@ -127,7 +127,7 @@ async fn the_same_pages_and_rows() -> Result<()> {
     let dispatcher = cluster.dispatcher().start().await?;
     let summary = cluster.json(&["reindex"]).await?;
     assert_eq!((&summary["indexed"], &summary["finished"]), (&6.into(), &true.into()));
-    summed_up(&cluster.database).await;
+    summed_up(&cluster.database).await?;
     let web = cluster.web().start().await?;
     let site = web.site_url()?;
     for (path, (status, text)) in pages(&site, &paths).await? {
