@@ -170,7 +170,10 @@ pub(crate) async fn filled() -> Result<String> {
     let fill = Fill::begin(&url).await?;
     fill.jobs().await?;
     fill.rest().await?;
-    let mut text = format!("-- schema version {}\nDELETE FROM leadership;\n", fill.database.needed_version());
+    let mut text = format!(
+        "-- schema version {}\nDELETE FROM leadership;\nDELETE FROM summed;\n",
+        fill.database.needed_version()
+    );
     fill.database.close().await;
     let mut raw = SqliteConnection::connect(&url).await?;
     let tables: Vec<String> = sqlx::query_scalar(

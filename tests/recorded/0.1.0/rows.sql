@@ -1,5 +1,6 @@
 -- schema version 5
 DELETE FROM leadership;
+DELETE FROM summed;
 INSERT INTO leadership (id, holder, ends_us, epoch) VALUES (1, 'h1:1', 1795319124184000, 1);
 INSERT INTO jobs (id, kind, uuid, identity, context, release, arch, package, pool, body, run_hash, private, requesters, state, reason, attempts, not_before_us, received_us, changed_us, answer_code, answer_log, tried_before, unanswerable, lane, trigger, cancel) VALUES (1, 'autopkgtest', '3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e', '94cad9ceb63a062bda54afc657e478ce40d0567f2381bb4bc36579762b07dad4', 'ubuntu', 'noble', 'amd64', 'waits', 'amd64', 'waits
 {"triggers": ["waits/2"], "uuid": "3f0e6d3c-6d1c-4c0e-9e5f-0c8a4b1f2d3e"}', '6a3b1', FALSE, '', 'waiting', NULL, 0, 0, 1795319119186000, 1795319119186000, NULL, NULL, 0, FALSE, NULL, 'waits/2', NULL);
