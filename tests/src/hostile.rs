@@ -222,7 +222,9 @@ impl<'a> Runs<'a> {
         outcomes.sort_by(|a, b| a.0.cmp(&b.0));
         let mut expected: Vec<_> = packages.iter().map(|p| (p.name.clone(), p.ends)).collect();
         expected.sort_by(|a, b| a.0.cmp(&b.0));
-        ensure!(outcomes == expected, "{outcomes:?}, not {expected:?}");
+        if let Some(((name, ends), _)) = outcomes.iter().zip(&expected).find(|(one, other)| one != other) {
+            bail!("{name} ended by {ends:?} ({outcomes:?}, not {expected:?}); its log:\n{}", self.log(name)?);
+        }
         Ok(())
     }
 
