@@ -61,6 +61,8 @@ GRANT UPDATE (jobs) ON audit TO proofhouse_operator;
 
 -- The site shows what there is, knows tokens by their hashes, and counts what each person asks for.
 GRANT SELECT ON attempts, results, workers, tokens TO proofhouse_web;
+-- How many requests could not be taken and why, not what they say.
+GRANT SELECT (kind) ON rejected TO proofhouse_web;
 GRANT SELECT, INSERT, DELETE ON asked TO proofhouse_web;
 
 -- The command line: `queue`, `run`, `rejected`, `parked`, `workers`, `token`, and what an operator wants of jobs and workers; `reindex` writes

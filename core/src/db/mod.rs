@@ -2,6 +2,7 @@
 //!
 //! Statements are shared by the two: common types, `$n` placeholders, times in microseconds.
 
+mod alerts;
 mod attempts;
 mod audit;
 mod connection;
@@ -27,6 +28,7 @@ mod summary;
 mod tokens;
 mod workers;
 
+pub use alerts::AlertRow;
 pub use attempts::{AttemptRow, GrantOutcome, OpenAttempt, WorkerRef};
 pub use audit::AuditRow;
 pub use connection::{Database, DbError, SchemaState};
@@ -41,14 +43,14 @@ pub use leadership::LEADERSHIP_SECONDS;
 pub use operate::{LaneMove, OPERATED_AT_ONCE, OperatedRow};
 pub use outbox::{OutboxKind, OutboxRow};
 pub use parked::ParkedRow;
-pub use past::{FailingFilter, FlakyRow, HourRow, NameKind, StandingOrder};
+pub use past::{FailingFilter, FlakyRow, HourRow, NameKind, StandingOrder, StepBy, StepRow};
 pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, SyntheticResult};
 pub use queue::{Demand, LaneCount};
 pub use rejected::RejectedRow;
 pub use results::{LatestRow, RecentFilter, ResultRow};
 pub use summary::{Count, HOUR_US, HourKey, Standing, hour_of};
 pub use tokens::{TokenRow, token_hash};
-pub use workers::{HeldRow, WorkerRow};
+pub use workers::{HeldJob, HeldRow, WorkerRow};
 
 #[cfg(any(test, feature = "behaviour"))]
 #[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test that other crates run")]

@@ -99,6 +99,16 @@ impl Database {
         Ok(count)
     }
 
+    /// How many of them ended with each fault, the most first; the name of those without one is [`ParkedRow::NOT_ANSWERED`].
+    pub async fn public_parked_faults(&self) -> Result<Vec<(String, i64)>, DbError> {
+        self.all(
+            "SELECT coalesce((SELECT a.fault FROM attempts a WHERE a.job_id = jobs.id AND a.attempt = jobs.attempts), $1)
+                AS name, count(*) FROM jobs WHERE state = 'parked' AND NOT private GROUP BY 1 ORDER BY 2 DESC, 1",
+            args![ParkedRow::NOT_ANSWERED],
+        )
+        .await
+    }
+
     /// A job by its number, wherever it stands, with the end of its last attempt.
     pub async fn with_last_attempt(&self, job: i64) -> Result<Option<ParkedRow>, DbError> {
         self.optional(concat!("SELECT ", parked_columns!(), " FROM jobs WHERE id = $1"), args![job]).await

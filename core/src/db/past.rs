@@ -1,8 +1,14 @@
 //! What pages show of the past, from summaries: lists by key, none of them longer to read than it is to show.
 
+use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{Database, DbError, ResultRow, Standing, connection::args, results::result_columns};
+use super::{
+    Database, DbError, ResultRow, Standing,
+    connection::args,
+    results::result_columns,
+    summary::{json, over, rows},
+};
 use crate::names::{Package, Pair};
 
 /// In which order standings are listed.
@@ -63,6 +69,41 @@ pub struct HourRow {
     pub most: i64,
 }
 
+/// By what counts of hours are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepBy {
+    /// By architecture.
+    Arch,
+    /// By class, context, pool or fault.
+    Name,
+}
+
+/// Counts of a stretch of time.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct StepRow {
+    /// Its begin, in microseconds.
+    pub step: i64,
+    /// What they are put together by.
+    pub name: String,
+    /// How many.
+    pub n: i64,
+    /// The sum of what was measured.
+    pub total: i64,
+    /// The greatest.
+    pub most: i64,
+}
+
+/// A result whose predecessor is looked for.
+#[derive(Serialize)]
+struct Place<'a> {
+    n: usize,
+    container: &'a str,
+    release: &'a str,
+    arch: &'a str,
+    package: &'a str,
+    run_id: &'a str,
+}
+
 /// What a name is the name of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameKind {
@@ -82,6 +123,17 @@ impl NameKind {
             Self::Container => "container",
         }
     }
+}
+
+macro_rules! steps_by {
+    ($name:literal) => {
+        concat!(
+            "SELECT hour - hour % $3 AS step, ",
+            $name,
+            " AS name, CAST(sum(n) AS BIGINT) AS n, CAST(sum(total) AS BIGINT) AS total, max(most) AS most FROM hours
+             WHERE what = $1 AND hour >= $2 AND ($4 IS NULL OR release = $4) GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+    };
 }
 
 macro_rules! standing_columns {
@@ -198,6 +250,23 @@ impl Database {
         .await
     }
 
+    /// What was counted from `from_us` on (more than 0), put together by steps of so many microseconds, whole hours each, of
+    /// one release or of all.
+    pub async fn steps(
+        &self,
+        what: &str,
+        by: StepBy,
+        from_us: i64,
+        step_us: i64,
+        release: Option<&str>,
+    ) -> Result<Vec<StepRow>, DbError> {
+        let sql = match by {
+            StepBy::Arch => steps_by!("arch"),
+            StepBy::Name => steps_by!("name"),
+        };
+        self.all(sql, args![what, from_us.max(1), step_us, release]).await
+    }
+
     /// What was counted of all time.
     pub async fn all_time(&self, what: &str) -> Result<Vec<HourRow>, DbError> {
         self.all(
@@ -310,6 +379,38 @@ impl Database {
             )
         };
         self.all(sql, args![&of.package, &of.release, &of.arch, &of.container, &of.run_id, limit]).await
+    }
+
+    /// The exit code of the newest result before each of these, of the same test, in which the test had its say.
+    pub async fn said_before(&self, results: &[&ResultRow]) -> Result<Vec<Option<i64>>, DbError> {
+        let places: Vec<Place<'_>> = results
+            .iter()
+            .enumerate()
+            .map(|(n, row)| Place {
+                n,
+                container: &row.container,
+                release: &row.release,
+                arch: &row.arch,
+                package: &row.package,
+                run_id: &row.run_id,
+            })
+            .collect();
+        let sql = over!(
+            self,
+            "SELECT n.n, (SELECT p.exit_code FROM results p WHERE p.package = n.package AND p.release = n.release
+                AND p.arch = n.arch AND p.container = n.container AND p.run_id < n.run_id AND p.stored AND NOT p.private
+                AND p.exit_code IN (0, 2, 4, 6, 8, 12, 14) ORDER BY p.run_id DESC LIMIT 1) AS code",
+            (n BIGINT, container TEXT, release TEXT, arch TEXT, package TEXT, run_id TEXT),
+            ""
+        );
+        let found: Vec<(i64, Option<i64>)> = self.all(sql, args![json(&places)?]).await?;
+        let mut codes = vec![None; results.len()];
+        for (n, code) in found {
+            if let Some(place) = usize::try_from(n).ok().and_then(|n| codes.get_mut(n)) {
+                *place = code;
+            }
+        }
+        Ok(codes)
     }
 
     /// The newest public result of the same test before one that passed or had nothing to test, among the thousand before it.

@@ -40,6 +40,11 @@ impl Database {
         .await
     }
 
+    /// How many there are of each reason's name, the most first.
+    pub async fn rejected_kinds(&self) -> Result<Vec<(String, i64)>, DbError> {
+        self.all("SELECT kind, count(*) FROM rejected GROUP BY kind ORDER BY 2 DESC, 1", vec![]).await
+    }
+
     /// How many there are.
     pub async fn rejected_count(&self) -> Result<i64, DbError> {
         let (count,): (i64,) = self.one("SELECT count(*) FROM rejected", vec![]).await?;

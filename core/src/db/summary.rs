@@ -180,7 +180,9 @@ macro_rules! over {
     };
 }
 
-fn json<T: Serialize>(rows: &[T]) -> Result<String, DbError> {
+pub(super) use {over, rows};
+
+pub(super) fn json<T: Serialize>(rows: &[T]) -> Result<String, DbError> {
     serde_json::to_string(rows).map_err(|error| DbError::Value(error.to_string()))
 }
 

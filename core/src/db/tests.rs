@@ -1,5 +1,6 @@
 //! Every database must pass [`behaves`].
 
+mod alerts;
 mod bulk;
 mod summaries;
 
@@ -104,6 +105,7 @@ pub async fn behaves(db: &Database) {
     bulk::behaves(db, epoch).await;
     summaries::summaries(db, epoch).await;
     operators(db, epoch).await;
+    alerts::alerts(db).await;
 }
 
 async fn leadership(db: &Database) -> i64 {

@@ -7,8 +7,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    Database, DbError,
+    Database, DbError, JobRow,
     connection::{Tx, args},
+    jobs::job_columns,
 };
 use crate::{
     names::WorkerName,
@@ -74,6 +75,18 @@ pub struct HeldRow {
     pub granted_us: i64,
 }
 
+/// A job that a worker holds, for pages.
+#[derive(Debug, Clone, FromRow)]
+pub struct HeldJob {
+    /// The job.
+    #[sqlx(flatten)]
+    pub job: JobRow,
+    /// The worker's name.
+    pub worker: String,
+    /// Microseconds since 1970.
+    pub granted_us: i64,
+}
+
 /// A worker of which nothing was heard for so long, and of which nothing is wanted, is forgotten: 30 days.
 const FORGOTTEN_US: i64 = 30 * 86_400_000_000;
 
@@ -131,6 +144,20 @@ impl Database {
              FROM attempts a JOIN jobs j ON j.id = a.job_id
              WHERE a.state IN ('running', 'publishing') ORDER BY a.granted_us",
             vec![],
+        )
+        .await
+    }
+
+    /// The jobs that workers hold, oldest first, at most `limit`; private ones too: the caller says none of them.
+    pub async fn held_jobs(&self, limit: i64) -> Result<Vec<HeldJob>, DbError> {
+        self.all(
+            concat!(
+                "SELECT worker, granted_us, ",
+                job_columns!(),
+                " FROM (SELECT job_id, worker, granted_us FROM attempts WHERE state IN ('running', 'publishing')
+                    ORDER BY granted_us LIMIT $1) held JOIN jobs ON jobs.id = held.job_id ORDER BY granted_us"
+            ),
+            args![limit],
         )
         .await
     }

@@ -2,7 +2,7 @@
 
 use super::{Database, in_store};
 use crate::{
-    db::{FailingFilter, NameKind, RecentFilter, StandingOrder},
+    db::{FailingFilter, NameKind, RecentFilter, ResultRow, StandingOrder, StepBy},
     index::{FoundRun, StoredResult},
     layout::Series,
     names::Pair,
@@ -107,6 +107,8 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
         all[..1].iter().map(|_| ("fail".to_owned(), 1)).collect::<Vec<_>>()
     );
 
+    by_days(db).await;
+
     // Nothing is summed up twice, and what is in no summary yet is shown all the same.
     assert_eq!(db.sum_up(epoch, 10).await.unwrap(), 0);
     let fresh = blue(OWN, "20261103_100000_aaaaa@", 8);
@@ -128,6 +130,7 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
             "{class}"
         );
     }
+    what_was_said_before(db, &rows).await;
     let passed = db.passed_before(&rows[0]).await.unwrap().unwrap();
     assert_eq!(passed.run_id, run_ids[1]);
     let neighbours = async |after| {
@@ -152,4 +155,26 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
     add(db, epoch, &again).await;
     assert_eq!((db.standings_of(&package).await.unwrap(), counts().await), before);
     assert!(matches!(db.sum_up(epoch - 1, 10).await, Err(super::DbError::LeadershipLost(_))));
+}
+
+async fn by_days(db: &Database) {
+    let steps = async |by, release| {
+        let rows = db.steps("results", by, 0, 24 * super::super::HOUR_US, release).await.unwrap();
+        assert!(rows.iter().all(|row| row.step > 0 && row.step % (24 * super::super::HOUR_US) == 0));
+        rows.into_iter().map(|row| (row.name, row.n, row.total)).collect::<Vec<_>>()
+    };
+    let days = steps(StepBy::Name, Some("questing")).await;
+    assert_eq!(days.iter().filter(|(name, ..)| name == "pass").map(|day| day.1).collect::<Vec<_>>(), [1, 1]);
+    let arches = steps(StepBy::Arch, Some("questing")).await;
+    assert_eq!(arches, [("riscv64".to_owned(), 4, 28), ("riscv64".to_owned(), 1, 7)]);
+    assert!(steps(StepBy::Arch, None).await.len() >= 2 && steps(StepBy::Arch, Some("x")).await.is_empty());
+}
+
+async fn what_was_said_before(db: &Database, rows: &[ResultRow]) {
+    // What infrastructure did in between is no word of the test.
+    let before = db.said_before(&rows.iter().collect::<Vec<_>>()).await.unwrap();
+    let before: Vec<_> = rows.iter().map(|row| row.exit_code).zip(before).collect();
+    assert_eq!(before[..2], [(8, Some(4)), (0, None)], "{before:?}");
+    assert_eq!(before[2..], [(16, Some(4)), (4, Some(0)), (0, Some(6)), (6, None)]);
+    assert!(db.said_before(&[]).await.unwrap().is_empty());
 }
