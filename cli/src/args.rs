@@ -12,6 +12,7 @@ use proofhouse_core::{
 use uuid::Uuid;
 
 use crate::{
+    alert::AlertCommand,
     parked::ParkedCommand,
     queue,
     reindex::ReindexArgs,
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     /// Who runs tests, and who is to stop
     #[command(subcommand)]
     Workers(WorkersCommand),
+    /// What every page of the site says at its top
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// API tokens of the site
     #[command(subcommand)]
     Token(TokenCommand),
@@ -438,6 +442,9 @@ mod tests {
             "proofhouse reindex --release noble --release plucky --again --jobs 4 --json --data d",
             "proofhouse reindex --container autopkgtest-noble --container private-autopkgtest-noble-o-p",
             "proofhouse token add britney --person release-team --days 30 --scope request,force",
+            "proofhouse alert add Rain --level error --from 2h --until 3d --json --data d",
+            "proofhouse alert ls --json",
+            "proofhouse alert rm 1 2 --json",
             "proofhouse token ls --json",
             "proofhouse token revoke 1",
             "proofhouse database migrate --database postgres://h/d",
@@ -474,6 +481,9 @@ mod tests {
             "proofhouse request noble amd64 hello --context foo",
             "proofhouse run show x",
             "proofhouse run log 20261121_053634_abcde@ --attempt 0",
+            "proofhouse alert",
+            "proofhouse alert rm",
+            "proofhouse alert add Rain --until never",
             "proofhouse reindex --jobs 0",
             "proofhouse reindex --container a/b",
             "proofhouse reindex --container autopkgtest-noble --release noble",

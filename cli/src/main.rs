@@ -1,5 +1,6 @@
 //! The proofhouse binary: a subcommand for each role and for each thing that an operator does.
 
+mod alert;
 mod args;
 mod completions;
 mod config_check;
@@ -90,6 +91,7 @@ async fn run(command: Command) -> anyhow::Result<Status> {
         Command::Parked(command) => parked::main(command).await,
         Command::Reindex(args) => reindex::main(args).await,
         Command::Workers(command) => workers::main(command).await,
+        Command::Alert(command) => alert::main(command).await,
         Command::Token(command) => token::main(command).await,
         Command::Database(DatabaseCommand::Migrate(servers)) => database::migrate(&servers).await,
         Command::Config(ConfigCommand::Check(args)) => config_check::main(&args),

@@ -19,6 +19,7 @@ mod tests;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+pub(crate) use self::person::person;
 use self::{
     audit::AuditArgs,
     cancel::CancelArgs,

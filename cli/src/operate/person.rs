@@ -6,7 +6,7 @@ use crate::print;
 
 /// The login name as the environment says it, of whoever called sudo before that of root; else that of the account, which
 /// has no name in some containers.
-pub(super) fn person() -> String {
+pub(crate) fn person() -> String {
     let said = ["SUDO_USER", "USER", "LOGNAME"].map(|name| std::env::var(name).ok());
     let uid = Uid::current();
     // Where the accounts cannot be read there is the number.
