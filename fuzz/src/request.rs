@@ -70,6 +70,8 @@ pub(crate) fn form(data: &[u8]) {
         parked_answer: None,
         pools: Arc::default(),
         requests_per_hour: 1,
+        trusted_proxies: vec![],
+        address_rate: 0,
     };
     for json in [false, true] {
         let asked = proofhouse_web::untrusted::submitted(data, json, &settings).unwrap_or_default();

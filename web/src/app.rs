@@ -1,6 +1,10 @@
 //! What every handler works with.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use proofhouse_core::{
     bus::Bus,
@@ -11,7 +15,19 @@ use proofhouse_core::{
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::{costly::Costly, published::Published, running::Heard, settings::Settings};
+use crate::{
+    alerts::Alerts,
+    costly::Costly,
+    failure::Failure,
+    limits::Limits,
+    pages::{
+        infrastructure::{self, Infrastructure},
+        statistics::{self, Statistics},
+    },
+    published::Published,
+    running::Heard,
+    settings::Settings,
+};
 
 /// Called for every answer with the route's pattern (never the path), the status and the seconds until the answer began.
 pub type ResponseHook = Arc<dyn Fn(&str, u16, f64) + Send + Sync>;
@@ -58,12 +74,18 @@ struct Inner {
     counts: Costly<Vec<QueueCount>>,
     situation: Costly<Situation>,
     gates: Costly<Vec<GateCount>>,
+    alerts: Alerts,
+    limits: Limits,
+    infrastructure: Costly<Infrastructure>,
+    statistics: Mutex<HashMap<statistics::Wanted, Arc<Costly<Statistics>>>>,
 }
 
 impl App {
     /// A site that has heard nothing yet.
     pub fn new(web: Web) -> Self {
         Self(Arc::new(Inner {
+            limits: Limits::new(&web.settings),
+            alerts: Alerts::default(),
             web,
             heard: Heard::default(),
             published: Published::default(),
@@ -72,6 +94,8 @@ impl App {
             counts: Costly::default(),
             situation: Costly::default(),
             gates: Costly::default(),
+            infrastructure: Costly::default(),
+            statistics: Mutex::default(),
         }))
     }
 
@@ -124,6 +148,27 @@ impl App {
     /// What gates wait for, without private runs.
     pub(crate) async fn gates(&self) -> Result<Arc<Vec<GateCount>>, DbError> {
         self.0.gates.get(self.db().public_gates()).await
+    }
+
+    /// Who runs tests.
+    pub(crate) async fn infrastructure(&self) -> Result<Arc<Infrastructure>, Failure> {
+        self.0.infrastructure.get(infrastructure::read(self)).await
+    }
+
+    /// What was last read of this, for all who ask for it.
+    pub(crate) fn statistics(&self, wanted: &statistics::Wanted) -> Arc<Costly<Statistics>> {
+        let mut all = self.0.statistics.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(wanted.clone()).or_default().clone()
+    }
+
+    /// What operators have every page say.
+    pub(crate) fn alerts(&self) -> &Alerts {
+        &self.0.alerts
+    }
+
+    /// How much an address may ask for.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     /// Counts an answer.

@@ -8,16 +8,19 @@ use axum::{
 };
 use jiff::Timestamp;
 use proofhouse_core::{db::Demand, names::Context};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::{
+    api::ResultData,
     app::App,
     failure::Failure,
     live,
     pages::recent,
-    private::{PublicJob, PublicResult},
+    private::PublicJob,
     running::{PRIVATE_PACKAGE, PRIVATE_TAIL},
-    view::{python_str, results_path, run_path},
+    view::python_str,
 };
 
 /// How many jobs are read at once.
@@ -101,16 +104,30 @@ pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Fa
     Ok(Json(to_json(queues, Value::from)))
 }
 
-/// `/api/v1/demand`: pool → what waits, what is leased, and both together, for autoscalers.
-pub(crate) async fn demand(State(app): State<App>) -> Result<Json<Value>, Failure> {
+/// What is wanted of a pool's workers.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct DemandData {
+    /// Jobs that wait and that it may run. What several pools may run counts for each.
+    waiting: i64,
+    /// Jobs that it runs.
+    leased: i64,
+    /// Both together.
+    demand: i64,
+}
+
+/// What is wanted of each pool, for autoscalers
+///
+/// By the pool's name; private tests are counted.
+#[utoipa::path(get, path = "/api/v1/demand", tag = "now", responses((status = OK, body = BTreeMap<String, DemandData>)))]
+pub(crate) async fn demand(State(app): State<App>) -> Result<Json<BTreeMap<String, DemandData>>, Failure> {
     let (settings, mut found) = (app.settings(), app.db().demand(&app.settings().pools).await?);
     for pool in settings.pools.pools(&settings.pairs) {
         found.entry(pool.to_string()).or_default();
     }
     let pools = found.into_iter().map(|(pool, Demand { waiting, leased })| {
-        (pool, json!({"waiting": waiting, "leased": leased, "demand": waiting + leased}))
+        (pool, DemandData { waiting, leased, demand: waiting + leased })
     });
-    Ok(Json(Value::Object(pools.collect())))
+    Ok(Json(pools.collect()))
 }
 
 /// `key_value;` of the sorted parameters, joined.
@@ -141,38 +158,14 @@ pub(crate) async fn running(State(app): State<App>) -> Result<Json<Value>, Failu
     Ok(Json(json!(runs)))
 }
 
-fn result_json(app: &App, row: &PublicResult) -> Value {
-    let link = |path: &str| app.settings().link(path);
-    let folder = row.place().map(|(series, id)| results_path(&series.container, &series.folder(&id)));
-    let triggers: Vec<&str> = row.triggers.iter().flat_map(|t| t.split(' ')).collect();
-    json!({
-        "package": row.package,
-        "release": row.release,
-        "arch": row.arch,
-        "version": row.version,
-        "run_id": row.run_id,
-        "uuid": row.uuid,
-        "result": row.class(),
-        "exitcode": row.exit_code,
-        "rule": row.rule,
-        "duration": row.duration_seconds,
-        "triggers": triggers,
-        "env": row.env,
-        "requester": row.requester,
-        "container": row.container,
-        "url": link(&run_path(&row.package, &row.release, &row.arch, &row.run_id)),
-        "log": folder.map(|folder| link(&format!("{folder}/log.gz"))),
-    })
-}
-
 /// `/api/experimental/recent.json`: what `/recent` shows.
 pub(crate) async fn recent(
     State(app): State<App>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Failure> {
+) -> Result<Json<Vec<ResultData>>, Failure> {
     let wanted = recent::Wanted::parse(query.as_deref().unwrap_or_default())?;
     let rows = recent::results(&app, &wanted).await?;
-    Ok(Json(rows.iter().map(|row| result_json(&app, row)).collect()))
+    Ok(Json(ResultData::list(app.settings(), &rows)))
 }
 
 #[cfg(test)]

@@ -3,10 +3,15 @@
 //! It keeps nothing: it reads the job table and the store, listens to what runs, and takes requests in through the same
 //! intake as the dispatcher. Run as many as you like behind any proxy.
 
+mod alerts;
+mod api;
 mod app;
+mod badge;
 mod costly;
 mod failure;
+mod feeds;
 mod files;
+mod limits;
 mod listener;
 mod live;
 mod log;
@@ -25,6 +30,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod untrusted;
+mod validate;
 mod view;
 mod wanted;
 

@@ -5,19 +5,29 @@ use std::time::Instant;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{any, get},
 };
 use proofhouse_core::request::MAX_BODY;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{
+    CompressionLevel,
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, Predicate},
+};
 use tracing::Instrument;
 
 use crate::{
+    alerts::tell,
+    api,
     app::App,
+    badge,
     failure::{Failure, dress},
-    files, pages, published, results, statics, submit,
+    feeds, files,
+    limits::bound,
+    pages, published, results, statics, submit,
+    validate::validate,
 };
 
 /// On every answer that does not say otherwise itself.
@@ -43,6 +53,17 @@ const HEADERS: [(HeaderName, &str); 9] = [
 /// Where people reach the site by https, browsers are to use nothing else for a year. Subdomains are not ours to bind.
 const ONLY_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
+/// The types that are sent packed. Those that come bit by bit are not among them.
+const PACKED: [&str; 7] = [
+    "text/html",
+    "text/css",
+    "text/javascript",
+    "application/json",
+    "application/problem+json",
+    "image/svg+xml",
+    feeds::TYPE,
+];
+
 /// The whole site.
 pub fn router(app: App) -> Router {
     Router::new()
@@ -59,14 +80,21 @@ pub fn router(app: App) -> Router {
         .route("/queues.json", get(files::queues))
         .route("/queued.json", get(files::queued))
         .route("/queue_size.json", get(files::queue_size))
-        .route("/api/v1/demand", get(files::demand))
         .route("/static/running.json", get(files::running))
         .route("/static/autopkgtest.db", get(published::file))
         .route("/static/autopkgtest.db.sha256", get(published::digest))
         .route("/api/experimental/recent.json", get(files::recent))
         .route("/static/{file}", get(statics::get))
+        .route("/robots.txt", get(statics::robots))
+        .route("/statistics", get(pages::statistics::get))
+        .route("/infrastructure", get(pages::infrastructure::get))
+        .route("/feeds/package/{file}", get(feeds::package))
+        .route("/feeds/release/{file}", get(feeds::release))
+        .route("/feeds/user/{file}", get(feeds::user))
+        .route("/feeds/trigger/{source}/{file}", get(feeds::trigger))
+        .route("/badge/{*path}", get(badge::get))
+        .merge(api::router())
         .route("/request.cgi", get(submit::cgi_get).post(submit::cgi_post))
-        .route("/api/v1/requests", axum::routing::post(submit::api))
         .route("/results", any(results::any))
         .route("/results/", any(results::any))
         .route("/results/{*path}", any(results::any))
@@ -76,10 +104,27 @@ pub fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Failure::internal().into_response()
         }))
-        .layer(from_fn(dress))
+        .layer(from_fn_with_state(app.clone(), bound))
+        .layer(from_fn_with_state(app.clone(), dress))
+        .layer(from_fn_with_state(app.clone(), tell))
+        .layer(from_fn(validate))
         .layer(from_fn_with_state(app.clone(), secure))
+        .layer(packed())
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)
+}
+
+/// What is text and made here is sent packed to who takes it so. What the store has is sent as it is there, with its tag,
+/// its length and its parts.
+fn packed() -> CompressionLayer<impl Predicate> {
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
+        |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+            let kind =
+                headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            let kind = kind.split(';').next().unwrap_or_default();
+            !headers.contains_key(header::ACCEPT_RANGES) && PACKED.contains(&kind)
+        },
+    )
 }
 
 async fn secure(State(app): State<App>, request: Request, next: Next) -> Response {

@@ -42,7 +42,8 @@ pub async fn run(web: Web, listener: TcpListener, stop: Stop) -> Result<(), Erro
     let app = App::new(web);
     app.tasks().spawn(listen(app.clone(), stop.drain.clone()));
     let drained = stop.drain.clone().cancelled_owned();
-    let serve = axum::serve(listener, router(app.clone())).with_graceful_shutdown(drained);
+    let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let serve = axum::serve(listener, service).with_graceful_shutdown(drained);
     let finish = async {
         serve.await.map_err(Error::Socket)?;
         stop.drain.cancel();

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proofhouse_core::{
+    config::Network,
     intake::Intake,
     names::{Arch, Pair, Release},
     params::SwiftUser,
@@ -31,6 +32,10 @@ pub struct Settings {
     pub pools: Arc<PoolRules>,
     /// How many requests one person may make in an hour.
     pub requests_per_hour: i64,
+    /// Proxies that are believed in whom they ask for.
+    pub trusted_proxies: Vec<Network>,
+    /// How many pages a second one address may ask for; 0: as many as it likes.
+    pub address_rate: u32,
 }
 
 impl Settings {

@@ -58,3 +58,39 @@ pub(crate) async fn get(
     }
     Ok((caching, file.bytes).into_response())
 }
+
+/// What programs that read whole sites are to leave alone: what costs much, changes all the time, or is there for other
+/// programs. Pages of packages are what people look for.
+const ROBOTS: &str = "\
+User-agent: *
+Disallow: /api
+Disallow: /badge/
+Disallow: /compare
+Disallow: /feeds/
+Disallow: /packages?
+Disallow: /packages/*/log
+Disallow: /packages/*?
+Disallow: /private-results/
+Disallow: /queue_size.json
+Disallow: /queued.json
+Disallow: /queues.json
+Disallow: /recent?
+Disallow: /request
+Disallow: /results/
+Disallow: /run/
+Disallow: /running
+Disallow: /search
+Disallow: /static/autopkgtest.db
+Disallow: /static/running.json
+Disallow: /trigger/
+Disallow: /user/
+";
+
+/// `/robots.txt`.
+pub(crate) async fn robots() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=86400"),
+    ];
+    (headers, ROBOTS).into_response()
+}

@@ -84,6 +84,8 @@ pub(super) fn spawn(process: &Process, served: Served, ready: Ready, drain: Canc
         parked_answer: config.parked_answer,
         pools: config.pool_rules.clone(),
         requests_per_hour: REQUESTS_PER_HOUR,
+        trusted_proxies: config.trusted_proxies.clone(),
+        address_rate: config.address_rate,
     };
     let stop = Stop { drain, hard: process.shutdown.hard().clone() };
     let web = Web { settings, database, store, bus, on_response: counted(process) };

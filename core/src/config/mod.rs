@@ -27,7 +27,7 @@ pub use self::{
     served::Served,
     settings::SETTINGS,
     urls::{BusUrl, DatabaseUrl, SiteUrl, StoreUrl},
-    value::{ProviderName, Template},
+    value::{Network, ProviderName, Template},
 };
 use self::{settings::Settings, sources::Reading};
 use crate::{
@@ -118,6 +118,10 @@ pub struct Config {
     pub site: Option<SiteUrl>,
     /// Who may read private runs that are asked for on the site.
     pub swiftuser: Option<SwiftUser>,
+    /// Who is believed in whom they ask for.
+    pub trusted_proxies: Vec<Network>,
+    /// How many pages a second one address may ask the site for; 0: as many as it likes.
+    pub address_rate: u32,
     /// What the published database holds.
     pub published: Published,
     /// The keys that seal credentials.
@@ -315,6 +319,8 @@ impl Config {
             },
             site: s.site,
             swiftuser: s.swiftuser,
+            trusted_proxies: s.trusted_proxies.0,
+            address_rate: s.address_rate.get(),
             published: Published {
                 days: s.published_days.get(),
                 archive: s.archive,

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::{
     declare::{Given, Setting, default_text, settings, settled, settled_type},
     urls::{BusUrl, DatabaseUrl, SiteUrl, StoreUrl},
-    value::{Commas, Lines, ProviderName, Secret, Template, Value, Whole},
+    value::{Commas, Lines, Network, ProviderName, Secret, Template, Value, Whole},
 };
 use crate::{
     lists,
@@ -97,6 +97,10 @@ settings! {
         site: SiteUrl, Anywhere "URL";
         /// The store user who may read private runs that are asked for on the site.
         swiftuser: SwiftUser, Anywhere "USER";
+        /// Proxies before the site, by address or network: whom they name in X-Forwarded-For is who asks. From nobody else is that believed.
+        trusted_proxies: Commas<Network>, Anywhere "ADDR,…", default "";
+        /// How many pages a second one address may ask for in the long run; ten seconds' worth may come at once. A costly page counts as five, a file as a tenth of one. 0 is no limit, and this machine's own address has none.
+        address_rate: Whole<0, 100_000>, Anywhere "N", default "100";
     }
     "Published database" {
         /// How old results are at most in /static/autopkgtest.db, in days; 0: of any age. Clients fetch all of it.

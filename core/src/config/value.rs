@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
 };
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use toml::de::DeValue;
 
@@ -214,6 +215,27 @@ impl FromStr for ProviderName {
     }
 }
 
+/// The addresses of a network, or a single one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl Network {
+    /// True where an address is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| {
+            format!("{text:?} is no address: an IP address or a network is, as 192.0.2.7 or 2001:db8::/32")
+        })
+    }
+}
+
 /// A name with places to fill: `{release}`, `{arch}` and `{vm}` (`/vm` where a virtual machine is wanted, else nothing).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(String);
@@ -289,6 +311,15 @@ mod tests {
         assert_eq!(image.fill(&pair, false), "a/noble/arm64");
         assert_eq!(image.fill(&pair, true), "a/noble/arm64/vm");
         assert!("{relase}".parse::<Template>().is_err() && "".parse::<Template>().is_err());
+    }
+
+    #[test]
+    fn networks() {
+        let list = Commas::<Network>::from_text("192.0.2.7, 2001:db8::/32").unwrap().0;
+        let contains = |address: &str| list.iter().any(|network| network.contains(address.parse().unwrap()));
+        assert!(contains("192.0.2.7") && contains("2001:db8::1"));
+        assert!(!contains("192.0.2.8") && !contains("2001:db9::1"));
+        assert!("192.0.2.0/33".parse::<Network>().is_err() && "proxy".parse::<Network>().is_err());
     }
 
     #[test]

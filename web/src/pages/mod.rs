@@ -2,11 +2,13 @@
 
 pub(crate) mod attempt_log;
 pub(crate) mod home;
+pub(crate) mod infrastructure;
 pub(crate) mod packages;
 pub(crate) mod recent;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod search;
+pub(crate) mod statistics;
 pub(crate) mod waiting;
 
 use askama::Template;
@@ -16,7 +18,7 @@ use url::form_urlencoded;
 use crate::failure::Failure;
 
 /// The first value that a query has under a name.
-fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     form_urlencoded::parse(query?.as_bytes()).find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
 }
 

@@ -8,11 +8,13 @@ use axum::{
 use jiff::Timestamp;
 use proofhouse_core::{db::RecentFilter, outcome::Class};
 use url::form_urlencoded;
+use utoipa::IntoParams;
 
 use super::page;
 use crate::{
     app::App,
     failure::Failure,
+    feeds::{release_feed, user_feed},
     private::PublicResult,
     view::{Crumb, ResultItem},
 };
@@ -23,14 +25,30 @@ const MOST: i64 = 10_000;
 const USUAL: i64 = 100;
 
 /// What an address asks for: the same for the page and the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
+    /// How many, up to 10000.
+    #[param(default = 100, minimum = 1, maximum = 10_000)]
     pub(crate) limit: i64,
+    /// Skip so many: for old links. `before` costs the same however far back it leads.
+    #[param(default = 0, minimum = 0)]
     pub(crate) offset: i64,
+    /// Only this architecture.
+    #[param(required = false)]
     pub(crate) arch: String,
+    /// Only this release.
+    #[param(required = false)]
     pub(crate) release: String,
+    /// Only what this person or client asked for.
+    #[param(required = false)]
     pub(crate) user: String,
+    /// Only this outcome: pass, neutral, fail, tmpfail, error, denylisted or otherfail.
+    #[param(value_type = Option<String>)]
     pub(crate) result: Option<Class>,
+    /// Only results before this one: its run id, and behind that its number, as `next` has it.
+    #[param(value_type = Option<String>)]
+    pub(crate) before: Option<(String, i64)>,
 }
 
 impl Wanted {
@@ -43,6 +61,7 @@ impl Wanted {
             release: String::new(),
             user: String::new(),
             result: None,
+            before: None,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -52,6 +71,7 @@ impl Wanted {
                 "release" => wanted.release = plain(&value)?,
                 "user" => wanted.user = plain(&value)?,
                 "result" => wanted.result = class(&value)?,
+                "before" => wanted.before = place(&value)?,
                 _ => {}
             }
         }
@@ -65,32 +85,50 @@ impl Wanted {
             arch: some(&self.arch),
             user: some(&self.user),
             class: self.result,
-            before: None,
+            before: self.before.clone(),
             offset: self.offset,
             limit: self.limit,
         }
     }
 
-    /// The address of another part of the same list.
-    fn at(&self, offset: i64) -> String {
+    /// The query of another part of the same list; none: of its begin.
+    fn query(&self, before: Option<&str>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let result = self.result.map_or("", Class::as_str);
+        let limit = if self.limit == USUAL { String::new() } else { self.limit.to_string() };
         for (name, value) in [
             ("release", self.release.as_str()),
             ("arch", &self.arch),
             ("user", &self.user),
             ("result", result),
+            ("limit", &limit),
+            ("before", before.unwrap_or_default()),
         ] {
             if !value.is_empty() {
                 query.append_pair(name, value);
             }
         }
-        if self.limit != USUAL {
-            query.append_pair("limit", &self.limit.to_string());
-        }
-        query.append_pair("offset", &offset.to_string());
-        format!("/recent?{}", query.finish())
+        query.finish()
     }
+
+    /// The query of what is older than these results; none where they are the last.
+    pub(crate) fn older(&self, rows: &[PublicResult]) -> Option<String> {
+        let is_full = i64::try_from(rows.len()).is_ok_and(|n| n >= self.limit);
+        let last = rows.last().filter(|_| is_full)?;
+        Some(self.query(Some(&format!("{}{}", last.run_id, last.id))))
+    }
+}
+
+/// A result's place in the list: its run id, which ends in `@`, and its number.
+fn place(value: &str) -> Result<Option<(String, i64)>, Failure> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let parts = value.rsplit_once('@').filter(|(run_id, _)| !run_id.contains('\0'));
+    let place = parts.and_then(|(run_id, id)| Some((format!("{run_id}@"), id.parse().ok()?)));
+    place
+        .map(Some)
+        .ok_or_else(|| Failure::bad("before must be a run id and a number.", "Follow the links of the list."))
 }
 
 fn plain(value: &str) -> Result<String, Failure> {
@@ -138,7 +176,10 @@ struct Recent {
     classes: Vec<(&'static str, bool)>,
     results: Vec<ResultItem>,
     most: i64,
-    newer: Option<String>,
+    /// Of the user, or of the release, that the list is narrowed down to.
+    feed: Option<String>,
+    /// The address of the newest, where these are not.
+    newest: Option<String>,
     older: Option<String>,
 }
 
@@ -155,7 +196,6 @@ pub(super) fn choices(known: impl Iterator<Item = String>, chosen: &str) -> Vec<
 pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let wanted = Wanted::parse(query.as_deref().unwrap_or_default())?;
     let rows = results(&app, &wanted).await?;
-    let full = i64::try_from(rows.len()).is_ok_and(|n| n == wanted.limit);
     let settings = app.settings();
     page(&Recent {
         crumbs: vec![],
@@ -164,8 +204,14 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
         classes: Class::ALL.map(|c| (c.as_str(), wanted.result == Some(c))).into(),
         results: ResultItem::list(&rows, Timestamp::now()),
         most: MOST,
-        newer: (wanted.offset > 0).then(|| wanted.at((wanted.offset - wanted.limit).max(0))),
-        older: full.then(|| wanted.at(wanted.offset.saturating_add(wanted.limit))),
+        feed: match (wanted.user.as_str(), wanted.release.as_str()) {
+            ("", "") => None,
+            ("", release) => Some(release_feed(release)),
+            (user, _) => Some(user_feed(user)),
+        },
+        newest: (wanted.offset > 0 || wanted.before.is_some())
+            .then(|| format!("/recent?{}", wanted.query(None))),
+        older: wanted.older(&rows).map(|query| format!("/recent?{query}")),
         wanted,
     })
 }
@@ -179,8 +225,18 @@ mod tests {
         let usual = Wanted::parse("").unwrap();
         assert_eq!((usual.limit, usual.offset), (100, 0));
         let wanted = Wanted::parse("limit=10000&offset=5&arch=amd64&user=a%26b&result=fail&x=y").unwrap();
-        assert_eq!(wanted.at(15), "/recent?arch=amd64&user=a%26b&result=fail&limit=10000&offset=15");
-        for bad in ["limit=0", "limit=10001", "limit=x", "offset=-1", "result=green", "user=a%00"] {
+        assert_eq!(wanted.query(Some("x@7")), "arch=amd64&user=a%26b&result=fail&limit=10000&before=x%407");
+        assert_eq!(Wanted::parse("before=2026%407").unwrap().before, Some(("2026@".to_owned(), 7)));
+        for bad in [
+            "limit=0",
+            "limit=10001",
+            "limit=x",
+            "offset=-1",
+            "result=green",
+            "user=a%00",
+            "before=7",
+            "before=x%40",
+        ] {
             assert!(Wanted::parse(bad).is_err(), "{bad}");
         }
     }

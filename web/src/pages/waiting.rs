@@ -1,6 +1,6 @@
 //! `/waiting`: what gates still wait for, oldest first.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -15,11 +15,13 @@ use proofhouse_core::{
     names::Context,
     queue::{Situation, Subject, Waits, in_words},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{page, parameter, recent::choices};
 use crate::{
+    api::WaitsData,
     app::App,
     failure::Failure,
     private::PublicJob,
@@ -146,11 +148,20 @@ fn waits(situation: &Situation, rows: &[JobRow], first: bool) -> HashMap<i64, Wa
 }
 
 /// What an address asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Wanted {
+#[derive(Debug, Clone, Default, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Only this release.
+    #[param(required = false)]
     release: String,
+    /// Only this architecture.
+    #[param(required = false)]
     arch: String,
+    /// Only this kind of queue: ubuntu, huge, ppa or upstream.
+    #[param(required = false)]
     context: String,
+    /// Only jobs behind this number, as `next` has it.
+    #[param(default = 0, minimum = 0)]
     after: i64,
 }
 
@@ -193,7 +204,7 @@ impl Wanted {
     }
 
     /// The address of the same list from another job on.
-    fn at(&self, after: i64) -> String {
+    fn at(&self, base: &str, after: i64) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("release", &self.release), ("arch", &self.arch), ("context", &self.context)] {
             if !value.is_empty() {
@@ -204,23 +215,144 @@ impl Wanted {
             query.append_pair("after", &after.to_string());
         }
         let query = query.finish();
-        if query.is_empty() { "/waiting".to_owned() } else { format!("/waiting?{query}") }
+        if query.is_empty() { base.to_owned() } else { format!("{base}?{query}") }
     }
 }
 
-fn to_json(job: &PublicJob, waits: Option<&Waits>) -> Value {
-    json!({
-        "uuid": job.uuid, "state": job.state(), "package": job.package, "release": job.release, "arch": job.arch,
-        "context": job.context, "trigger": job.trigger, "attempts": job.attempts,
-        "received": Timestamp::from_microsecond(job.received_us).unwrap_or_default(), "waits": waits,
+/// What gates wait for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Gates {
+    /// The uploads because of which they wait for most.
+    triggers: Vec<GateTrigger>,
+    /// How many uploads are left out.
+    more_triggers: usize,
+    /// One by one, oldest first.
+    jobs: Vec<GateJob>,
+    /// How many of this part are private.
+    private: usize,
+    /// The address of the part behind.
+    next: Option<String>,
+}
+
+/// What gates wait for because of one upload.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GateTrigger {
+    /// The upload, `source/version`; empty where none is named.
+    trigger: String,
+    /// When the oldest came.
+    #[schema(value_type = String, format = DateTime)]
+    oldest: Timestamp,
+    /// How many wait.
+    waiting: i64,
+    /// How many run.
+    running: i64,
+    /// How many are parked.
+    parked: i64,
+}
+
+/// A job for which a gate waits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GateJob {
+    /// The run's name.
+    uuid: String,
+    /// `waiting`, `running`, `publishing`, `storing` or `parked`.
+    state: &'static str,
+    /// The source package.
+    package: String,
+    /// The release.
+    release: String,
+    /// The architecture.
+    arch: String,
+    /// The kind of queue that it came by.
+    context: String,
+    /// The first upload that it is run for; empty where there is none.
+    trigger: String,
+    /// How many attempts were made.
+    attempts: i64,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    received: Timestamp,
+    /// Why it waits.
+    waits: Option<WaitsData>,
+}
+
+fn timestamp(us: i64) -> Timestamp {
+    Timestamp::from_microsecond(us).unwrap_or_default()
+}
+
+impl From<&Trigger> for GateTrigger {
+    fn from(trigger: &Trigger) -> Self {
+        Self {
+            trigger: trigger.name.clone(),
+            oldest: timestamp(trigger.oldest_us),
+            waiting: trigger.waiting,
+            running: trigger.running,
+            parked: trigger.parked,
+        }
+    }
+}
+
+impl GateJob {
+    fn new(job: &PublicJob, waits: Option<Waits>) -> Self {
+        Self {
+            uuid: job.uuid.clone(),
+            state: job.state().as_str(),
+            package: job.package.clone(),
+            release: job.release.clone(),
+            arch: job.arch.clone(),
+            context: job.context.clone(),
+            trigger: job.trigger.clone(),
+            attempts: job.attempts,
+            received: timestamp(job.received_us),
+            waits: waits.map(WaitsData),
+        }
+    }
+}
+
+/// What one answer shows.
+struct Part {
+    situation: Arc<Situation>,
+    triggers: Vec<Trigger>,
+    more_triggers: usize,
+    jobs: Vec<PublicJob>,
+    private: usize,
+    waits: HashMap<i64, Waits>,
+    /// The number behind which there is more.
+    next: Option<i64>,
+}
+
+async fn part(app: &App, wanted: &Wanted, now: Timestamp) -> Result<Part, Failure> {
+    let mut rows = app.db().gates_wait_for(&wanted.filter()).await?;
+    let more = rows.len() > PAGE;
+    rows.truncate(PAGE);
+    let next = rows.last().filter(|_| more).map(|row| row.id);
+    let situation = app.situation().await?;
+    let waits = waits(&situation, &rows, wanted.after == 0);
+    let mut triggers = triggers(&app.gates().await?, wanted, now);
+    let more_triggers = triggers.len().saturating_sub(TRIGGERS);
+    triggers.truncate(TRIGGERS);
+    let (jobs, private) = PublicJob::split(rows);
+    Ok(Part { situation, triggers, more_triggers, jobs, private, waits, next })
+}
+
+fn as_json(mut part: Part, wanted: &Wanted, base: &str) -> Json<Gates> {
+    Json(Gates {
+        triggers: part.triggers.iter().map(GateTrigger::from).collect(),
+        more_triggers: part.more_triggers,
+        jobs: part.jobs.iter().map(|job| GateJob::new(job, part.waits.remove(&job.id))).collect(),
+        private: part.private,
+        next: part.next.map(|after| wanted.at(base, after)),
     })
 }
 
-fn trigger_to_json(trigger: &Trigger) -> Value {
-    json!({
-        "trigger": trigger.name, "oldest": Timestamp::from_microsecond(trigger.oldest_us).unwrap_or_default(),
-        "waiting": trigger.waiting, "running": trigger.running, "parked": trigger.parked,
-    })
+/// What gates wait for, oldest first
+///
+/// A hundred at once, with why each waits.
+#[utoipa::path(get, path = "/api/v1/waiting", tag = "now", params(Wanted), responses((status = OK, body = Gates)))]
+pub(crate) async fn json(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Gates>, Failure> {
+    let wanted = Wanted::parse(query.as_deref())?;
+    let part = part(&app, &wanted, Timestamp::now()).await?;
+    Ok(as_json(part, &wanted, "/api/v1/waiting"))
 }
 
 /// `/waiting`.
@@ -229,26 +361,14 @@ pub(crate) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
+    const BASE: &str = "/waiting";
     let wanted = Wanted::parse(query.as_deref())?;
     let now = Timestamp::now();
-    let mut rows = app.db().gates_wait_for(&wanted.filter()).await?;
-    let more = rows.len() > PAGE;
-    rows.truncate(PAGE);
-    let last = rows.last().map_or(0, |row| row.id);
-    let situation = app.situation().await?;
-    let mut waits = waits(&situation, &rows, wanted.after == 0);
-    let mut triggers = triggers(&app.gates().await?, &wanted, now);
-    let more_triggers = triggers.len().saturating_sub(TRIGGERS);
-    triggers.truncate(TRIGGERS);
-    let (jobs, private) = PublicJob::split(rows);
-    let next = more.then(|| wanted.at(last));
+    let part = part(&app, &wanted, now).await?;
     if wants_json(&headers) {
-        let triggers: Vec<Value> = triggers.iter().map(trigger_to_json).collect();
-        let jobs: Vec<Value> = jobs.iter().map(|job| to_json(job, waits.get(&job.id))).collect();
-        let answer = json!({ "triggers": triggers, "more_triggers": more_triggers, "jobs": jobs,
-            "private": private, "next": next });
-        return Ok(Json(answer).into_response());
+        return Ok(as_json(part, &wanted, BASE).into_response());
     }
+    let Part { situation, triggers, more_triggers, jobs, private, mut waits, next } = part;
     let settings = app.settings();
     let item = |job: &PublicJob| Item {
         job: JobItem::new(job, now),
@@ -265,8 +385,8 @@ pub(crate) async fn get(
         more_triggers,
         jobs: jobs.iter().map(item).collect(),
         private,
-        older: (wanted.after > 0).then(|| wanted.at(0)),
-        newer: next,
+        older: (wanted.after > 0).then(|| wanted.at(BASE, 0)),
+        newer: next.map(|after| wanted.at(BASE, after)),
         wanted,
     })
 }

@@ -9,7 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proofhouse_core::params::Ppa;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{Kind, take::Accepted};
 use crate::{
@@ -105,19 +107,55 @@ fn facts(settings: &Settings, accepted: &Accepted) -> Vec<Fact> {
     facts
 }
 
-fn as_json(settings: &Settings, accepted: &Accepted) -> Value {
-    let (pair, request) = (&accepted.checked.queue.pair, &accepted.checked.request);
-    json!({
-        "uuid": accepted.uuid,
-        "url": result_url(settings, accepted),
-        "history_url": history_url(settings, accepted),
-        "package": request.package,
-        "release": pair.release,
-        "arch": pair.arch,
-        "requester": request.requester,
-        "triggers": texts(&request.triggers),
-        "ppas": ppas(accepted),
-    })
+/// What was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Taken {
+    /// The name of the first run.
+    uuid: Option<Uuid>,
+    /// Its page.
+    url: Option<String>,
+    /// One for each architecture.
+    requests: Vec<TakenRequest>,
+}
+
+/// A request that was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TakenRequest {
+    /// The run's name.
+    uuid: Uuid,
+    /// Its page.
+    url: String,
+    /// All runs of the package there.
+    history_url: String,
+    /// The source package.
+    package: String,
+    /// The release.
+    release: String,
+    /// The architecture.
+    arch: String,
+    /// In whose name it is asked for.
+    requester: Option<String>,
+    /// The uploads that it is for.
+    triggers: Vec<String>,
+    /// The PPAs, without credentials.
+    ppas: Vec<String>,
+}
+
+impl TakenRequest {
+    fn new(settings: &Settings, accepted: &Accepted) -> Self {
+        let (pair, request) = (&accepted.checked.queue.pair, &accepted.checked.request);
+        Self {
+            uuid: accepted.uuid,
+            url: result_url(settings, accepted),
+            history_url: history_url(settings, accepted),
+            package: request.package.to_string(),
+            release: pair.release.to_string(),
+            arch: pair.arch.to_string(),
+            requester: request.requester.as_ref().map(ToString::to_string),
+            triggers: texts(&request.triggers),
+            ppas: ppas(accepted),
+        }
+    }
 }
 
 /// The answer. In JSON `uuid` and `url` are those of the first of `requests`.
@@ -128,9 +166,9 @@ pub(super) fn answer(settings: &Settings, all: &[Accepted], kind: Kind) -> Resul
             page(&Submitted { crumbs: vec![], requests })?
         }
         Kind::Json => {
-            let requests: Vec<Value> = all.iter().map(|accepted| as_json(settings, accepted)).collect();
-            let first = |key: &str| requests.first().map(|r| r[key].clone());
-            Json(json!({"uuid": first("uuid"), "url": first("url"), "requests": requests})).into_response()
+            let requests: Vec<_> = all.iter().map(|accepted| TakenRequest::new(settings, accepted)).collect();
+            let (uuid, url) = requests.first().map(|first| (first.uuid, first.url.clone())).unzip();
+            Json(Taken { uuid, url, requests }).into_response()
         }
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use url::form_urlencoded;
+use utoipa::ToSchema;
 
 use crate::failure::Failure;
 
@@ -15,6 +16,35 @@ pub(super) struct Wanted {
     pub(super) params: Map<String, Value>,
     /// Names that nobody knows.
     pub(super) unknown: Vec<String>,
+}
+
+/// The JSON object that asks for tests; what else requests may hold is in it as on the queues.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "it describes what `Wanted::from_json` reads")]
+pub(super) struct Asked {
+    /// The release.
+    release: String,
+    /// The architectures; a single one may stand without a list.
+    arch: Vec<String>,
+    /// The source package.
+    package: String,
+    /// The uploads that it is for, `source/version` each.
+    triggers: Option<Vec<String>>,
+    /// PPAs to take packages from, `owner/name` each; the last one names the container.
+    ppas: Option<Vec<String>>,
+    /// Variables of the test, `NAME=value` each.
+    env: Option<Vec<String>>,
+    /// Everything from the pocket `proposed`, not only what the triggers name.
+    all_proposed: Option<bool>,
+    /// Only this test of the package.
+    testname: Option<String>,
+    /// A git repository to build and test, with a branch behind `#`.
+    build_git: Option<String>,
+    /// Who may see it; nobody else does then.
+    readable_by: Option<Vec<String>>,
+    /// Also where the same is queued or runs; the token needs the scope.
+    force: Option<bool>,
 }
 
 /// Parameters of requests that JSON may hold.

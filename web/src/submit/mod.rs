@@ -54,7 +54,17 @@ pub(crate) async fn cgi_post(
     submit(&app, &person, wanted, kind(&headers)).await
 }
 
-/// `POST /api/v1/requests`.
+/// Ask for a test
+///
+/// With a token: `Authorization: Bearer …`. One request for each architecture; each is checked before any is sent.
+#[utoipa::path(post, path = "/api/v1/requests", tag = "ask", request_body = form::Asked, responses(
+    (status = OK, body = answer::Taken, description = "All were taken."),
+    (status = UNAUTHORIZED, description = "Nobody is known by this token."),
+    (status = FORBIDDEN, description = "The token may not do that."),
+    (status = NOT_FOUND, description = "The release or the architecture is not served."),
+    (status = CONFLICT, description = "It is queued or runs already."),
+    (status = PAYLOAD_TOO_LARGE, description = "The body is too large."),
+))]
 pub(crate) async fn api(
     State(app): State<App>,
     headers: HeaderMap,

@@ -30,5 +30,7 @@ pub(crate) fn settings() -> Settings {
         parked_answer: None,
         pools: Arc::default(),
         requests_per_hour: 20,
+        trusted_proxies: vec![],
+        address_rate: 100,
     }
 }

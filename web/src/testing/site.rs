@@ -1,10 +1,11 @@
 //! A whole site over an embedded database, and the life of runs on it.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{HeaderMap, Method, Request as HttpRequest, StatusCode},
 };
 use flate2::{Compression, write::GzEncoder};
@@ -13,7 +14,7 @@ use proofhouse_core::{
     intake::Incoming,
     layout::{ATTEMPTS, Series, attempt_log},
     outcome::{ExitCode, Fault},
-    protocol::{AttemptId, Ended, WorkerId},
+    protocol::{Announce, AttemptId, Ended, Wanted, WorkerId},
 };
 use scraper::Html;
 use serde_json::Value;
@@ -145,6 +146,14 @@ impl Site {
         }
     }
 
+    /// A message that cannot be taken.
+    pub(crate) async fn reject(&self, queue: &str, body: &str) {
+        let incoming = Incoming { queue: queue.to_owned(), body: body.to_owned().into(), redelivered: false };
+        let prepared = self.web.settings.intake.prepare(&incoming, |_, _| None);
+        let (taken, _) = self.db.take(None, &[prepared]).await.unwrap();
+        assert!(!matches!(taken[0], Taken::New { .. } | Taken::Merged { .. }));
+    }
+
     /// The leader puts jobs into lanes.
     pub(crate) async fn sort(&self, lanes: &[(i64, String)]) {
         let unsorted: Vec<_> = lanes.iter().map(|(job, lane)| (*job, None, lane.clone())).collect();
@@ -212,6 +221,36 @@ impl Site {
         let (job, _) = self.queue(queue, body).await;
         let id = self.start(job).await;
         self.finish(id, code, log).await
+    }
+
+    /// The leader sums up what is stored.
+    pub(crate) async fn sum_up(&self) {
+        while self.db.next_edition(self.epoch, 1000).await.unwrap() > 0 {}
+        while self.db.sum_up(self.epoch, 1000).await.unwrap() > 0 {}
+    }
+
+    /// A worker says that it is there.
+    pub(crate) async fn announce(&self, name: &str, host: &str, slots: u32) {
+        let id = WorkerId { name: name.parse().unwrap(), incarnation: Uuid::nil() };
+        let announce = Announce {
+            host: host.to_owned(),
+            pools: vec!["amd64".parse().unwrap()],
+            slots,
+            holds: Vec::new(),
+            draining: false,
+            unable: None,
+            version: "0".to_owned(),
+            wanted: Wanted::Work,
+            leaving: false,
+        };
+        self.db.worker_announced(self.epoch, &id, &announce).await.unwrap();
+    }
+
+    /// As from another machine.
+    pub(crate) async fn get_from(&self, address: &str, uri: &str) -> Answer {
+        let peer: std::net::IpAddr = address.parse().unwrap();
+        let request = HttpRequest::builder().uri(uri).extension(ConnectInfo(SocketAddr::from((peer, 9))));
+        self.ask(request.body(Body::empty()).unwrap()).await
     }
 
     /// A token's secret.

@@ -12,7 +12,8 @@ fn patterns() -> Vec<&'static str> {
     let routes: Vec<&str> =
         include_str!("../routes.rs").split(".route(\"").skip(1).filter_map(|r| r.split('"').next()).collect();
     assert!(routes.len() > 20, "{routes:?}");
-    routes
+    let described = crate::api::DOCUMENT["paths"].as_object().unwrap().keys().map(String::as_str);
+    routes.into_iter().chain(described).chain(["/api", "/api/try", "/api/v1/openapi.json"]).collect()
 }
 
 /// An address of a pattern, with `word` in each place.

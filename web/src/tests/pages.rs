@@ -381,6 +381,7 @@ async fn search_leads_to_packages() {
     site.result("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}", 0, "").await;
     site.result("debci-noble-amd64", "greenhouse {\"triggers\": [\"green/1\"]}", 0, "").await;
     site.queue("debci-noble-amd64", "blue {\"triggers\": [\"green/1\"]}").await;
+    site.sum_up().await;
     for (q, to) in [("green", "/packages/green"), ("+blue+", "/packages/blue")] {
         let found = site.browse(&format!("/packages?q={q}")).await;
         assert_eq!((found.status.as_u16(), found.header("location")), (303, to));

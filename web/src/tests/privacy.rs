@@ -45,6 +45,7 @@ async fn hidden() -> Hidden {
     foreign["package"] = json!("private-test");
     foreign["uuid"] = json!(null);
     site.app.heard().hear(serde_json::from_value(foreign).unwrap(), Instant::now());
+    site.sum_up().await;
     Hidden { site, uuids, done }
 }
 
@@ -69,6 +70,25 @@ fn routes(hidden: &Hidden) -> Vec<String> {
         "/results/",
         "/request.cgi",
         "/api/v1/requests",
+        "/waiting",
+        "/statistics",
+        "/infrastructure",
+        "/api",
+        "/api/v1/results?limit=1000",
+        "/api/v1/results?user=hushasker",
+        "/api/v1/packages",
+        "/api/v1/packages?prefix=hush",
+        "/api/v1/queues",
+        "/api/v1/queue",
+        "/api/v1/running",
+        "/api/v1/waiting",
+        "/api/v1/demand",
+        "/api/v1/statistics",
+        "/api/v1/infrastructure",
+        "/api/v1/alerts",
+        "/feeds/release/noble.atom",
+        "/feeds/user/hushasker.atom",
+        "/feeds/trigger/hushtrigger/1.atom",
     ]
     .map(str::to_owned)
     .into();
@@ -83,6 +103,14 @@ fn routes(hidden: &Hidden) -> Vec<String> {
             routes.push(format!("{package}/noble/amd64/{run_id}?container={}", hidden.done.container));
         }
     }
+    for n in 1..=4 {
+        routes.push(format!("/feeds/package/hushpkg{n}.atom"));
+        routes.push(format!("/badge/hushpkg{n}.svg"));
+        routes.push(format!("/badge/hushpkg{n}/noble/amd64.svg"));
+        routes.push(format!("/api/v1/packages/hushpkg{n}"));
+        routes.push(format!("/api/v1/packages/hushpkg{n}/noble/amd64"));
+    }
+    routes.extend(hidden.uuids.iter().map(|uuid| format!("/api/v1/runs/{uuid}")));
     let container = &hidden.done.container;
     for page in ["", "/attempts/1/log", "/attempts/1/log.gz", "/attempts/2/log", "/attempts/x/log"] {
         routes.extend(hidden.uuids.iter().map(|uuid| format!("/run/{uuid}{page}")));
@@ -138,6 +166,11 @@ async fn an_address_of_a_private_run_is_as_one_that_never_was() {
 fn unknown(route: &str, hidden: &Hidden) -> Option<String> {
     if route.starts_with("/packages/") && route.contains("hushpkg") {
         return Some(route.replace("/h/hushpkg", "/n/nopkg").replace("hushpkg", "nopkg"));
+    }
+    if ["/feeds/", "/badge/", "/api/"].iter().any(|start| route.starts_with(start))
+        && route.contains("hushpkg")
+    {
+        return Some(route.replace("hushpkg", "nopkg"));
     }
     if route.starts_with("/results/private-") {
         return Some(route.replace(&hidden.done.container, "private-autopkgtest-never"));

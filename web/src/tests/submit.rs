@@ -66,7 +66,7 @@ async fn who_is_asking_comes_first() {
     assert_eq!(site.get(GOOD).await.status, 401);
     assert_eq!(with(&site, "wrong", GOOD).await.status, 401);
     let api = site.send(Method::POST, "/api/v1/requests", &[], "{}").await;
-    assert_eq!((api.status.as_u16(), api.header("content-type")), (401, "application/json"));
+    assert_eq!((api.status.as_u16(), api.header("content-type")), (401, "application/problem+json"));
     assert!(api.json()["error"].is_string());
 
     let secret = site.token("joe", "request").await;

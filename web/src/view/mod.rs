@@ -1,15 +1,19 @@
 //! What pages show of the job table and the store: plain values, made once, that templates only lay out.
 
 mod address;
+pub(crate) mod chart;
 mod job;
 mod outcome;
+mod picture;
 mod python;
 mod result;
 mod time;
 
 pub(crate) use address::{Crumb, crumbs, package_path, pair_path, path, results_path, run_path};
+pub(crate) use chart::Chart;
 pub(crate) use job::{JobItem, shown_params};
 pub(crate) use outcome::Outcome;
+pub(crate) use picture::{Axis, Picture, Sums, Unit};
 pub(crate) use python::{python_list, python_str};
 pub(crate) use result::ResultItem;
 pub(crate) use time::{When, duration, size};

@@ -33,6 +33,8 @@ pub(crate) struct ResultItem {
     pub(crate) requester: Option<Requester>,
     pub(crate) when: Option<When>,
     pub(crate) duration: String,
+    /// The same as a number.
+    pub(crate) seconds: i64,
     /// The container, where it is not the release's own: a run with PPAs.
     pub(crate) ppa_container: Option<String>,
 }
@@ -72,6 +74,7 @@ impl ResultItem {
             requester: row.requester.as_deref().filter(|r| !r.is_empty()).map(Requester::new),
             when: run_id.parse::<RunId>().ok().and_then(|id| id.time()).map(|at| When::new(at, now)),
             duration: duration(row.duration_seconds),
+            seconds: row.duration_seconds,
             ppa_container: (!own).then(|| row.container.clone()),
         }
     }

@@ -22,6 +22,11 @@ impl When {
         Self { at: Timestamp::from_microsecond(at_us).unwrap_or(Timestamp::UNIX_EPOCH), now }
     }
 
+    /// The moment itself.
+    pub(crate) const fn at(&self) -> Timestamp {
+        self.at
+    }
+
     fn relative(&self) -> String {
         let seconds = self.now.as_second() - self.at.as_second();
         let text = rough(seconds.abs());

@@ -18,7 +18,7 @@ use proofhouse_core::{
 
 use self::address::Address;
 use super::parameter;
-use crate::{app::App, failure::Failure, private::PublicResult};
+use crate::{app::App, failure::Failure, private::PublicResult, validate::dated};
 
 /// `/packages/{*path}`: the folder of a package may stand before its name.
 pub(crate) async fn get(
@@ -35,7 +35,11 @@ pub(crate) async fn get(
         Address::Runs(package, pair) => runs::get(&app, package, pair, parameter("before")).await,
         Address::Run(package, pair, run_id) => {
             let all = results(&app, &package, &pair, &run_id).await?;
-            run::get(&app, pick(all, parameter("container").as_deref())?).await
+            let mut page = run::get(&app, pick(all, parameter("container").as_deref())?).await?;
+            if let Some(at) = run_id.time() {
+                dated(page.headers_mut(), at);
+            }
+            Ok(page)
         }
         Address::Log(package, pair, run_id) => {
             let all = results(&app, &package, &pair, &run_id).await?;

@@ -14,7 +14,9 @@ use proofhouse_core::{
 
 use crate::{
     app::App,
+    badge::Badges,
     failure::Failure,
+    feeds::package_feed,
     pages::page,
     private::PublicJob,
     view::{Crumb, JobItem, Outcome, When, crumbs, pair_path, run_path},
@@ -32,6 +34,8 @@ struct Page {
     releases: Vec<String>,
     rows: Vec<Row>,
     latest: Vec<Latest>,
+    badges: Badges,
+    feed: String,
 }
 
 /// An arch.
@@ -103,6 +107,8 @@ pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure
         releases,
         rows,
         latest: latest.iter().map(item).collect(),
+        badges: Badges::of(app.settings(), package.as_str(), None),
+        feed: package_feed(package.as_str()),
         package,
     })
 }

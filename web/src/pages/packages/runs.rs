@@ -10,10 +10,12 @@ use proofhouse_core::{
 
 use crate::{
     app::App,
+    badge::Badges,
     failure::Failure,
+    feeds::package_feed,
     pages::page,
     private::{PublicJob, PublicResult},
-    view::{Crumb, JobItem, ResultItem, crumbs, pair_path},
+    view::{Chart, Crumb, JobItem, ResultItem, crumbs, pair_path},
 };
 
 /// How many results a page has.
@@ -30,6 +32,9 @@ struct Page {
     path: String,
     jobs: Vec<JobItem>,
     results: Vec<ResultItem>,
+    chart: Option<Chart>,
+    badges: Badges,
+    feed: String,
     /// This is not the newest part.
     before: bool,
     older: Option<String>,
@@ -57,10 +62,15 @@ pub(super) async fn get(
     rows.truncate(PAGE);
     let last = rows.last().filter(|_| more).map(|row| row.run_id.clone());
     let now = Timestamp::now();
+    let results = ResultItem::list(&rows, now);
+    let (release, arch) = (pair.release.as_str(), pair.arch.as_str());
     page(&Page {
         crumbs: crumbs(package.as_str(), Some((pair.release.as_str(), pair.arch.as_str())), None),
         jobs: JobItem::list(&jobs, now),
-        results: ResultItem::list(&rows, now),
+        chart: Chart::durations(&results),
+        badges: Badges::of(app.settings(), package.as_str(), Some((release, arch))),
+        feed: package_feed(package.as_str()),
+        results,
         before: before.is_some(),
         older: last.map(|run_id| format!("{path}?before={run_id}")),
         path,

@@ -1,0 +1,264 @@
+//! What came out: results, packages, runs.
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State, rejection::PathRejection},
+};
+use proofhouse_core::{
+    db::{JobState, NameKind},
+    names::{Package, Pair},
+    run_id::RunId,
+};
+use serde::Serialize;
+use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::data::{AttemptData, JobData, ResultData, StandingData, WaitsData};
+use crate::{
+    app::App,
+    failure::Failure,
+    pages::{parameter, recent},
+    private::{PublicJob, PublicResult},
+    view::package_path,
+};
+
+/// The most that a list holds.
+const MOST: usize = 1000;
+/// How many open jobs of a package are listed.
+const MOST_OPEN: i64 = 200;
+
+/// Results.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Results {
+    /// Newest first.
+    results: Vec<ResultData>,
+    /// The address of the older ones.
+    next: Option<String>,
+}
+
+/// Results, newest first
+///
+/// What `/recent` shows.
+#[utoipa::path(get, path = "/api/v1/results", tag = "past", params(recent::Wanted), responses((status = OK, body = Results)))]
+pub(super) async fn results(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Results>, Failure> {
+    let wanted = recent::Wanted::parse(query.as_deref().unwrap_or_default())?;
+    let rows = recent::results(&app, &wanted).await?;
+    let next = wanted.older(&rows).map(|query| format!("/api/v1/results?{query}"));
+    Ok(Json(Results { results: ResultData::list(app.settings(), &rows), next }))
+}
+
+/// Which packages.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes the parameters")]
+struct WantedPackages {
+    /// Only names that begin so.
+    prefix: Option<String>,
+    /// Only names behind this one.
+    after: Option<String>,
+}
+
+/// Packages.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Packages {
+    /// Those with results, by name.
+    packages: Vec<PackageName>,
+    /// The address of those behind.
+    next: Option<String>,
+}
+
+/// A package.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PackageName {
+    /// Its name.
+    name: String,
+    /// Its page.
+    url: String,
+}
+
+/// Packages that have results
+///
+/// A thousand at once.
+#[utoipa::path(get, path = "/api/v1/packages", tag = "past", params(WantedPackages), responses((status = OK, body = Packages)))]
+pub(super) async fn packages(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Packages>, Failure> {
+    let text = |name: &str| plain(parameter(query.as_deref(), name).unwrap_or_default());
+    let (prefix, after) = (text("prefix")?, text("after")?);
+    let limit = i64::try_from(MOST + 1).unwrap_or(i64::MAX);
+    let mut names = app.db().names_from(NameKind::Package, &prefix, &after, limit).await?;
+    let more = names.len() > MOST;
+    names.truncate(MOST);
+    let next = names.last().filter(|_| more).map(|last| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if !prefix.is_empty() {
+            query.append_pair("prefix", &prefix);
+        }
+        format!("/api/v1/packages?{}", query.append_pair("after", last).finish())
+    });
+    let package = |name: String| PackageName { url: app.settings().link(&package_path(&name)), name };
+    Ok(Json(Packages { packages: names.into_iter().map(package).collect(), next }))
+}
+
+/// PostgreSQL has no NUL in texts.
+fn plain(text: String) -> Result<String, Failure> {
+    if text.contains('\0') { Err(Failure::bad("A filter holds a NUL.", "")) } else { Ok(text) }
+}
+
+/// How a package fares.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PackageData {
+    /// Its name.
+    package: String,
+    /// On each release and architecture on which it was run.
+    standings: Vec<StandingData>,
+    /// What is asked for and not done yet, at most 200.
+    open: Vec<JobData>,
+}
+
+/// How a package fares on every release and architecture
+///
+/// By distribution runs; with what is not done yet.
+#[utoipa::path(get, path = "/api/v1/packages/{package}", tag = "past",
+    params(("package" = String, Path, description = "The source package.")),
+    responses((status = OK, body = PackageData)))]
+pub(super) async fn package(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<PackageData>, Failure> {
+    let Path(name) = path?;
+    let unknown = || Failure::not_found("No run of such a package is known.");
+    let package: Package = name.parse().map_err(|_| unknown())?;
+    let standings = app.db().standings_of(&package).await?;
+    let (open, _) = PublicJob::split(app.db().open_jobs_of(&package, None, MOST_OPEN).await?);
+    if standings.is_empty() && open.is_empty() && !app.db().has_results(&package).await? {
+        return Err(unknown());
+    }
+    let settings = app.settings();
+    Ok(Json(PackageData {
+        standings: standings.into_iter().map(|standing| StandingData::new(settings, standing)).collect(),
+        open: JobData::list(settings, &open),
+        package: package.to_string(),
+    }))
+}
+
+/// The runs of a package on a release and architecture.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Runs {
+    /// Newest first, those with PPAs among them.
+    results: Vec<ResultData>,
+    /// What is asked for and not done yet, at most 200.
+    open: Vec<JobData>,
+    /// The address of the older results.
+    next: Option<String>,
+}
+
+/// All runs of a package on a release and architecture
+///
+/// A thousand at once.
+#[utoipa::path(get, path = "/api/v1/packages/{package}/{release}/{arch}", tag = "past",
+    params(
+        ("package" = String, Path, description = "The source package."),
+        ("release" = String, Path, description = "The release."),
+        ("arch" = String, Path, description = "The architecture."),
+        ("before" = Option<String>, Query, description = "Only runs before this run id."),
+    ),
+    responses((status = OK, body = Runs)))]
+pub(super) async fn runs(
+    State(app): State<App>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Runs>, Failure> {
+    let Path((name, release, arch)) = path?;
+    let unknown =
+        || Failure::not_found("No run of such a package on such a release and architecture is known.");
+    let package: Package = name.parse().map_err(|_| unknown())?;
+    let pair: Pair = format!("{release}/{arch}").parse().map_err(|_| unknown())?;
+    let before = parameter(query.as_deref(), "before").filter(|before| !before.is_empty());
+    let before: Option<RunId> = match before {
+        Some(text) => Some(text.parse().map_err(|_| Failure::bad("before must be a run id.", ""))?),
+        None => None,
+    };
+    let limit = i64::try_from(MOST + 1).unwrap_or(i64::MAX);
+    let rows = app.db().results_of(&package, &pair, true, before.as_ref(), limit).await?;
+    let mut rows = PublicResult::all(rows);
+    let (open, _) = PublicJob::split(app.db().open_jobs_of(&package, Some(&pair), MOST_OPEN).await?);
+    if rows.is_empty() && open.is_empty() && before.is_none() {
+        return Err(unknown());
+    }
+    let more = rows.len() > MOST;
+    rows.truncate(MOST);
+    let base = crate::view::path(&["api", "v1", "packages", &name, &release, &arch]);
+    let settings = app.settings();
+    Ok(Json(Runs {
+        next: rows.last().filter(|_| more).map(|last| format!("{base}?before={}", last.run_id)),
+        results: ResultData::list(settings, &rows),
+        open: JobData::list(settings, &open),
+    }))
+}
+
+/// A run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Run {
+    /// Its name.
+    uuid: String,
+    /// `waiting`, `running`, `publishing`, `storing`, `done`, `parked`, `cancelled` or `obsolete`.
+    state: &'static str,
+    /// What was asked for; null where another system ran it.
+    job: Option<JobData>,
+    /// Why it waits.
+    waits: Option<WaitsData>,
+    /// How it was tried.
+    attempts: Vec<AttemptData>,
+    /// What came out, once it is stored.
+    result: Option<ResultData>,
+    /// Its page.
+    url: String,
+}
+
+/// One run by its uuid
+///
+/// From the second it was asked for.
+#[utoipa::path(get, path = "/api/v1/runs/{uuid}", tag = "past",
+    params(("uuid" = Uuid, Path, description = "The run's name, as the answer to a request has it.")),
+    responses((status = OK, body = Run)))]
+pub(super) async fn run(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<Run>, Failure> {
+    let Path(text) = path?;
+    let unknown = || Failure::not_found("No run has this uuid.");
+    let uuid = Uuid::try_parse(&text).map_err(|_| unknown())?;
+    let settings = app.settings();
+    let url = settings.link(&crate::view::path(&["run", &uuid.to_string()]));
+    let Some(job) = app.db().job_by_uuid(uuid).await? else {
+        let row = app.db().result_by_uuid(uuid).await?.and_then(PublicResult::of).ok_or_else(unknown)?;
+        let result = Some(ResultData::new(settings, &row));
+        let (uuid, state) = (uuid.to_string(), JobState::Done.as_str());
+        return Ok(Json(Run { uuid, state, job: None, waits: None, attempts: Vec::new(), result, url }));
+    };
+    let job = PublicJob::of(job).ok_or_else(unknown)?;
+    let result = match job.state() {
+        JobState::Done => app.db().result_of_job(job.id).await?.and_then(PublicResult::of),
+        _ => None,
+    };
+    let waits = match job.state() {
+        JobState::Waiting => Some(WaitsData(app.db().explain(&*app.situation().await?, &job).await?)),
+        _ => None,
+    };
+    let attempts = app.db().attempts_of(job.id).await?;
+    Ok(Json(Run {
+        uuid: uuid.to_string(),
+        state: job.state().as_str(),
+        waits,
+        attempts: attempts.into_iter().map(AttemptData::from).collect(),
+        result: result.map(|row| ResultData::new(settings, &row)),
+        job: Some(JobData::new(settings, &job)),
+        url,
+    }))
+}

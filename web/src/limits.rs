@@ -1,0 +1,240 @@
+//! How much one address may ask for: so many pages in a while, and so many at once. Whoever asks for more is told so at once,
+//! which costs nearly nothing: others do not notice.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::HeaderMap,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+
+use crate::{app::App, failure::Failure, settings::Settings};
+
+/// What a page costs; see [`cost`].
+const PAGE: u32 = 10;
+/// What a costly page costs.
+const COSTLY: u32 = 5 * PAGE;
+/// So many seconds' worth may come at once.
+const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// So much of one address is worked on at once. What is sent already does not count.
+const AT_ONCE: usize = 32;
+/// So much of all addresses: more than this many tasks that wait for the database help nobody.
+const ALL_AT_ONCE: usize = 1024;
+/// So often addresses that have not been seen lately are forgotten.
+const SWEEP_EVERY: usize = 4096;
+
+/// What is known of addresses.
+pub(crate) struct Limits {
+    rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    at_once: Mutex<HashMap<IpAddr, usize>>,
+    all: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+/// What is worked on; it ends with this.
+struct Open<'a> {
+    limits: &'a Limits,
+    address: Option<IpAddr>,
+}
+
+impl Limits {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let units = settings.address_rate.saturating_mul(PAGE);
+        let quota = NonZeroU32::new(units)
+            .map(|units| Quota::per_second(units).allow_burst(units.saturating_mul(BURST_SECONDS)));
+        Self {
+            rate: quota.map(RateLimiter::keyed),
+            at_once: Mutex::default(),
+            all: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+        }
+    }
+
+    fn at_once(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // Numbers are whole even where a panic cut a change short.
+        self.at_once.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this may be worked on now. None: whoever asks is not bound.
+    fn open(&self, address: Option<IpAddr>, cost: u32) -> Result<Open<'_>, Failure> {
+        if let (Some(address), Some(rate)) = (address, &self.rate) {
+            self.within(rate, address, cost)?;
+        }
+        let mut open = Open { limits: self, address: None };
+        if self.all.fetch_add(1, Ordering::Relaxed) >= ALL_AT_ONCE {
+            return Err(Failure::busy());
+        }
+        let Some(address) = address.filter(|_| self.rate.is_some()) else { return Ok(open) };
+        let mut at_once = self.at_once();
+        let number = at_once.entry(address).or_default();
+        if *number >= AT_ONCE {
+            return Err(Failure::too_fast(1));
+        }
+        *number += 1;
+        drop(at_once);
+        open.address = Some(address);
+        Ok(open)
+    }
+
+    fn within(
+        &self,
+        rate: &DefaultKeyedRateLimiter<IpAddr>,
+        address: IpAddr,
+        cost: u32,
+    ) -> Result<(), Failure> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            rate.retain_recent();
+        }
+        // The outer error: it costs more than there ever is, which no cost of ours does.
+        let Ok(Err(not_until)) = rate.check_key_n(&address, NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN))
+        else {
+            return Ok(());
+        };
+        let wait = not_until.wait_time_from(rate.clock().now());
+        Err(Failure::too_fast(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX).saturating_add(1)))
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.limits.all.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = self.address else { return };
+        let mut at_once = self.limits.at_once();
+        if let Some(number) = at_once.get_mut(&address) {
+            *number -= 1;
+            if *number == 0 {
+                at_once.remove(&address);
+            }
+        }
+    }
+}
+
+/// Bounds what an address may ask for.
+pub(crate) async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = peer.and_then(|peer| asking(app.settings(), peer, request.headers()));
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let cost = cost(route, request.uri().path(), request.uri().query());
+    match app.limits().open(address, cost) {
+        Ok(_open) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// What an answer costs: a file hardly anything, what reads much of the past or unpacks logs more than a page.
+fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
+    let asks = |name: &str| query.is_some_and(|query| query.split('&').any(|part| part.starts_with(name)));
+    match route {
+        "/static/{file}" | "/results" | "/results/" | "/results/{*path}" | "/robots.txt" => 1,
+        "/search" | "/compare" | "/running" | "/queues.json" | "/queued.json" | "/static/running.json" => {
+            COSTLY
+        }
+        _ if route.starts_with("/trigger/") || route.starts_with("/feeds/") => COSTLY,
+        _ if path.ends_with("/log") || asks("q=") || asks("user=") || asks("offset=") => COSTLY,
+        _ => PAGE,
+    }
+}
+
+/// Who asks: the peer, or whom the proxies that are trusted name. None for this machine's own programs and for the proxies
+/// themselves, which are not bound.
+fn asking(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    let trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|network| network.contains(address));
+    let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut address = peer.to_canonical();
+    // Each proxy adds whom it was asked by at the end: what stands before the first that is not ours may be invented.
+    for name in named.into_iter().rev() {
+        let Some(before) = name.parse::<IpAddr>().ok().filter(|_| trusted(address)) else { break };
+        address = before.to_canonical();
+    }
+    (!address.is_loopback() && !trusted(address)).then(|| network(address))
+}
+
+/// Whoever has an IPv6 address has at least 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::settings;
+
+    #[test]
+    fn who_asks() {
+        let settings = Settings {
+            trusted_proxies: ["10.0.0.0/8", "127.0.0.1"].map(|n| n.parse().unwrap()).into(),
+            ..settings()
+        };
+        let of = |peer: &str, forwarded: &str| {
+            let headers = HeaderMap::from_iter([(
+                axum::http::HeaderName::from_static("x-forwarded-for"),
+                forwarded.parse().unwrap(),
+            )]);
+            asking(&settings, peer.parse().unwrap(), &headers).map(|address| address.to_string())
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(of("203.0.113.9", "192.0.2.1"), some("203.0.113.9"), "who is not trusted is not believed");
+        assert_eq!(of("10.1.1.1", "192.0.2.1"), some("192.0.2.1"));
+        assert_eq!(of("10.1.1.1", "192.0.2.1, 203.0.113.9, 10.2.2.2"), some("203.0.113.9"));
+        assert_eq!(of("127.0.0.1", "nonsense, 192.0.2.1"), some("192.0.2.1"));
+        assert_eq!(of("::ffff:203.0.113.9", ""), some("203.0.113.9"));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6", ""), some("2001:db8:1:2::"));
+        for (peer, forwarded) in [("127.0.0.1", ""), ("::1", "192.0.2.1"), ("10.1.1.1", "nonsense")] {
+            assert_eq!(of(peer, forwarded), None, "{peer}");
+        }
+    }
+
+    #[test]
+    fn as_much_as_was_said_and_others_do_not_notice() {
+        let limits = Limits::new(&Settings { address_rate: 1, ..settings() });
+        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let taken = (0..100).take_while(|_| limits.open(Some(one), PAGE).is_ok()).count();
+        assert!((10..=11).contains(&taken), "{taken}");
+        let refused = limits.open(Some(one), PAGE).err().unwrap();
+        assert_eq!((refused.status.as_u16(), refused.retry_after.is_some_and(|s| s >= 1)), (429, true));
+        assert!(limits.open(Some(other), COSTLY).is_ok());
+        assert!((0..1000).all(|_| limits.open(None, COSTLY).is_ok()), "who is not bound");
+    }
+
+    #[test]
+    fn only_so_much_at_once() {
+        let limits = Limits::new(&Settings { address_rate: 1000, ..settings() });
+        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let mut open: Vec<_> = (0..AT_ONCE).map(|_| limits.open(Some(one), 1).ok().unwrap()).collect();
+        assert_eq!(limits.open(Some(one), 1).err().unwrap().status, 429);
+        assert!(limits.open(Some(other), 1).is_ok());
+        open.pop();
+        assert!(limits.open(Some(one), 1).is_ok());
+        let all: Vec<_> = std::iter::from_fn(|| limits.open(None, 1).ok()).collect();
+        assert_eq!(
+            (all.len() + open.len(), limits.open(Some(other), 1).err().unwrap().status.as_u16()),
+            (ALL_AT_ONCE, 503)
+        );
+        drop((all, open));
+        assert!(limits.at_once().is_empty() && limits.all.load(Ordering::Relaxed) == 0);
+    }
+
+    #[test]
+    fn costs() {
+        assert_eq!(cost("/results/{*path}", "/results/a/log.gz", None), 1);
+        assert_eq!(cost("/packages/{*path}", "/packages/green", None), PAGE);
+        assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/log", None), COSTLY);
+        assert_eq!(cost("/recent", "/recent", Some("limit=5&user=joe")), COSTLY);
+        assert_eq!(cost("", "/nope", None), PAGE);
+    }
+}
