@@ -289,7 +289,8 @@ mod tests {
         let database = Database::open(&url, None).unwrap();
         database.prepare().await.unwrap();
         let run = async |words: &[&str]| {
-            let words = ["x"].iter().chain(words).chain(&["--database", &url]);
+            let database = ["--database", url.as_str()];
+            let words = ["x"].iter().chain(words).chain(&database);
             main(Line::try_parse_from(words).unwrap().command).await
         };
         run(&["add", "It rains\nand rains", "--level", "warning", "--until", "1d"]).await.unwrap();
