@@ -9,6 +9,10 @@ use crate::{
     outcome::Class,
 };
 
+const OWN: &str = "autopkgtest-questing";
+const PPA: &str = "autopkgtest-questing-mary-ann-fixes";
+const RUN_IDS: [&str; 3] = ["20261101_100000_aaaaa@", "20261101_110000_aaaaa@", "20261101_120000_aaaaa@"];
+
 fn pair() -> Pair {
     "questing/riscv64".parse().unwrap()
 }
@@ -33,9 +37,7 @@ async fn add(db: &Database, epoch: i64, results: &[StoredResult]) {
 }
 
 pub(super) async fn summaries(db: &Database, epoch: i64) {
-    const OWN: &str = "autopkgtest-questing";
-    const PPA: &str = "autopkgtest-questing-mary-ann-fixes";
-    let run_ids = ["20261101_100000_aaaaa@", "20261101_110000_aaaaa@", "20261101_120000_aaaaa@"];
+    let run_ids = RUN_IDS;
     let package = "blue".parse().unwrap();
     let standing = async || db.standings_of(&package).await.unwrap().remove(0);
 
@@ -141,20 +143,27 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
         (neighbours(true).await, neighbours(false).await),
         (vec![run_ids[2].to_owned()], vec![run_ids[0].to_owned()])
     );
-    // The index is dropped, and comes back by itself.
+    dropped_and_back(db, epoch, fresh).await;
+    assert!(matches!(db.sum_up(epoch - 1, 10).await, Err(super::DbError::LeadershipLost(_))));
+}
+
+/// The index is dropped, and comes back from the store.
+async fn dropped_and_back(db: &Database, epoch: i64, fresh: StoredResult) {
     add(db, epoch, &[]).await;
-    let counts = async || counted(db.all_time("results").await.unwrap());
+    let package = "blue".parse().unwrap();
+    let counts = async || {
+        let rows = db.all_time("results").await.unwrap().into_iter().filter(|row| row.release == "questing");
+        rows.map(|row| (row.name, row.n)).collect::<Vec<_>>()
+    };
     let before = (db.standings_of(&package).await.unwrap(), counts().await);
     db.execute("DELETE FROM results WHERE arch = 'riscv64'", vec![]).await.unwrap();
     add(db, epoch, &[]).await;
     assert!(db.standings_of(&package).await.unwrap().is_empty() && counts().await.is_empty());
-    let run_ids = [run_ids[0], run_ids[1], run_ids[2], "20261101_130000_aaaaa@"];
-    let mut again: Vec<StoredResult> =
-        run_ids.iter().zip([6, 0, 4, 16]).map(|(id, code)| blue(OWN, id, code)).collect();
+    let ended = [(RUN_IDS[0], 6), (RUN_IDS[1], 0), (RUN_IDS[2], 4), ("20261101_130000_aaaaa@", 16)];
+    let mut again: Vec<StoredResult> = ended.iter().map(|(id, code)| blue(OWN, id, *code)).collect();
     again.extend([blue(PPA, "20261102_100000_aaaaa@", 0), fresh]);
     add(db, epoch, &again).await;
     assert_eq!((db.standings_of(&package).await.unwrap(), counts().await), before);
-    assert!(matches!(db.sum_up(epoch - 1, 10).await, Err(super::DbError::LeadershipLost(_))));
 }
 
 async fn by_days(db: &Database) {
