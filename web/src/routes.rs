@@ -131,7 +131,12 @@ async fn secure(State(app): State<App>, request: Request, next: Next) -> Respons
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        // What is packed varies by that too.
+        if name == header::VARY {
+            headers.append(name, HeaderValue::from_static(value));
+        } else {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
     }
     if app.settings().site.scheme() == "https" {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, ONLY_HTTPS);
