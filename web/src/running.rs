@@ -8,6 +8,8 @@ use std::{
 
 use proofhouse_core::{protocol::Status, request::MAX_BODY};
 
+use crate::log::plain;
+
 /// A run of which nothing was heard for so long is not shown any more.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// More than any cluster runs: what is over it is a flood.
@@ -86,6 +88,10 @@ impl Heard {
     /// Takes a message in. False where it is none.
     pub(crate) fn hear_message(&self, message: &[u8], now: Instant) -> bool {
         let read = if message.len() > LONGEST { None } else { serde_json::from_slice(message).ok() };
+        // Nothing has such a name.
+        let read = read.filter(|Status { package, release, architecture, .. }: &Status| {
+            [package, release, architecture].into_iter().all(|name| plain(name) == *name)
+        });
         let is_one = read.is_some();
         if let Some(status) = read {
             self.take(status, message.len(), now);
@@ -202,6 +208,18 @@ mod tests {
         plain.params.insert("ppas".to_owned(), serde_json::json!(["owner/name:ABCD"]));
         heard.hear(plain, start);
         assert_eq!(heard.now(start).0.len(), 1);
+    }
+
+    #[test]
+    fn a_name_that_acts_is_no_name() {
+        let (heard, now) = (Heard::default(), Instant::now());
+        for name in ["gre\0en", "\u{202e}neerg", "\u{1b}[31mgreen"] {
+            let bad =
+                serde_json::to_vec(&message(serde_json::json!(name).to_string().trim_matches('"'), true));
+            assert!(!heard.hear_message(&bad.unwrap(), now), "{name:?}");
+        }
+        assert!(heard.hear_message(&serde_json::to_vec(&message("green", true)).unwrap(), now));
+        assert_eq!(heard.now(now).0.len(), 1);
     }
 
     #[test]

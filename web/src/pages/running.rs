@@ -15,7 +15,8 @@ use crate::{
     app::App,
     failure::Failure,
     live::{self, Live, Now},
-    view::{Crumb, Outcome, duration, package_path, path, shown_params},
+    log::plain,
+    view::{Crumb, Outcome, duration, package_path, path, python_str, shown_params},
 };
 
 #[derive(Template)]
@@ -65,7 +66,7 @@ impl From<Live> for Run {
         let params = match &request {
             Some(request) => shown_params(request),
             // Another system's: shown as it came.
-            None => live.params.iter().map(|(k, v)| (k.clone(), crate::view::python_str(v))).collect(),
+            None => live.params.iter().map(|(k, v)| (plain(k), plain(&python_str(v)))).collect(),
         };
         Self {
             package_path: package_path(&live.package),
@@ -75,9 +76,9 @@ impl From<Live> for Run {
             outcome: live.outcome,
             release: live.release,
             arch: live.arch,
-            worker: live.worker,
+            worker: live.worker.map(|worker| plain(&worker)),
             attempt: live.attempt.unwrap_or(1),
-            logtail: crate::log::plain(&live.logtail),
+            logtail: plain(&live.logtail),
         }
     }
 }
