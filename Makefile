@@ -29,12 +29,14 @@ build_faulty := cargo build --locked -p proofhouse --features faults --bin proof
 
 test:
 	@$(setup)/install.sh test
+	@$(setup)/room.sh "$(CARGO_TARGET_DIR)"
 	cargo build --locked --workspace --bins
 	$(build_faulty)
 	@$(setup)/own-root.sh $(setup)/run.sh --locked --workspace
 
 verify:
 	@$(setup)/install.sh verify
+	@$(setup)/room.sh "$(CARGO_TARGET_DIR)"
 	cargo build --locked --workspace --bins
 	$(build_faulty)
 	@$(setup)/previous.sh "$(cache)" "$(CARGO_TARGET_DIR)/debug"
@@ -82,6 +84,7 @@ fuzz:
 
 lint: $(deny)
 	@$(setup)/install.sh lint
+	@$(setup)/room.sh "$(CARGO_TARGET_DIR)"
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	$(deny) --workspace --all-features check bans licenses sources

@@ -42,24 +42,17 @@ impl Place {
     /// Waits until the newest job of a package says that it waits for this, to operators and to everybody.
     async fn waits(&mut self, package: &str, reason: &str) -> Result<Value> {
         let (table, cluster) = (&mut self.table, &self.cluster);
-        let shown = wait_for(&format!("{package} to wait for {reason}"), PATIENCE, async || {
+        // What is costly the site keeps for some seconds.
+        wait_for(&format!("{package} and its page to say that it waits for {reason}"), PATIENCE, async || {
             let newest = "SELECT uuid FROM jobs WHERE package = $1 ORDER BY id DESC LIMIT 1";
             let uuid: String = sqlx::query_scalar(newest).bind(package).fetch_one(&mut *table).await.ok()?;
-            let shown = cluster.json(&["queue", "show", &uuid]).await.ok()?;
-            (shown["waits"]["reason"] == reason).then_some(shown)
-        })
-        .await?;
-        let uuid = shown["uuid"].as_str().context("uuid")?;
-        let sentence = shown["waits"]["sentence"].as_str().context("sentence")?;
-        // What is costly the site keeps for some seconds.
-        let sentence = sentence.replace('\'', "&#39;");
-        wait_for(&format!("the page of {package} to say {sentence}"), PATIENCE, async || {
+            let waits = cluster.json(&["queue", "show", &uuid]).await.ok()?["waits"].clone();
+            let sentence = waits["sentence"].as_str()?.replace('\'', "&#39;");
             let page = reqwest::Client::new().get(format!("{}/run/{uuid}", self.site));
             let page = page.header("accept", "text/html").send().await.ok()?.text().await.ok()?;
-            page.contains(&sentence).then_some(())
+            (waits["reason"] == reason && page.contains(&sentence)).then_some(waits)
         })
-        .await?;
-        Ok(shown["waits"].clone())
+        .await
     }
 }
 

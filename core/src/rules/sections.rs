@@ -73,7 +73,8 @@ pub(super) struct Sections {
     open: BTreeSet<u64>,
     /// Since when results are shown, to which what a test wrote to stderr belongs.
     results: Option<u64>,
-    /// For whom a testbed was prepared, and where what counts for nothing begins should that be said again.
+    /// For whom a testbed was prepared, and where what counts for nothing begins should that be said again: once said, it
+    /// ends nothing any more.
     prepared: HashMap<Vec<u8>, u64>,
     /// Whom a test named as one that a testbed is prepared for: the same line in its stderr ends nothing.
     printed: HashSet<Vec<u8>>,
@@ -127,9 +128,9 @@ impl Sections {
         let before = self.prepared.get(name).copied();
         if before.is_none() {
             self.prepared.insert(name.to_owned(), since);
-        }
-        if !self.printed.contains(name) {
-            self.results = None;
+            if !self.printed.contains(name) {
+                self.results = None;
+            }
         }
         before
     }
@@ -227,6 +228,8 @@ mod tests {
         assert_eq!(counted("A +a [a +b X ]a results stderr +b X +b B [b ]b summary"), "A");
         assert_eq!(counted("A +a [a x ]a results stderr +b X +b B [b ]b +c C [c ]c summary"), "A B C");
         assert_eq!(counted("A +a [a summary ]a results stderr summary X +b B [b ]b summary"), "A B");
+        assert_eq!(counted("A +a [a ]a +z X ]a results stderr ]a +z X +b B [b ]b summary"), "A B");
+        assert_eq!(counted("A +a [a ]a +b X ]a results stderr ]a +b X +b B [b ]b summary"), "A");
         assert_eq!(counted("A +a [a [z ]z ]a results stderr [z X ]z X ]a X +b B [b ]b summary"), "A B");
     }
 
