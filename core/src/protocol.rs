@@ -86,10 +86,10 @@ pub struct Offer {
 /// How long an offer lives, in seconds.
 pub const OFFER_SECONDS: u64 = 60;
 
-/// From a worker (or, for [`Ask::Nudge`], a web) to the leader.
+/// From a worker (or, for [`Ask::Nudge`], a web; for [`Ask::Echo`], itself) to the leader.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
-    /// Who asks; none for a nudge.
+    /// Who asks; none for a nudge and an echo.
     pub from: Option<WorkerId>,
     /// What.
     #[serde(flatten)]
@@ -136,6 +136,13 @@ pub enum Ask {
     },
     /// Something new waits in the job table.
     Nudge,
+    /// From the leader to itself, on [`RENEWALS`]: when it is heard, its link lives, and every renewal before it was heard.
+    Echo {
+        /// The leader's epoch.
+        epoch: i64,
+        /// Each is another one.
+        number: u64,
+    },
 }
 
 /// What a worker says of itself.
@@ -426,7 +433,12 @@ mod tests {
     fn messages_round_trip_and_skip_what_is_new() {
         let id = AttemptId { job: 7, attempt: 2 };
         let from = Some(WorkerId { name: "w-1".parse().unwrap(), incarnation: Uuid::nil() });
-        for ask in [Ask::Nudge, Ask::Renew { ids: vec![id] }, Ask::Grant { id, epoch: 3 }] {
+        for ask in [
+            Ask::Nudge,
+            Ask::Echo { epoch: 1, number: 2 },
+            Ask::Renew { ids: vec![id] },
+            Ask::Grant { id, epoch: 3 },
+        ] {
             let asked = Asked { from: from.clone(), ask };
             let json = serde_json::to_string(&asked).unwrap();
             assert_eq!(serde_json::from_str::<Asked>(&json).unwrap(), asked, "{json}");

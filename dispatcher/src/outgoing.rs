@@ -6,7 +6,10 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use proofhouse_core::{
     bus::{Bus, Message, Target},
     names::Pool,
-    protocol::{Answer, Answered, AttemptId, LEADER_EXCHANGE, OFFER_SECONDS, Offer, WorkerId, pool_queue},
+    protocol::{
+        Answer, Answered, Ask, Asked, AttemptId, LEADER_EXCHANGE, OFFER_SECONDS, Offer, RENEWALS, WorkerId,
+        pool_queue,
+    },
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -49,6 +52,11 @@ impl Outgoing {
     pub(crate) fn hail(&self) {
         let answered = Answered { epoch: self.epoch, answer: Answer::Leader };
         self.send(Target::Fanout(LEADER_EXCHANGE.to_owned()), &answered, ANSWER_LIVES);
+    }
+
+    pub(crate) fn echo(&self, number: u64) {
+        let asked = Asked { from: None, ask: Ask::Echo { epoch: self.epoch, number } };
+        self.send(Target::Queue(RENEWALS.to_owned()), &asked, ANSWER_LIVES);
     }
 
     pub(crate) fn offer(&self, pool: &Pool, id: AttemptId) {

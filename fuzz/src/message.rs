@@ -46,6 +46,7 @@ pub(crate) fn messages(data: &[u8]) {
         }
     }
     state.decide(Event::Tick, now + Duration::from_secs(100));
+    state.decide(Event::Echoed, now + Duration::from_secs(100));
     worker::answers(lines());
 }
 

@@ -7,5 +7,5 @@ use proofhouse_tests::succession::Succession;
 
 #[tokio::test]
 async fn leaders_die_stop_hang_and_lose_their_database() -> Result<()> {
-    Succession { rounds: 1, freeze: Duration::from_secs(9) }.run().await
+    Succession { rounds: 1, freeze: Duration::from_secs(9), gap: None }.run().await
 }

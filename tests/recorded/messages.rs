@@ -34,6 +34,7 @@ fn name_of_ask(ask: &Ask) -> &'static str {
         Ask::Complete { .. } => "complete",
         Ask::GiveUp { .. } => "give-up",
         Ask::Nudge => "nudge",
+        Ask::Echo { .. } => "echo",
     }
 }
 
@@ -53,7 +54,7 @@ fn name_of_answer(answer: &Answer) -> &'static str {
     }
 }
 
-const ASKS: usize = 7;
+const ASKS: usize = 8;
 const ANSWERS: usize = 11;
 
 fn asks() -> Result<Vec<Ask>> {
@@ -85,6 +86,7 @@ fn asks() -> Result<Vec<Ask>> {
         Ask::Complete { id: ID, run_id: RUN_ID.parse()?, result_tar: "dGFy".to_owned() },
         Ask::GiveUp { id: ID, fault: Fault::DiskFull, detail: "no space".to_owned() },
         Ask::Nudge,
+        Ask::Echo { epoch: 3, number: 4 },
     ])
 }
 
@@ -142,7 +144,7 @@ async fn written() -> Result<Vec<(String, Value)>> {
     let mut all = Vec::new();
     for ask in asks()? {
         let name = format!("asked/{}", name_of_ask(&ask));
-        let from = from.clone().filter(|_| ask != Ask::Nudge);
+        let from = from.clone().filter(|_| !matches!(ask, Ask::Nudge | Ask::Echo { .. }));
         all.push((name, serde_json::to_value(Asked { from, ask })?));
     }
     for answer in answers()? {

@@ -6,6 +6,7 @@
 pub mod amqp;
 pub mod certificates;
 pub mod cluster;
+pub mod disk;
 pub mod faults;
 pub mod front;
 pub mod hostile;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -14,10 +14,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::{
     certificates::authority,
+    disk::SmallDisk,
     keeper::{Keeper, run},
     ports::free_port,
     proofhouse::Version,
     roles::{ROLE_PASSWORD, as_role},
+    wait::wait_until_ok,
 };
 
 /// The superuser.
@@ -44,23 +46,34 @@ pub struct Postgres {
     /// As in production: what is committed is on the disk. Else nothing needs to be, and the roles that are shipped come over
     /// TLS alone.
     durable: bool,
+    /// Where its data is, if that is a disk that can be full.
+    disk: Option<SmallDisk>,
     roles: tokio::sync::Mutex<()>,
 }
+
+/// The size of a small disk, in MiB: several times what a bench of faults writes, and the log.
+const SMALL: u16 = 768;
 
 impl Postgres {
     /// Makes a cluster and starts it (about 3 s).
     pub async fn start() -> Result<Self> {
-        Self::start_as(false).await
+        Self::start_as(false, None).await
+    }
+
+    /// The same with its data on a disk that can be full; its standbys have such disks, too. It needs root.
+    pub async fn start_on_small_disk() -> Result<Self> {
+        Self::start_as(false, Some(SmallDisk::mount(SMALL)?)).await
     }
 
     /// The same with fsync, for figures.
     pub async fn start_durable() -> Result<Self> {
-        Self::start_as(true).await
+        Self::start_as(true, None).await
     }
 
-    async fn start_as(durable: bool) -> Result<Self> {
+    async fn start_as(durable: bool, disk: Option<SmallDisk>) -> Result<Self> {
         let postgres = Self {
             durable,
+            disk,
             port: free_port()?,
             bin: newest_bin()?,
             keeper: Keeper::with_hook("postgres", &std::env::temp_dir(), HOOK)?,
@@ -124,7 +137,8 @@ impl Postgres {
     pub async fn standby(&self) -> Result<Self> {
         let keeper = Keeper::with_hook("postgres", &std::env::temp_dir(), HOOK)?;
         let (bin, durable, roles) = (self.bin.clone(), self.durable, tokio::sync::Mutex::default());
-        let standby = Self { port: free_port()?, bin, keeper, durable, roles };
+        let disk = self.disk.as_ref().map(|_| SmallDisk::mount(SMALL)).transpose()?;
+        let standby = Self { port: free_port()?, bin, keeper, durable, disk, roles };
         let user = standby.prepare_folder()?;
         authority()?.server_files(standby.keeper.dir(), user.as_ref())?;
         let mut copy = standby.command("pg_basebackup");
@@ -189,6 +203,20 @@ impl Postgres {
         self.keeper.kill9().await
     }
 
+    /// Leaves no room on its small disk while `wait` lasts. Where it ended of that, it is started again, as its keeper does.
+    pub async fn full(&self, wait: impl Future<Output = ()>) -> Result<()> {
+        let disk = self.disk.as_ref().context("the database has no small disk")?;
+        disk.fill()?;
+        wait.await;
+        disk.free()?;
+        let connect = async || PgConnection::connect(&self.url("postgres")).await?.close().await;
+        if wait_until_ok("PostgreSQL to recover", Duration::from_secs(5), connect).await.is_err() {
+            self.kill9().await?;
+            self.start_again().await?;
+        }
+        Ok(())
+    }
+
     /// Starts it again after [`Self::kill9`], on the same port and data, and waits until it serves. What is left of a killed server
     /// looks like no process of ours for a moment, and keeps the next one from starting.
     pub async fn start_again(&self) -> Result<()> {
@@ -213,14 +241,13 @@ impl Postgres {
             command.arg("-F");
         }
         command.args(["-c", "dynamic_shared_memory_type=mmap"]);
-        command.args([
-            "-c",
-            "ssl=on",
-            "-c",
-            "ssl_cert_file=../server.pem",
-            "-c",
-            "ssl_key_file=../server.key",
-        ]);
+        if self.disk.is_some() {
+            command.args(["-c", "max_wal_size=128MB"]);
+        }
+        command.args(["-c", "ssl=on"]);
+        for (setting, name) in [("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key")] {
+            command.arg("-c").arg(format!("{setting}={}", self.keeper.dir().join(name).display()));
+        }
         let server = self.keeper.spawn("server", &mut command)?;
         let attempt = async || PgConnection::connect(&self.url("postgres")).await?.close().await;
         server.wait_until_ok("PostgreSQL to take connections", Duration::from_secs(120), attempt).await
@@ -257,6 +284,15 @@ impl Postgres {
         if let Some(user) = &user {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
             chown(dir, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        if let Some(disk) = &self.disk {
+            let data = disk.path().join("data");
+            fs::create_dir(&data)?;
+            fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
+            if let Some(user) = &user {
+                chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+            }
+            symlink(&data, self.data())?;
         }
         Ok(user)
     }

@@ -286,7 +286,11 @@ impl Drop for Proofhouse {
         if self.role.quiet && matches!(self.process.ended(), Ok(None)) {
             return;
         }
-        eprintln!("--- {} logged:\n{}\n---", self.role.name, self.process.tail(200));
+        eprintln!(
+            "--- {} logged:\n{}\n---",
+            self.role.name,
+            self.process.tail(if cfg!(feature = "faults") { 100_000 } else { 200 })
+        );
     }
 }
 

@@ -21,8 +21,6 @@ use crate::{
     wait::wait_for,
 };
 
-/// Nothing may wait for longer than this only because nobody leads.
-const GAP: Duration = Duration::from_secs(10);
 /// Longer than a leadership.
 const LEASE_SECONDS: u64 = 6;
 
@@ -33,6 +31,9 @@ pub struct Succession {
     pub rounds: usize,
     /// Longer than a leadership and a lease.
     pub freeze: Duration,
+    /// Nothing may wait for so long only because nobody leads. None where other tests slow the machine down: there it is said
+    /// alone.
+    pub gap: Option<Duration>,
 }
 
 /// How a leadership ends.
@@ -93,7 +94,7 @@ impl Succession {
             never = order.watch(&store) => never,
         };
         check(requests, &parts.cluster, &store, &order).await?;
-        parts.each_ran_once(requests).await
+        parts.each_ran_once(requests, self.gap).await
     }
 
     async fn work(self, parts: &mut Parts, stream: Stream) -> Result<usize> {
@@ -102,7 +103,7 @@ impl Succession {
                 let gap =
                     parts.end(end, self.freeze).await.with_context(|| format!("{end}, round {round}"))?;
                 println!("leader {end}: the next grant came after {:.1} s", gap.as_secs_f64());
-                ensure!(gap < GAP, "{end}: {gap:?} without a grant");
+                ensure!(self.gap.is_none_or(|most| gap < most), "{end}: {gap:?} without a grant");
             }
         }
         let requests = stream.end().await?;
@@ -239,7 +240,7 @@ impl Parts {
     }
 
     /// No worker died: each request was granted once, started once, and work never waited long for a leader.
-    async fn each_ran_once(mut self, requests: usize) -> Result<()> {
+    async fn each_ran_once(mut self, requests: usize, gap: Option<Duration>) -> Result<()> {
         let starts = self.cluster.starts().len();
         let (attempts, last): (i64, i64) = sqlx::query_as("SELECT count(*), max(attempt) FROM attempts")
             .fetch_one(&mut self.database)
@@ -256,7 +257,7 @@ impl Parts {
         let longest: i64 = sqlx::query_scalar(sql).fetch_one(&mut self.database).await?;
         let longest = Duration::from_micros(u64::try_from(longest)?);
         println!("the longest time without a grant while something waited: {:.1} s", longest.as_secs_f64());
-        ensure!(longest < GAP, "{longest:?} without a grant");
+        ensure!(gap.is_none_or(|most| longest < most), "{longest:?} without a grant");
         Ok(())
     }
 }

@@ -46,6 +46,8 @@ use crate::{
 const PREFETCH: u16 = 500;
 /// How often the leases are compared with the open attempts of the table.
 const COMPARE: Duration = Duration::from_secs(30);
+/// How often it is said that the job table is away.
+const SAID_AGAIN: Duration = Duration::from_secs(10);
 
 struct Leader {
     context: Arc<Context>,
@@ -53,6 +55,8 @@ struct Leader {
     state: State,
     outgoing: Outgoing,
     outbox: Arc<Notify>,
+    /// The number of the last echo.
+    echo: u64,
     /// Of the jobs that are answered without a run those up to this number were looked at; none: all of them.
     answering: Option<i64>,
     /// Waiting jobs up to this number were compared with lists and pools since those may have changed; none: all.
@@ -64,6 +68,7 @@ struct Leader {
     /// Hosts that are set aside, as was last said.
     aside: BTreeSet<String>,
     database_away: bool,
+    said_away: Option<Instant>,
 }
 
 /// Leads in `epoch` until `over`.
@@ -92,12 +97,14 @@ pub(crate) async fn run(context: &Arc<Context>, epoch: i64, over: CancellationTo
         state,
         outgoing: Outgoing::start(context.bus.clone(), epoch),
         outbox: wake,
+        echo: 0,
         answering: None,
         sorted_again: Some(0),
         arrived: Vec::new(),
         survey,
         aside: BTreeSet::new(),
         database_away: false,
+        said_away: None,
     };
     // In mid-way too: a database that does not answer must not hold up the next leadership. What was not committed did
     // not happen, and what was is in the table.
@@ -166,7 +173,7 @@ impl Leader {
                     self.sorted_again = Some(0);
                     continue;
                 }
-                delivery = inputs.asks.next() => match heard(delivery.ok_or(Error::BusClosed)?).await {
+                delivery = inputs.asks.next() => match self.heard(delivery.ok_or(Error::BusClosed)?).await {
                     Some(event) => {
                         if matches!(event, Event::Nudge) {
                             // An operator may have changed anything.
@@ -190,8 +197,12 @@ impl Leader {
                     }
                 }
                 _ = tick.tick() => {
+                    let was_away = std::mem::take(&mut self.database_away);
                     self.look_at_wanted().await?;
                     self.look_at_controls().await?;
+                    if was_away && !self.database_away {
+                        self.outgoing.hail();
+                    }
                     Event::Tick
                 }
                 // Nothing else is to be done: on with what is answered without a run.
@@ -269,14 +280,12 @@ impl Leader {
         failed: Vec<Event>,
     ) -> Result<Vec<Event>, Error> {
         match outcome {
-            Ok(events) => {
-                if std::mem::take(&mut self.database_away) {
-                    self.outgoing.hail();
-                }
-                Ok(events)
-            }
+            Ok(events) => Ok(events),
             Err(error) if error.may_retry() => {
-                if !std::mem::replace(&mut self.database_away, true) {
+                self.database_away = true;
+                // One that takes some statements and refuses others comes and goes all the time.
+                if self.said_away.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
+                    self.said_away = Some(Instant::now());
                     tracing::warn!(error = %chain(&error), "the job table is away; nothing is decided until it is back");
                 }
                 Ok(failed)
@@ -296,6 +305,10 @@ impl Leader {
         match action {
             Action::Answer(worker, answer) => self.outgoing.answer(&worker, answer),
             Action::Hail => self.outgoing.hail(),
+            Action::Echo => {
+                self.echo += 1;
+                self.outgoing.echo(self.echo);
+            }
             Action::Offer(pool, id) => {
                 self.metrics().offers.inc();
                 faults::reached(Step::Offered);
@@ -314,6 +327,28 @@ impl Leader {
             Action::Recall(worker, id, ask) => return self.recall(worker, id, ask).await,
         }
         Ok(vec![])
+    }
+
+    /// Reads a message; one that cannot be read is dropped, for it may come from another version.
+    async fn heard(&self, delivery: Delivery) -> Option<Event> {
+        let asked = serde_json::from_slice::<Asked>(&delivery.body);
+        // Asks are repeated until they are answered: nothing is lost by acknowledging first.
+        if let Err(error) = delivery.settle.ack().await {
+            tracing::debug!(error = %error, "an ask will come again");
+        }
+        match asked {
+            Ok(Asked { from: Some(worker), ask }) => Some(Event::Asked(worker, ask)),
+            Ok(Asked { from: None, ask: Ask::Echo { epoch, number } }) => {
+                // Those of other leaders, and older ones, say nothing of this link by now.
+                (epoch == self.epoch && number == self.echo).then_some(Event::Echoed)
+            }
+            Ok(Asked { from: None, .. }) => Some(Event::Nudge),
+            Err(error) => {
+                // Its kind alone: the whole error can quote what a worker said of a private run.
+                tracing::warn!(error = ?error.classify(), queue = delivery.queue, "a message cannot be read; it is dropped");
+                None
+            }
+        }
     }
 
     fn metrics(&self) -> &metrics::Dispatcher {
@@ -487,24 +522,6 @@ fn concerns(action: &Action) -> Option<AttemptId> {
     match action {
         Action::OpenPublication(ended, _) | Action::Weigh(_, ended, _) => Some(ended.id),
         _ => None,
-    }
-}
-
-/// Reads a message; one that cannot be read is dropped, for it may come from another version.
-async fn heard(delivery: Delivery) -> Option<Event> {
-    let asked = serde_json::from_slice::<Asked>(&delivery.body);
-    // Asks are repeated until they are answered: nothing is lost by acknowledging first.
-    if let Err(error) = delivery.settle.ack().await {
-        tracing::debug!(error = %error, "an ask will come again");
-    }
-    match asked {
-        Ok(Asked { from: Some(worker), ask }) => Some(Event::Asked(worker, ask)),
-        Ok(Asked { from: None, .. }) => Some(Event::Nudge),
-        Err(error) => {
-            // Its kind alone: the whole error can quote what a worker said of a private run.
-            tracing::warn!(error = ?error.classify(), queue = delivery.queue, "a message cannot be read; it is dropped");
-            None
-        }
     }
 }
 

@@ -14,6 +14,7 @@ impl State {
         let mut actions = match event {
             Event::Asked(worker, ask) => self.asked(&worker, ask, now),
             Event::Tick => self.tick(now),
+            Event::Echoed => self.echoed(),
             Event::Nudge => vec![],
             Event::Arrived(lanes) => {
                 for lane in lanes {
@@ -104,7 +105,7 @@ impl State {
                 let pause = self.pause_of(id, fault);
                 vec![Action::End(EndAttempt { id, fault, ended: None, detail, pause, answer })]
             }
-            Ask::Nudge => vec![],
+            Ask::Nudge | Ask::Echo { .. } => vec![],
         }
     }
 

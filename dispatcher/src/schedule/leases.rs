@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use super::{Action, EndAttempt, Granted, Lease, Publisher, State, Use};
 
+/// An echo that is not back for so long may have been lost.
+const ECHO_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// A run that went past its absolute end is ended by its worker; the leader does it when the worker has not for so long.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -186,11 +188,22 @@ impl State {
         running.collect()
     }
 
-    /// Leases that ran out. Nothing runs out while nobody can renew.
-    pub(super) fn run_out(&self, now: Instant) -> Vec<Action> {
-        if !self.link_up {
+    /// Where leases ran out: looks whether the link lives. Nothing runs out while nobody can renew.
+    pub(super) fn ask_for_echo(&mut self, now: Instant) -> Vec<Action> {
+        let is_due = self.echo.is_none_or(|sent| sent + ECHO_AGAIN <= now);
+        if !self.link_up || !is_due || self.run_out(now).is_empty() {
             return vec![];
         }
+        self.echo = Some(now);
+        vec![Action::Echo]
+    }
+
+    /// Ends the leases that had run out when the echo was sent, and were not renewed before it came back.
+    pub(super) fn echoed(&mut self) -> Vec<Action> {
+        self.echo.take().map_or_else(Vec::new, |sent| self.run_out(sent))
+    }
+
+    fn run_out(&self, now: Instant) -> Vec<Action> {
         let over = |lease: &Lease| {
             if lease.ends <= now {
                 Some((Fault::LeaseLost, "no renewal came until the lease ended"))

@@ -70,6 +70,8 @@ pub enum Event {
     Asked(WorkerId, Ask),
     /// Time passed.
     Tick,
+    /// The last [`Action::Echo`] came back.
+    Echoed,
     /// Something may have come by another way than the queues.
     Nudge,
     /// Jobs came to the end of these lanes.
@@ -149,6 +151,8 @@ pub enum Action {
     Answer(WorkerId, Answer),
     /// Tell all workers that there is a new leader, or a new link of its.
     Hail,
+    /// Leases ran out: send a message to oneself, behind the renewals. A leader that is cut off hears neither, and ends none.
+    Echo,
     /// Put an offer on a pool's queue.
     Offer(Pool, AttemptId),
     /// For this pool ask the job table for the jobs of these lanes behind these numbers, at most so many of each.
@@ -255,6 +259,8 @@ pub struct State {
     epoch: i64,
     rules: Rules,
     link_up: bool,
+    /// When the last echo was sent that is not back.
+    echo: Option<Instant>,
     workers: BTreeMap<WorkerId, WorkerView>,
     offers: BTreeMap<AttemptId, OfferView>,
     leases: BTreeMap<AttemptId, Lease>,
@@ -292,6 +298,7 @@ impl State {
             epoch,
             rules,
             link_up: true,
+            echo: None,
             workers: BTreeMap::new(),
             offers: BTreeMap::new(),
             leases: BTreeMap::new(),

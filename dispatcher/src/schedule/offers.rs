@@ -38,16 +38,18 @@ impl State {
         self.queue.hosts_changed();
         self.reading.clear();
         self.stir_all();
-        self.run_out(now)
+        self.ask_for_echo(now)
     }
 
     pub(super) fn link_down(&mut self) -> Vec<Action> {
         self.link_up = false;
+        self.echo = None;
         vec![]
     }
 
     pub(super) fn link_new(&mut self, now: Instant) -> Vec<Action> {
         self.link_up = true;
+        self.echo = None;
         for id in self.offers.keys().copied().collect::<Vec<_>>() {
             self.withdraw(id);
         }

@@ -224,7 +224,33 @@ fn leases_run_out_unless_renewed_and_never_while_the_link_is_down() {
     let hailed = state.decide(Event::LinkUp, now + LEASE * 9);
     assert!(hailed.contains(&Action::Hail));
     assert!(!lost(&state.decide(Event::Tick, now + LEASE * 9)), "the count starts anew");
-    assert!(lost(&state.decide(Event::Tick, now + LEASE * 10)));
+    assert_eq!(state.decide(Event::Echoed, now + LEASE * 9), [], "nobody waits for it");
+    assert_eq!(state.decide(Event::Tick, now + LEASE * 10), [Action::Echo]);
+    assert!(lost(&state.decide(Event::Echoed, now + LEASE * 10)));
+}
+
+#[test]
+fn no_lease_ends_before_the_link_was_seen_to_live() {
+    let (now, second) = (Instant::now(), Duration::from_secs(1));
+    let mut state = new(now);
+    state.decide(Event::Asked(worker(1), announce(2)), now);
+    grant(&mut state, 1, id(1, 1), "green", now);
+    grant(&mut state, 1, id(2, 1), "green", now + second);
+    assert_eq!(state.decide(Event::Tick, now + LEASE), [Action::Echo]);
+    // Silence; one that may be lost is sent again.
+    assert_eq!(state.decide(Event::Tick, now + LEASE + second), []);
+    let later = now + LEASE + Duration::from_secs(5);
+    assert_eq!(state.decide(Event::Tick, later), [Action::Echo]);
+    // It lives: what was renewed stands before the echo.
+    state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1)] }), later + LEASE / 2);
+    let ended = state.decide(Event::Echoed, later + LEASE / 2);
+    let [Action::End(end)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!((end.id, end.fault), (id(2, 1), Fault::LeaseLost));
+    // What ran out behind it needs another one.
+    let next = later + LEASE * 2;
+    assert_eq!(state.decide(Event::Tick, next), [Action::Echo]);
+    state.decide(Event::LinkUp, next);
+    assert_eq!(state.decide(Event::Echoed, next), [], "the link is new");
 }
 
 #[test]
@@ -400,6 +426,7 @@ struct Table {
 impl Table {
     fn answer(&mut self, action: Action) -> Option<Event> {
         match action {
+            Action::Echo => Some(Event::Echoed),
             Action::Read(pool, lanes, limit) => {
                 let found = self.waiting.iter().map(|(id, n)| candidate(*id, i64::from(*n))).collect();
                 Some(Event::Read(pool, lanes, limit, BTreeMap::from([(LANE.to_owned(), found)])))
@@ -705,7 +732,8 @@ fn an_attempt_that_is_renewed_for_ever_ends_all_the_same() {
     grant(&mut state, 1, id(1, 1), "green", start);
     let tick = |state: &mut State, now: Instant| {
         state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1)] }), now);
-        let ended = state.decide(Event::Tick, now);
+        state.decide(Event::Tick, now);
+        let ended = state.decide(Event::Echoed, now);
         ended.into_iter().find_map(|action| match action {
             Action::End(end) => Some((end.fault, end.answer)),
             _ => None,

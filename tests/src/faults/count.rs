@@ -189,7 +189,8 @@ async fn leases(parts: &Parts, hurts: &[Hurt], wrong: &mut Vec<String>) -> Resul
         };
         if !hurts.iter().any(is_why) {
             wrong.push(format!(
-                "DOUBLED: {what} lost its lease, though nothing had happened to worker {worker}"
+                "DOUBLED: {what} lost its lease at {}, though nothing had happened to worker {worker}",
+                jiff::Timestamp::from_microsecond(*ended).unwrap_or_default()
             ));
         }
     }

@@ -200,6 +200,11 @@ impl Tally {
     }
 }
 
+/// For whoever reads the logs beside it.
+fn said(fault: &str, whom: &str, step: &str, what: &str) {
+    println!("{} {fault} {whom} at {step} {what}", jiff::Timestamp::now());
+}
+
 impl Storm<'_> {
     fn goes_on(&self) -> bool {
         Instant::now() < self.until
@@ -246,11 +251,13 @@ impl Storm<'_> {
             let Some(member) = self.parts.member_of(caught.pid) else { continue };
             let Some(mut process) = member.free() else { continue };
             self.struck(blow.name(member.role), step.as_str())?;
+            said(blow.name(member.role), &member.name, step.as_str(), "strikes");
             let ahead = dice.below(2) == 0;
             let strike = async move {
                 let begun = now_us()?;
                 let struck = blow.strike(&mut process, ahead, move || drop(caught)).await;
                 self.hurt(Some(member.name.clone()), begun)?;
+                said(blow.name(member.role), &member.name, step.as_str(), "is mended");
                 struck.with_context(|| format!("{} at {}", blow.name(member.role), step.as_str()))
             };
             // Others go on meanwhile; but one dispatcher and one worker at least are left alone.
@@ -288,10 +295,12 @@ impl Storm<'_> {
             let step = caught.as_ref().map_or(WHENEVER, |caught| caught.step.as_str());
             let begun = Instant::now();
             let since = now_us()?;
+            said(quake.name(), "", step, "strikes");
             let struck = quake.strike(self.parts, dice.roll(), move || drop(caught)).await;
             if quake.silences_workers() {
                 self.hurt(None, since)?;
             }
+            said(quake.name(), "", step, "is mended");
             match struck {
                 Ok(()) => self.struck(quake.name(), step)?,
                 Err(error) => {

@@ -1,11 +1,6 @@
 //! Everything that runs while faults strike: real servers, two dispatchers, three workers, two webs, and the links between them.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
@@ -14,8 +9,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{front::Front, orders::Orders};
 use crate::{
     cluster::Cluster,
+    disk::SmallDisk,
     hostile,
-    keeper::Keeper,
     lxd::{Lxd, REMOTE},
     moto::Moto,
     postgres::Postgres,
@@ -104,11 +99,11 @@ pub(super) struct Parts {
 const NAME: &str = "faults";
 
 impl Parts {
-    /// Starts all. `planted`: the error that is built in, if any. `whole`: with what only root can make, small disks for the data
-    /// folders of a dispatcher and a worker, and an LXD with a worker of its own.
+    /// Starts all. `planted`: the error that is built in, if any. `whole`: with what only root can make, small disks for the database
+    /// and the data folders of a dispatcher and a worker, and an LXD with a worker of its own.
     pub(super) async fn start(store: Store, planted: Option<&str>, whole: bool) -> Result<Self> {
-        let (rabbit, postgres) =
-            (Rabbit::start_with("consumer_timeout = 60000").await?, Postgres::start().await?);
+        let rabbit = Rabbit::start_with("consumer_timeout = 60000").await?;
+        let postgres = if whole { Postgres::start_on_small_disk().await? } else { Postgres::start().await? };
         let bus = rabbit.secured("/").await?;
         let database = postgres.secured(NAME).await?;
         let database_link = TcpProxy::start(address(postgres.port())).await?;
@@ -155,7 +150,7 @@ impl Parts {
     }
 
     async fn start_members(&mut self, planted: Option<&str>, whole: bool) -> Result<()> {
-        let disk = |wanted: bool| if wanted && whole { SmallDisk::mount().map(Some) } else { Ok(None) };
+        let disk = |wanted: bool| if wanted && whole { SmallDisk::mount(96).map(Some) } else { Ok(None) };
         for n in 0..2 {
             let role = self.role(self.cluster.dispatcher(), &self.dispatchers_link, "dispatcher", planted)?;
             let role = role.arg("--retry-attempts", "100").arg("--releases", "noble,bookworm");
@@ -294,43 +289,4 @@ impl Parts {
 
 fn address(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
-}
-
-/// A disk of a few megabytes.
-pub(super) struct SmallDisk {
-    keeper: Keeper,
-}
-
-impl SmallDisk {
-    fn mount() -> Result<Self> {
-        let keeper = Keeper::with_hook("disk", &std::env::temp_dir(), "umount -l \"$DIR/disk\"")?;
-        let disk = keeper.dir().join("disk");
-        fs::create_dir(&disk)?;
-        let options = Some("size=96m,mode=0755");
-        nix::mount::mount(Some("tmpfs"), &disk, Some("tmpfs"), nix::mount::MsFlags::empty(), options)?;
-        Ok(Self { keeper })
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> PathBuf {
-        self.keeper.dir().join("disk")
-    }
-
-    /// Leaves no room on it.
-    pub(super) fn fill(&self) -> Result<()> {
-        use std::io::Write;
-        let mut file = fs::File::create(self.filler())?;
-        let block = vec![0; 1 << 20];
-        while file.write_all(&block).is_ok() {}
-        Ok(())
-    }
-
-    /// Leaves room again.
-    pub(super) fn free(&self) -> Result<()> {
-        Ok(fs::remove_file(self.filler())?)
-    }
-
-    fn filler(&self) -> PathBuf {
-        Path::join(&self.path(), "filler")
-    }
 }

@@ -133,6 +133,7 @@ pub(super) enum Quake {
     ReadOnly,
     DatabaseSlow,
     DatabaseCut,
+    DatabaseDiskFull,
     Store(u16),
     StoreDeaf,
     StoreMute,
@@ -146,7 +147,7 @@ pub(super) enum Quake {
 }
 
 impl Quake {
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::BrokerKilled,
         Self::BrokerRestarted,
         Self::DispatchersCut,
@@ -160,6 +161,7 @@ impl Quake {
         Self::ReadOnly,
         Self::DatabaseSlow,
         Self::DatabaseCut,
+        Self::DatabaseDiskFull,
         Self::Store(401),
         Self::Store(404),
         Self::Store(500),
@@ -183,7 +185,7 @@ impl Quake {
 
     /// Those that need a disk of their own.
     pub(super) fn needs_disk(self) -> bool {
-        matches!(self, Self::DispatcherDiskFull | Self::WorkerDiskFull)
+        matches!(self, Self::DatabaseDiskFull | Self::DispatcherDiskFull | Self::WorkerDiskFull)
     }
 
     /// Those that keep workers alone from saying what they hold.
@@ -206,6 +208,7 @@ impl Quake {
             Self::ReadOnly => "database: read-only",
             Self::DatabaseSlow => "database: slow",
             Self::DatabaseCut => "database: silent",
+            Self::DatabaseDiskFull => "database: disk full",
             Self::Store(401) => "store: 401",
             Self::Store(404) => "store: 404",
             Self::Store(500) => "store: 500",
@@ -292,6 +295,14 @@ impl Quake {
                 parts.database_link.cut();
                 parts.database_link.resume();
                 Ok(())
+            }
+            Self::DatabaseDiskFull => {
+                let databases = parts.databases.lock().await;
+                let felt = async {
+                    let_go();
+                    sleep(SHORT * 2).await;
+                };
+                databases.0.full(felt).await
             }
             Self::Store(code) => weather(parts, Weather::Status(code), let_go).await,
             Self::StoreSlow => weather(parts, Weather::Slow(Duration::from_secs(1)), let_go).await,

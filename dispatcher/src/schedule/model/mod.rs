@@ -257,6 +257,8 @@ impl World {
             }
             // Workers announce themselves whenever they like in this model.
             Action::Hail => vec![],
+            // What keeps the link from it is a dispatcher that hears nothing, for as long as that lasts.
+            Action::Echo => vec![Event::Echoed],
             Action::Offer(_, id) => {
                 self.way.insert(Message::Offer(id, epoch));
                 vec![]
