@@ -25,7 +25,7 @@ async fn nothing_is_lost_nothing_doubled_nothing_left() -> Result<()> {
             lasts: Duration::from_secs(seconds / 2),
             seed,
             store,
-            pause: Duration::from_millis(150),
+            pause: Duration::from_millis(400),
             strikes: Strikes::All,
             planted: None,
         };

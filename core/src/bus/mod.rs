@@ -166,6 +166,8 @@ pub struct Link {
     pub up: bool,
     /// Grows with every new link; 1 is the first.
     pub generation: u64,
+    /// The broker takes no messages for now, from nobody: it is low on memory or disk.
+    pub blocked: bool,
 }
 
 /// Says whether a message was dealt with. Dropping it without a word leaves the message with the broker.
@@ -336,7 +338,7 @@ mod tests {
         let bus = connect("amqp://u:p@127.0.0.1:1", "test").unwrap();
         assert_eq!(
             (bus.address().as_str(), *bus.link().borrow()),
-            ("127.0.0.1:1", Link { up: false, generation: 0 })
+            ("127.0.0.1:1", Link { up: false, generation: 0, blocked: false })
         );
         bus.close().await;
         assert!(connect("local:", "test").unwrap().link().borrow().up);

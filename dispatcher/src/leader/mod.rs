@@ -529,9 +529,11 @@ fn concerns(action: &Action) -> Option<AttemptId> {
 fn link_events(known: &mut Link, link: &mut watch::Receiver<Link>) -> Vec<Event> {
     let before = *known;
     *known = *link.borrow_and_update();
-    if known.up && (!before.up || known.generation != before.generation) {
+    let works = |link: &Link| link.up && !link.blocked;
+    // While the broker takes no messages nobody can renew.
+    if works(known) && (!works(&before) || known.generation != before.generation) {
         vec![Event::LinkUp]
-    } else if before.up && !known.up {
+    } else if works(&before) && !works(known) {
         vec![Event::LinkDown]
     } else {
         vec![]

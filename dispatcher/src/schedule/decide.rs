@@ -14,7 +14,7 @@ impl State {
         let mut actions = match event {
             Event::Asked(worker, ask) => self.asked(&worker, ask, now),
             Event::Tick => self.tick(now),
-            Event::Echoed => self.echoed(),
+            Event::Echoed => self.echoed(now),
             Event::Nudge => vec![],
             Event::Arrived(lanes) => {
                 for lane in lanes {

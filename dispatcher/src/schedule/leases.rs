@@ -7,10 +7,8 @@ use proofhouse_core::{
 };
 use tokio::time::Instant;
 
-use super::{Action, EndAttempt, Granted, Lease, Publisher, State, Use};
+use super::{Action, Echo, EndAttempt, Granted, Lease, Publisher, State, Use};
 
-/// An echo that is not back for so long may have been lost.
-const ECHO_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// A run that went past its absolute end is ended by its worker; the leader does it when the worker has not for so long.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -190,17 +188,31 @@ impl State {
 
     /// Where leases ran out: looks whether the link lives. Nothing runs out while nobody can renew.
     pub(super) fn ask_for_echo(&mut self, now: Instant) -> Vec<Action> {
-        let is_due = self.echo.is_none_or(|sent| sent + ECHO_AGAIN <= now);
+        let is_due = self.echo.is_none_or(|echo| echo.last + self.rules.lease <= now);
         if !self.link_up || !is_due || self.run_out(now).is_empty() {
             return vec![];
         }
-        self.echo = Some(now);
+        // One that is not back for as long as a lease may have been lost.
+        let first = self.echo.map_or(now, |echo| echo.first);
+        self.echo = Some(Echo { first, last: now });
         vec![Action::Echo]
     }
 
-    /// Ends the leases that had run out when the echo was sent, and were not renewed before it came back.
-    pub(super) fn echoed(&mut self) -> Vec<Action> {
-        self.echo.take().map_or_else(Vec::new, |sent| self.run_out(sent))
+    /// Ends the leases that had run out when the echo was sent, and were not renewed before it came back. Where that took as
+    /// long as it is between two renewals, those may have been lost on the same way: all leases count from now.
+    pub(super) fn echoed(&mut self, now: Instant) -> Vec<Action> {
+        let Some(Echo { first, .. }) = self.echo.take() else { return vec![] };
+        if first + self.rules.lease / 3 <= now {
+            self.renew_all(now);
+        }
+        self.run_out(first)
+    }
+
+    /// All leases count from now.
+    pub(super) fn renew_all(&mut self, now: Instant) {
+        for lease in self.leases.values_mut() {
+            lease.ends = now + self.rules.lease;
+        }
     }
 
     fn run_out(&self, now: Instant) -> Vec<Action> {

@@ -253,14 +253,22 @@ pub struct Inherited {
     pub publication: Option<Publication>,
 }
 
+/// Of [`Action::Echo`]: when it was sent.
+#[derive(Debug, Clone, Copy)]
+struct Echo {
+    first: Instant,
+    /// Once more, for it was not back.
+    last: Instant,
+}
+
 /// What the leader knows.
 #[derive(Debug, Clone)]
 pub struct State {
     epoch: i64,
     rules: Rules,
     link_up: bool,
-    /// When the last echo was sent that is not back.
-    echo: Option<Instant>,
+    /// The one that is not back.
+    echo: Option<Echo>,
     workers: BTreeMap<WorkerId, WorkerView>,
     offers: BTreeMap<AttemptId, OfferView>,
     leases: BTreeMap<AttemptId, Lease>,

@@ -53,9 +53,7 @@ impl State {
         for id in self.offers.keys().copied().collect::<Vec<_>>() {
             self.withdraw(id);
         }
-        for lease in self.leases.values_mut() {
-            lease.ends = now + self.rules.lease;
-        }
+        self.renew_all(now);
         for worker in self.workers.values_mut() {
             worker.seen = now;
         }

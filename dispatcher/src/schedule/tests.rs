@@ -237,19 +237,25 @@ fn no_lease_ends_before_the_link_was_seen_to_live() {
     grant(&mut state, 1, id(1, 1), "green", now);
     grant(&mut state, 1, id(2, 1), "green", now + second);
     assert_eq!(state.decide(Event::Tick, now + LEASE), [Action::Echo]);
-    // Silence; one that may be lost is sent again.
-    assert_eq!(state.decide(Event::Tick, now + LEASE + second), []);
-    let later = now + LEASE + Duration::from_secs(5);
-    assert_eq!(state.decide(Event::Tick, later), [Action::Echo]);
-    // It lives: what was renewed stands before the echo.
-    state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1)] }), later + LEASE / 2);
-    let ended = state.decide(Event::Echoed, later + LEASE / 2);
+    assert_eq!(state.decide(Event::Tick, now + LEASE + second), [], "it is on its way");
+    // It lives: what was renewed stands before the echo, and what ran out behind it needs another one.
+    let soon = now + LEASE + second * 2;
+    state.decide(Event::Asked(worker(1), Ask::Renew { ids: vec![id(1, 1)] }), soon);
+    assert_eq!(state.decide(Event::Echoed, soon), []);
+    assert_eq!(state.decide(Event::Tick, soon), [Action::Echo]);
+    let ended = state.decide(Event::Echoed, soon + second);
     let [Action::End(end)] = &ended[..] else { panic!("{ended:?}") };
     assert_eq!((end.id, end.fault), (id(2, 1), Fault::LeaseLost));
-    // What ran out behind it needs another one.
-    let next = later + LEASE * 2;
+    state.decide(Event::Ended(end.id, end.fault, None), soon + second);
+    // Silence for long: one that may be lost is sent again, and renewals may have been lost, too.
+    let next = soon + LEASE;
     assert_eq!(state.decide(Event::Tick, next), [Action::Echo]);
-    state.decide(Event::LinkUp, next);
+    assert_eq!(state.decide(Event::Tick, next + LEASE), [Action::Echo]);
+    assert_eq!(state.decide(Event::Echoed, next + LEASE), []);
+    assert_eq!(state.decide(Event::Tick, next + LEASE * 2 - second), []);
+    assert_eq!(state.decide(Event::Tick, next + LEASE * 2), [Action::Echo]);
+    state.decide(Event::LinkUp, next + LEASE * 2);
+    let next = next + LEASE * 2;
     assert_eq!(state.decide(Event::Echoed, next), [], "the link is new");
 }
 

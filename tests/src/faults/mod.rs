@@ -111,7 +111,12 @@ struct Storm<'a> {
 impl Bench {
     /// How long everything that is under way may take to end, once faults have. With an error built in it may never.
     fn end(&self) -> Duration {
-        Duration::from_secs(if self.planted.is_some() { 20 } else { 300 })
+        // Much of what came meanwhile waits for as long.
+        if self.planted.is_some() {
+            Duration::from_secs(20)
+        } else {
+            Duration::from_secs(300) + self.lasts * 2
+        }
     }
 }
 

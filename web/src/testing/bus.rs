@@ -23,7 +23,7 @@ impl Default for TestBus {
             consumed: Mutex::default(),
             sent: watch::Sender::default(),
             mailbox: watch::Sender::default(),
-            link: watch::Sender::new(Link { up: true, generation: 1 }),
+            link: watch::Sender::new(Link { up: true, generation: 1, blocked: false }),
         }
     }
 }

@@ -116,7 +116,7 @@ impl Shared {
     }
 
     fn raised(&self, live: Arc<Live>) {
-        let link = Link { up: true, generation: live.generation };
+        let link = Link { up: true, generation: live.generation, blocked: false };
         self.live.send_replace(Some(live));
         self.link.send_replace(link);
     }
@@ -139,7 +139,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
             shared.raised(live.clone());
             teller.up();
             let since = Instant::now();
-            let why = loss(&live.connection).await;
+            let why = loss(&live.connection, &shared.link).await;
             shared.lost();
             teller.down(Trouble::Away(why));
             if since.elapsed() > STEADY {
@@ -168,7 +168,7 @@ async fn try_to_raise(shared: &Shared, generation: u64) -> Result<Arc<Live>, Tro
     let declarations = shared.declared.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let declared = tokio::select! {
         declared = declare_all(&connection, &declarations) => declared,
-        why = loss(&connection) => Err(Failure::Broken(why)),
+        why = loss(&connection, &shared.link) => Err(Failure::Broken(why)),
     };
     declared.map_err(|failure| match failure {
         Failure::Refused { text, .. } => Trouble::Refused(text),
@@ -180,7 +180,7 @@ async fn try_to_raise(shared: &Shared, generation: u64) -> Result<Arc<Live>, Tro
 }
 
 /// Returns when the connection is gone, with the reason.
-async fn loss(connection: &Connection) -> String {
+async fn loss(connection: &Connection, link: &watch::Sender<Link>) -> String {
     let events = connection.events_listener();
     pin_mut!(events);
     let mut reason = None;
@@ -188,8 +188,14 @@ async fn loss(connection: &Connection) -> String {
     while connection.status().connected() {
         match timeout(LOOK, events.next()).await {
             Ok(Some(Event::Error(error))) => reason = Some(text(&error)),
-            Ok(Some(Event::ConnectionBlocked(why))) => warn!("the broker takes no messages for now: {why}"),
-            Ok(Some(Event::ConnectionUnblocked)) => info!("the broker takes messages again"),
+            Ok(Some(Event::ConnectionBlocked(why))) => {
+                warn!("the broker takes no messages for now: {why}");
+                link.send_modify(|link| link.blocked = true);
+            }
+            Ok(Some(Event::ConnectionUnblocked)) => {
+                info!("the broker takes messages again");
+                link.send_modify(|link| link.blocked = false);
+            }
             Ok(Some(_)) | Err(_) => {}
             Ok(None) => break,
         }

@@ -61,7 +61,7 @@ impl Amqp {
             connection_name: connection_name.to_owned(),
             declared: Mutex::default(),
             live: watch::Sender::new(None),
-            link: watch::Sender::new(Link { up: false, generation: 0 }),
+            link: watch::Sender::new(Link { up: false, generation: 0, blocked: false }),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });

@@ -45,7 +45,7 @@ struct State {
 impl Local {
     /// An empty bus.
     pub fn new() -> Self {
-        let link = watch::Sender::new(Link { up: true, generation: 1 });
+        let link = watch::Sender::new(Link { up: true, generation: 1, blocked: false });
         Self { inner: Arc::new(Inner { state: Mutex::default(), link }) }
     }
 }
