@@ -346,7 +346,7 @@ impl Dispatcher {
             }
             Ask::Complete { id, .. } => Answer::Recorded { id },
             Ask::GiveUp { id, .. } => Answer::GivenUp { id },
-            Ask::Nudge => return,
+            Ask::Nudge | Ask::Echo { .. } => return,
         };
         self.send(&from.unwrap(), answer).await;
     }
