@@ -17,7 +17,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::{
     bus::{Consumer, Delivery, Link, Source},
     db::{AttemptRow, Completed, DbError, GrantOutcome, JobRow, PublishOutcome, WorkerRef},
-    faults::{self, Step},
+    faults::{self, Planted, Step},
     layout::Series,
     names::Pool,
     outcome::{ExitCode, Fault},
@@ -305,6 +305,8 @@ impl Leader {
         match action {
             Action::Answer(worker, answer) => self.outgoing.answer(&worker, answer),
             Action::Hail => self.outgoing.hail(),
+            // Who leads no more never hears its own: that would fence it off, too.
+            Action::Echo if faults::is_planted(Planted::NoFencing) => return Ok(vec![Event::Echoed]),
             Action::Echo => {
                 self.echo += 1;
                 self.outgoing.echo(self.echo);
