@@ -169,11 +169,12 @@ impl Rabbit {
         let configuration = format!(
             "listeners.tcp.1 = {}\nlisteners.ssl.1 = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
              default_user = {USER}\ndefault_pass = {PASSWORD}\n\
-             disk_free_limit.absolute = 10MB\n{more}\n",
+             disk_free_limit.absolute = 10MB\n{}{more}\n",
             self.address(),
             self.tls_address(),
             files.certificate.display(),
-            files.key.display()
+            files.key.display(),
+            include_str!("../../deploy/rabbitmq/rabbitmq.conf")
         );
         fs::write(dir.join("rabbitmq.conf"), configuration)?;
         fs::write(dir.join("enabled_plugins"), "[].\n")?;

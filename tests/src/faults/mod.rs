@@ -51,6 +51,9 @@ pub struct Bench {
     pub planted: Option<&'static str>,
 }
 
+/// It comes twice a minute: somebody waits for it alone.
+const SELDOM: Step = Step::DatabasePublished;
+
 /// What strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strikes {
@@ -148,6 +151,7 @@ impl Bench {
                         storm.blows(Dice(self.seed)),
                         storm.quakes(Dice(!self.seed), Quake::is_of_servers),
                         storm.quakes(Dice(!self.seed << 1), |quake| !quake.is_of_servers()),
+                        storm.editions(),
                         storm.timeouts()
                     )?;
                 }
@@ -155,7 +159,8 @@ impl Bench {
                     storm.held().await?;
                     tokio::try_join!(
                         storm.blows(Dice(self.seed)),
-                        storm.quakes(Dice(!self.seed), |quake| !quake.needs_disk())
+                        storm.quakes(Dice(!self.seed), |quake| !quake.needs_disk()),
+                        storm.editions()
                     )?;
                 }
                 Strikes::Acknowledged => storm.again(Step::Acknowledged, Blow::Kill).await?,
@@ -239,17 +244,21 @@ impl Storm<'_> {
         }
     }
 
-    /// Each blow at each step, in an order of the dice, over and over; every fourth at a web.
+    /// Each blow at each step, in an order of the dice, over and over; with every third one at a web, each in turn.
     async fn blows(&self, mut dice: Dice) -> Result<()> {
         let mut plan = Vec::new();
+        let mut of_webs = Blow::ALL.into_iter().cycle();
         let mut frozen = futures::stream::FuturesUnordered::new();
         while self.goes_on() {
             if plan.is_empty() {
-                plan = Step::ALL.iter().flat_map(|step| Blow::ALL.map(|blow| (*step, blow))).collect();
+                let steps = Step::ALL.iter().filter(|step| **step != SELDOM);
+                plan = steps.flat_map(|step| Blow::ALL.map(|blow| (*step, blow))).collect();
                 dice.shuffle(&mut plan);
             }
             let Some((step, blow)) = plan.pop() else { continue };
-            if dice.below(4) == 0 {
+            if dice.below(3) == 0
+                && let Some(blow) = of_webs.next()
+            {
                 self.blow_at_web(&mut dice, blow).await?;
             }
             let Some(caught) = self.parts.orders.catch(step, PATIENCE).await? else { continue };
@@ -296,7 +305,10 @@ impl Storm<'_> {
             let Some(quake) = plan.pop() else { continue };
             let step = Step::ALL[dice.below(Step::ALL.len())];
             // What happens while nobody comes to that step happens too.
-            let caught = self.parts.orders.catch(step, PATIENCE / 4).await?;
+            let caught = match step {
+                SELDOM => None,
+                step => self.parts.orders.catch(step, PATIENCE / 4).await?,
+            };
             let step = caught.as_ref().map_or(WHENEVER, |caught| caught.step.as_str());
             let begun = Instant::now();
             let since = now_us()?;
@@ -315,6 +327,28 @@ impl Storm<'_> {
                 }
             }
             sleep(Duration::from_millis(300)).await;
+        }
+        Ok(())
+    }
+
+    /// Each blow in turn, whenever an edition of the published database is written.
+    async fn editions(&self) -> Result<()> {
+        for (n, blow) in Blow::ALL.into_iter().cycle().enumerate() {
+            let caught = loop {
+                if !self.goes_on() {
+                    return Ok(());
+                }
+                if let Some(caught) = self.parts.orders.catch(SELDOM, PATIENCE).await? {
+                    break caught;
+                }
+            };
+            let Some(member) = self.parts.member_of(caught.pid) else { continue };
+            let Some(mut process) = member.free() else { continue };
+            self.struck(blow.name(member.role), SELDOM.as_str())?;
+            said(blow.name(member.role), &member.name, SELDOM.as_str(), "strikes");
+            let struck = blow.strike(&mut process, n % 2 == 0, move || drop(caught)).await;
+            struck.with_context(|| format!("{} at {}", blow.name(member.role), SELDOM.as_str()))?;
+            said(blow.name(member.role), &member.name, SELDOM.as_str(), "is mended");
         }
         Ok(())
     }
