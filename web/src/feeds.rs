@@ -12,7 +12,6 @@ use proofhouse_core::{
     names::{Package, Pair},
     outcome::{Class, ExitCode},
 };
-use url::form_urlencoded;
 
 use crate::{
     app::App,
@@ -21,7 +20,7 @@ use crate::{
     private::PublicResult,
     settings::Settings,
     validate::dated,
-    view::{package_path, path, results_path, run_path},
+    view::{package_path, path, release_path, results_path, run_path, user_path},
 };
 
 /// How many entries a feed has.
@@ -105,7 +104,7 @@ pub(crate) async fn release(
     let subject = Subject {
         title: format!("Tests on {release}"),
         path: release_feed(release),
-        page: recent("release", release),
+        page: release_path(release),
     };
     feed(&app, &subject, rows, query.as_deref()).await
 }
@@ -126,7 +125,7 @@ pub(crate) async fn user(
     let subject = Subject {
         title: format!("Tests that {user} asked for"),
         path: user_feed(user),
-        page: recent("user", user),
+        page: user_path(user),
     };
     feed(&app, &subject, app.db().recent(&filter).await?, query.as_deref()).await
 }
@@ -174,10 +173,6 @@ pub(crate) fn trigger_feed(source: &str, version: &str) -> String {
 
 fn path_of_trigger(source: &str, version: &str) -> String {
     path(&["trigger", source, version])
-}
-
-fn recent(name: &str, value: &str) -> String {
-    format!("/recent?{}", form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish())
 }
 
 /// Only those that say otherwise than the one before of the same test: the first that fails, and each that differs. What

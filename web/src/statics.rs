@@ -66,7 +66,9 @@ User-agent: *
 Disallow: /api
 Disallow: /badge/
 Disallow: /compare
+Disallow: /failing?
 Disallow: /feeds/
+Disallow: /flaky?
 Disallow: /packages?
 Disallow: /packages/*/log
 Disallow: /packages/*?
@@ -80,8 +82,11 @@ Disallow: /results/
 Disallow: /run/
 Disallow: /running
 Disallow: /search
+Disallow: /slow?
+Disallow: /stale?
 Disallow: /static/autopkgtest.db
 Disallow: /static/running.json
+Disallow: /stuck
 Disallow: /trigger/
 Disallow: /user/
 ";

@@ -25,7 +25,7 @@ CREATE TABLE standings (
     runs BIGINT NOT NULL,
     PRIMARY KEY (package, release, arch)
 );
-CREATE INDEX standings_failing ON standings (failing_since, package, release, arch) WHERE failing_since IS NOT NULL;
+CREATE INDEX standings_failing ON standings (release, arch, failing_since, package) WHERE failing_since IS NOT NULL;
 CREATE INDEX standings_slow ON standings (release, arch, duration_seconds, package);
 CREATE INDEX standings_old ON standings (release, arch, run_id, package);
 
@@ -41,7 +41,7 @@ CREATE TABLE flips (
     PRIMARY KEY (run_id, container, release, arch, package)
 );
 
--- What the box for searching finds: kind: package, user, container (of PPAs).
+-- What the box for searching finds: kind: package, user, ppa (`owner-name`, as containers have it).
 CREATE TABLE names (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -90,3 +90,7 @@ CREATE INDEX results_class ON results (release, arch, (CASE WHEN exit_code IN (0
     WHEN exit_code IN (4, 6, 12, 14) THEN 'fail' WHEN exit_code = 16 THEN 'tmpfail' WHEN exit_code = 20 THEN 'error'
     WHEN exit_code = 99 THEN 'denylisted' ELSE 'otherfail' END), run_id) WHERE stored AND NOT private;
 CREATE INDEX results_container ON results (container, run_id) WHERE stored AND container <> 'autopkgtest-' || release;
+-- What people asked for and is not done, and what waits for another attempt: few of all that is open.
+CREATE INDEX jobs_open_people ON jobs (id)
+    WHERE requesters <> '' AND state IN ('waiting', 'running', 'publishing', 'storing', 'parked');
+CREATE INDEX jobs_again ON jobs (id) WHERE state = 'waiting' AND attempts > tried_before;

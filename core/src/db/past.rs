@@ -4,51 +4,11 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use super::{
-    Database, DbError, ResultRow, Standing,
+    Database, DbError, ResultRow,
     connection::args,
     results::result_columns,
     summary::{json, over, rows},
 };
-use crate::names::{Package, Pair};
-
-/// In which order standings are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StandingOrder {
-    /// The slowest first.
-    Slow,
-    /// Those that were not run for longest first.
-    Old,
-}
-
-/// Which failing packages are listed.
-#[derive(Debug, Clone, Default)]
-pub struct FailingFilter {
-    /// Only this release.
-    pub release: Option<String>,
-    /// Only this architecture.
-    pub arch: Option<String>,
-    /// True: only those that passed before; false: only those that never did.
-    pub has_passed: Option<bool>,
-    /// Behind this one: since when, package, release, arch.
-    pub after: Option<[String; 4]>,
-    /// At most so many.
-    pub limit: i64,
-}
-
-/// A package whose results differ for the same inputs.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct FlakyRow {
-    /// The package.
-    pub package: String,
-    /// The release.
-    pub release: String,
-    /// The architecture.
-    pub arch: String,
-    /// How often.
-    pub flips: i64,
-    /// The last time.
-    pub last_run_id: String,
-}
 
 /// Counts of an hour.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -104,6 +64,12 @@ struct Place<'a> {
     run_id: &'a str,
 }
 
+/// A name that is looked for.
+#[derive(Serialize)]
+struct Name<'a> {
+    name: &'a str,
+}
+
 /// What a name is the name of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameKind {
@@ -111,8 +77,8 @@ pub enum NameKind {
     Package,
     /// Somebody who asked.
     User,
-    /// A container of results with a PPA.
-    Container,
+    /// A PPA, `owner-name`, as its containers have it.
+    Ppa,
 }
 
 impl NameKind {
@@ -120,7 +86,7 @@ impl NameKind {
         match self {
             Self::Package => "package",
             Self::User => "user",
-            Self::Container => "container",
+            Self::Ppa => "ppa",
         }
     }
 }
@@ -136,12 +102,6 @@ macro_rules! steps_by {
     };
 }
 
-macro_rules! standing_columns {
-    () => {
-        "release, arch, package, class, run_id, version, duration_seconds, passed_run_id, passed_version, failing_since, runs"
-    };
-}
-
 /// A pattern for LIKE, with `\\` before what it would take for more than itself.
 fn like(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
@@ -153,93 +113,6 @@ fn end_of(prefix: &str) -> String {
 }
 
 impl Database {
-    /// How a package fares, by release and arch.
-    pub async fn standings_of(&self, package: &Package) -> Result<Vec<Standing>, DbError> {
-        self.all(
-            concat!(
-                "SELECT ",
-                standing_columns!(),
-                " FROM standings WHERE package = $1 ORDER BY release, arch"
-            ),
-            args![package.as_str()],
-        )
-        .await
-    }
-
-    /// Packages whose newest result is a failure, those that fail for longest first.
-    pub async fn failing(&self, filter: &FailingFilter) -> Result<Vec<Standing>, DbError> {
-        let [since, package, release, arch] = filter.after.clone().unwrap_or_default();
-        self.all(
-            concat!(
-                "SELECT ",
-                standing_columns!(),
-                " FROM standings WHERE failing_since IS NOT NULL AND ($1 IS NULL OR release = $1) AND ($2 IS NULL OR arch = $2)
-                    AND ($3 = 2 OR $3 = CASE WHEN passed_run_id IS NULL THEN 0 ELSE 1 END)
-                    AND (failing_since, package, release, arch) > ($4, $5, $6, $7)
-                  ORDER BY failing_since, package, release, arch LIMIT $8"
-            ),
-            args![
-                filter.release.clone(),
-                filter.arch.clone(),
-                filter.has_passed.map_or(2, i64::from),
-                since,
-                package,
-                release,
-                arch,
-                filter.limit
-            ],
-        )
-        .await
-    }
-
-    /// The first standings of these pairs.
-    pub async fn standings(
-        &self,
-        order: StandingOrder,
-        pairs: &[Pair],
-        limit: i64,
-    ) -> Result<Vec<Standing>, DbError> {
-        let sql = match order {
-            StandingOrder::Slow => concat!(
-                "SELECT ",
-                standing_columns!(),
-                " FROM standings WHERE release = $1 AND arch = $2 ORDER BY duration_seconds DESC, package DESC LIMIT $3"
-            ),
-            StandingOrder::Old => concat!(
-                "SELECT ",
-                standing_columns!(),
-                " FROM standings WHERE release = $1 AND arch = $2 ORDER BY run_id, package LIMIT $3"
-            ),
-        };
-        let mut all: Vec<Standing> = Vec::new();
-        for pair in pairs {
-            all.extend(self.all(sql, args![pair.release.as_str(), pair.arch.as_str(), limit]).await?);
-        }
-        match order {
-            StandingOrder::Slow => all.sort_by_key(|s| std::cmp::Reverse(s.duration_seconds)),
-            StandingOrder::Old => all.sort_by(|a, b| a.run_id.cmp(&b.run_id)),
-        }
-        all.truncate(usize::try_from(limit).unwrap_or_default());
-        Ok(all)
-    }
-
-    /// Packages whose results differed for the same inputs since `from`, a run id; the most often first.
-    pub async fn flaky(
-        &self,
-        release: Option<String>,
-        arch: Option<String>,
-        from: &str,
-        limit: i64,
-    ) -> Result<Vec<FlakyRow>, DbError> {
-        self.all(
-            "SELECT package, release, arch, count(*) AS flips, max(run_id) AS last_run_id FROM flips
-             WHERE run_id >= $1 AND ($2 IS NULL OR release = $2) AND ($3 IS NULL OR arch = $3)
-             GROUP BY package, release, arch ORDER BY flips DESC, package, release, arch LIMIT $4",
-            args![from, release, arch, limit],
-        )
-        .await
-    }
-
     /// What was counted by the hour, from `from_us` on; from 0 on: of all time and every hour.
     pub async fn hours(&self, what: &str, from_us: i64) -> Result<Vec<HourRow>, DbError> {
         self.all(
@@ -294,14 +167,33 @@ impl Database {
         Ok(rows.into_iter().map(|(name,)| name).collect())
     }
 
-    /// Names that hold `text` anywhere, sorted.
-    pub async fn names_with(&self, kind: NameKind, text: &str, limit: i64) -> Result<Vec<String>, DbError> {
+    /// Names that hold `text` anywhere, sorted, behind `after`.
+    pub async fn names_with(
+        &self,
+        kind: NameKind,
+        text: &str,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<String>, DbError> {
         let rows: Vec<(String,)> = self
             .all(
-                "SELECT name FROM names WHERE kind = $1 AND name LIKE $2 ESCAPE '\\' ORDER BY name LIMIT $3",
-                args![kind.as_str(), format!("%{}%", like(text)), limit],
+                "SELECT name FROM names WHERE kind = $1 AND name LIKE $2 ESCAPE '\\' AND name > $3 ORDER BY name LIMIT $4",
+                args![kind.as_str(), format!("%{}%", like(text)), after, limit],
             )
             .await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+
+    /// Those of these names that there are.
+    pub async fn known_names(&self, kind: NameKind, names: &[&str]) -> Result<Vec<String>, DbError> {
+        let names: Vec<Name<'_>> = names.iter().map(|name| Name { name }).collect();
+        let sql = over!(
+            self,
+            "SELECT DISTINCT k.name",
+            (name TEXT),
+            "JOIN names k ON k.kind = $2 AND k.name = n.name"
+        );
+        let rows: Vec<(String,)> = self.all(sql, args![json(&names)?, kind.as_str()]).await?;
         Ok(rows.into_iter().map(|(name,)| name).collect())
     }
 

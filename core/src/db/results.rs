@@ -106,6 +106,8 @@ pub struct RecentFilter {
     pub release: Option<String>,
     /// Only this architecture.
     pub arch: Option<String>,
+    /// Only this package's.
+    pub package: Option<String>,
     /// Only this requester's.
     pub user: Option<String>,
     /// Only this class.
@@ -120,6 +122,30 @@ pub struct RecentFilter {
 
 /// So many rows of each release, arch and class are merged at most; behind that, all are looked through.
 const MERGED: i64 = 2000;
+
+/// The newest of a package on a release and architecture, by the index of its runs.
+macro_rules! of_package {
+    ($pair:literal) => {
+        concat!(
+            "SELECT ",
+            result_columns!(),
+            " FROM results WHERE package = $2 AND ",
+            $pair,
+            " AND stored AND NOT private AND ($3 IS NULL OR requester = $3) AND ($4 IS NULL OR ",
+            class_of!(),
+            " = $4) AND ($5 IS NULL OR run_id <= $5) AND ($5 IS NULL OR (run_id, id) < ($5, $6))
+              ORDER BY run_id DESC, id DESC LIMIT $7"
+        )
+    };
+}
+
+/// What a page shows of all that was merged for it.
+fn part_of(mut merged: Vec<ResultRow>, filter: &RecentFilter) -> Vec<ResultRow> {
+    merged.sort_by(|a, b| (&b.run_id, b.id).cmp(&(&a.run_id, a.id)));
+    let skipped = usize::try_from(filter.offset).unwrap_or(usize::MAX);
+    let limit = usize::try_from(filter.limit).unwrap_or_default();
+    merged.into_iter().skip(skipped).take(limit).collect()
+}
 
 macro_rules! latest_of {
     ($pairs:literal) => {
@@ -137,7 +163,10 @@ macro_rules! latest_of {
 impl Database {
     /// Public results, newest first.
     pub async fn recent(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
-        let RecentFilter { release, arch, user, class, before, offset, limit } = filter;
+        let RecentFilter { release, arch, package, user, class, before, offset, limit } = filter;
+        if let Some(package) = package {
+            return self.recent_of_package(package, filter).await;
+        }
         let is_narrow = user.is_none() && (release.is_some() || arch.is_some() || class.is_some());
         if is_narrow && offset.saturating_add(*limit) <= MERGED {
             return self.recent_merged(filter).await;
@@ -199,10 +228,48 @@ impl Database {
                 .await?;
             merged.extend(rows);
         }
-        merged.sort_by(|a, b| (&b.run_id, b.id).cmp(&(&a.run_id, a.id)));
-        let skipped = usize::try_from(filter.offset).unwrap_or(usize::MAX);
-        let limit = usize::try_from(filter.limit).unwrap_or_default();
-        Ok(merged.into_iter().skip(skipped).take(limit).collect())
+        Ok(part_of(merged, filter))
+    }
+
+    /// The same of a package: its newest on each release and architecture, merged.
+    async fn recent_of_package(
+        &self,
+        package: &str,
+        filter: &RecentFilter,
+    ) -> Result<Vec<ResultRow>, DbError> {
+        let RecentFilter { user, class, before, offset, limit, .. } = filter;
+        let kinds = self.kinds_of_results().await?.into_iter();
+        let pairs: BTreeSet<(String, String)> = kinds
+            .map(|(release, arch, _)| (release, arch))
+            .filter(|(release, arch)| {
+                filter.release.as_ref().is_none_or(|wanted| wanted == release)
+                    && filter.arch.as_ref().is_none_or(|wanted| wanted == arch)
+            })
+            .collect();
+        let (run_id, id) = before.clone().unzip();
+        let values = |pairs: String, arch: Option<String>| {
+            let class = class.map(Class::as_str);
+            let most = offset.saturating_add(*limit);
+            let mut values = args![pairs, package, user.clone(), class, run_id.clone(), id, most];
+            values.extend(arch.map(Into::into));
+            values
+        };
+        let mut merged: Vec<ResultRow> = Vec::new();
+        if self.is_sqlite() {
+            for (release, arch) in pairs {
+                let sql = of_package!("release = $1 AND arch = $8");
+                merged.extend(self.all::<ResultRow>(sql, values(release, Some(arch))).await?);
+            }
+        } else {
+            let pairs = serde_json::to_string(&pairs).map_err(|error| DbError::Value(error.to_string()))?;
+            let sql = concat!(
+                "SELECT r.* FROM json_array_elements($1::json) AS n CROSS JOIN LATERAL (",
+                of_package!("release = n.value ->> 0 AND arch = n.value ->> 1"),
+                ") r ORDER BY run_id DESC, id DESC LIMIT $7"
+            );
+            merged = self.all(sql, values(pairs, None)).await?;
+        }
+        Ok(part_of(merged, filter))
     }
 
     /// Each release, architecture and class that public results have: by the summaries, and those that are not in them yet.

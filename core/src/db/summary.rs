@@ -57,6 +57,11 @@ impl Fresh {
         self.container.strip_prefix("autopkgtest-") == Some(&self.release)
     }
 
+    /// `owner-name` of the PPA that it was run with.
+    fn ppa(&self) -> Option<&str> {
+        self.container.strip_prefix("autopkgtest-")?.strip_prefix(&self.release)?.strip_prefix('-')
+    }
+
     fn hour_us(&self) -> Option<i64> {
         let time = self.run_id.parse::<RunId>().ok()?.time()?;
         Some(hour_of(time.as_microsecond()))
@@ -577,9 +582,7 @@ impl Tx<'_> {
             let user = fresh.requester.as_deref().filter(|user| !user.is_empty());
             names.insert(Name { kind: "package", name: &fresh.package });
             names.extend(user.map(|name| Name { kind: "user", name }));
-            if !fresh.is_of_distribution() {
-                names.insert(Name { kind: "container", name: &fresh.container });
-            }
+            names.extend(fresh.ppa().map(|name| Name { kind: "ppa", name }));
         }
         names.retain(|name| name.name.len() <= LONGEST_NAME);
         let sql = over!(

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod bulk;
+mod open;
 mod summaries;
 
 use super::{
@@ -106,6 +107,7 @@ pub async fn behaves(db: &Database) {
     summaries::summaries(db, epoch).await;
     operators(db, epoch).await;
     alerts::alerts(db).await;
+    open::open(db, epoch).await;
 }
 
 async fn leadership(db: &Database) -> i64 {

@@ -191,6 +191,8 @@ impl From<AttemptRow> for AttemptData {
 /// How a package fares on a release and architecture, by distribution runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StandingData {
+    /// The package.
+    package: String,
     /// The release.
     release: String,
     /// The architecture.
@@ -220,6 +222,7 @@ impl StandingData {
         let page = run_path(&standing.package, &standing.release, &standing.arch, &standing.run_id);
         Self {
             url: settings.link(&page),
+            package: standing.package,
             release: standing.release,
             arch: standing.arch,
             result: standing.class,

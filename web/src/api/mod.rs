@@ -19,7 +19,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-pub(crate) use self::data::{ResultData, WaitsData};
+pub(crate) use self::data::{JobData, ResultData, StandingData, WaitsData};
 use crate::{app::App, files, pages, submit};
 
 /// Makes of one line each operation's route and its part of the description.
@@ -59,6 +59,16 @@ operations! {
     get "/api/v1/packages/{package}" past::package;
     get "/api/v1/packages/{package}/{release}/{arch}" past::runs;
     get "/api/v1/runs/{uuid}" past::run;
+    get "/api/v1/failing" pages::lists::standings::failing_json;
+    get "/api/v1/flaky" pages::lists::flaky::json;
+    get "/api/v1/slow" pages::lists::standings::slow_json;
+    get "/api/v1/stale" pages::lists::standings::stale_json;
+    get "/api/v1/stuck" pages::lists::stuck::json;
+    get "/api/v1/releases/{release}" pages::release::json;
+    get "/api/v1/users/{user}" pages::user::json;
+    get "/api/v1/users/{user}/ppas" pages::user::ppas_json;
+    get "/api/v1/users/{user}/ppas/{ppa}" pages::ppa::json;
+    get "/api/v1/search" pages::search::json;
     get "/api/v1/statistics" pages::statistics::json;
     get "/api/v1/queues" now::queues;
     get "/api/v1/queue" now::queue;

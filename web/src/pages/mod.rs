@@ -3,12 +3,16 @@
 pub(crate) mod attempt_log;
 pub(crate) mod home;
 pub(crate) mod infrastructure;
+pub(crate) mod lists;
 pub(crate) mod packages;
+pub(crate) mod ppa;
 pub(crate) mod recent;
+pub(crate) mod release;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod search;
 pub(crate) mod statistics;
+pub(crate) mod user;
 pub(crate) mod waiting;
 
 use askama::Template;
@@ -16,6 +20,16 @@ use axum::response::{Html, IntoResponse, Response};
 use url::form_urlencoded;
 
 use crate::failure::Failure;
+
+/// Lists of packages: address and name.
+pub(crate) const LISTS: [(&str, &str); 6] = [
+    ("/packages", "All"),
+    ("/failing", "Failing"),
+    ("/flaky", "Flaky"),
+    ("/slow", "Slow"),
+    ("/stale", "Not run for long"),
+    ("/stuck", "Stuck"),
+];
 
 /// The first value that a query has under a name.
 pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<String> {

@@ -6,7 +6,10 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use proofhouse_core::{db::RecentFilter, outcome::Class};
+use proofhouse_core::{
+    db::{RecentFilter, ResultRow},
+    outcome::Class,
+};
 use url::form_urlencoded;
 use utoipa::IntoParams;
 
@@ -14,7 +17,7 @@ use super::page;
 use crate::{
     app::App,
     failure::Failure,
-    feeds::{release_feed, user_feed},
+    feeds::{package_feed, release_feed, user_feed},
     private::PublicResult,
     view::{Crumb, ResultItem},
 };
@@ -40,6 +43,9 @@ pub(crate) struct Wanted {
     /// Only this release.
     #[param(required = false)]
     pub(crate) release: String,
+    /// Only this package.
+    #[param(required = false)]
+    pub(crate) package: String,
     /// Only what this person or client asked for.
     #[param(required = false)]
     pub(crate) user: String,
@@ -59,6 +65,7 @@ impl Wanted {
             offset: 0,
             arch: String::new(),
             release: String::new(),
+            package: String::new(),
             user: String::new(),
             result: None,
             before: None,
@@ -69,6 +76,7 @@ impl Wanted {
                 "offset" => wanted.offset = number("offset", &value, 0, i64::MAX, 0)?,
                 "arch" => wanted.arch = plain(&value)?,
                 "release" => wanted.release = plain(&value)?,
+                "package" => wanted.package = plain(&value)?,
                 "user" => wanted.user = plain(&value)?,
                 "result" => wanted.result = class(&value)?,
                 "before" => wanted.before = place(&value)?,
@@ -83,6 +91,7 @@ impl Wanted {
         RecentFilter {
             release: some(&self.release),
             arch: some(&self.arch),
+            package: some(&self.package),
             user: some(&self.user),
             class: self.result,
             before: self.before.clone(),
@@ -99,6 +108,7 @@ impl Wanted {
         for (name, value) in [
             ("release", self.release.as_str()),
             ("arch", &self.arch),
+            ("package", &self.package),
             ("user", &self.user),
             ("result", result),
             ("limit", &limit),
@@ -115,12 +125,22 @@ impl Wanted {
     pub(crate) fn older(&self, rows: &[PublicResult]) -> Option<String> {
         let is_full = i64::try_from(rows.len()).is_ok_and(|n| n >= self.limit);
         let last = rows.last().filter(|_| is_full)?;
-        Some(self.query(Some(&format!("{}{}", last.run_id, last.id))))
+        Some(self.query(Some(&place_of(last))))
+    }
+
+    /// True where it begins with the newest.
+    pub(crate) const fn is_first(&self) -> bool {
+        self.offset == 0 && self.before.is_none()
     }
 }
 
-/// A result's place in the list: its run id, which ends in `@`, and its number.
-fn place(value: &str) -> Result<Option<(String, i64)>, Failure> {
+/// A result's place in a list: its run id, which ends in `@`, and its number.
+pub(super) fn place_of(row: &ResultRow) -> String {
+    format!("{}{}", row.run_id, row.id)
+}
+
+/// The same, as an address has it.
+pub(super) fn place(value: &str) -> Result<Option<(String, i64)>, Failure> {
     if value.is_empty() {
         return Ok(None);
     }
@@ -140,7 +160,7 @@ fn plain(value: &str) -> Result<String, Failure> {
     }
 }
 
-fn number(name: &str, value: &str, least: i64, most: i64, usual: i64) -> Result<i64, Failure> {
+pub(super) fn number(name: &str, value: &str, least: i64, most: i64, usual: i64) -> Result<i64, Failure> {
     if value.is_empty() {
         return Ok(usual);
     }
@@ -176,7 +196,7 @@ struct Recent {
     classes: Vec<(&'static str, bool)>,
     results: Vec<ResultItem>,
     most: i64,
-    /// Of the user, or of the release, that the list is narrowed down to.
+    /// Of the package, the user or the release that the list is narrowed down to.
     feed: Option<String>,
     /// The address of the newest, where these are not.
     newest: Option<String>,
@@ -204,13 +224,13 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
         classes: Class::ALL.map(|c| (c.as_str(), wanted.result == Some(c))).into(),
         results: ResultItem::list(&rows, Timestamp::now()),
         most: MOST,
-        feed: match (wanted.user.as_str(), wanted.release.as_str()) {
-            ("", "") => None,
-            ("", release) => Some(release_feed(release)),
-            (user, _) => Some(user_feed(user)),
+        feed: match (wanted.package.as_str(), wanted.user.as_str(), wanted.release.as_str()) {
+            ("", "", "") => None,
+            ("", "", release) => Some(release_feed(release)),
+            ("", user, _) => Some(user_feed(user)),
+            (package, ..) => Some(package_feed(package)),
         },
-        newest: (wanted.offset > 0 || wanted.before.is_some())
-            .then(|| format!("/recent?{}", wanted.query(None))),
+        newest: (!wanted.is_first()).then(|| format!("/recent?{}", wanted.query(None))),
         older: wanted.older(&rows).map(|query| format!("/recent?{query}")),
         wanted,
     })

@@ -124,7 +124,7 @@ pub(crate) struct PairCount {
 
 impl PairCount {
     /// In percent.
-    fn share(&self) -> String {
+    pub(super) fn share(&self) -> String {
         if self.packages == 0 {
             "–".to_owned()
         } else {
@@ -133,7 +133,7 @@ impl PairCount {
     }
 }
 
-async fn pairs(app: &App) -> Result<Vec<PairCount>, Failure> {
+pub(super) async fn pairs(app: &App) -> Result<Vec<PairCount>, Failure> {
     let mut pairs: BTreeMap<(String, String), PairCount> = BTreeMap::new();
     let served = app.settings().pairs.iter().map(|pair| (pair.release.to_string(), pair.arch.to_string()));
     for key in served {

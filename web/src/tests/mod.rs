@@ -7,6 +7,7 @@ mod feeds;
 mod files;
 mod headers;
 mod limits;
+mod lists;
 mod listening;
 mod pages;
 mod privacy;

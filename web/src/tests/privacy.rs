@@ -60,6 +60,30 @@ fn routes(hidden: &Hidden) -> Vec<String> {
         "/running",
         "/recent",
         "/recent?user=hushasker&limit=10000",
+        "/recent?package=hushpkg1",
+        "/failing",
+        "/flaky?days=30",
+        "/slow",
+        "/stale",
+        "/stuck",
+        "/release/noble",
+        "/user/hushasker/",
+        "/user/hushowner/ppa",
+        "/user/hushowner/ppa/ppa",
+        "/search?q=hush",
+        "/search?q=hushowner/ppa",
+        "/search?q=hushtrigger/1",
+        "/search?q=hush&kind=ppa",
+        "/api/v1/failing",
+        "/api/v1/flaky",
+        "/api/v1/slow",
+        "/api/v1/stale",
+        "/api/v1/stuck",
+        "/api/v1/releases/noble",
+        "/api/v1/users/hushasker",
+        "/api/v1/users/hushowner/ppas",
+        "/api/v1/users/hushowner/ppas/ppa",
+        "/api/v1/search?q=hush",
         "/queues.json",
         "/queued.json",
         "/queue_size.json",
@@ -96,6 +120,7 @@ fn routes(hidden: &Hidden) -> Vec<String> {
         for folder in ["", "h/"] {
             let package = format!("/packages/{folder}hushpkg{n}");
             routes.push(format!("/packages?q=hushpkg{n}"));
+            routes.push(format!("/search?q=hushpkg{n}"));
             routes.push(package.clone());
             routes.push(format!("{package}/noble/amd64"));
             routes.push(format!("{package}/noble/amd64/{run_id}"));
@@ -111,6 +136,8 @@ fn routes(hidden: &Hidden) -> Vec<String> {
         routes.push(format!("/api/v1/packages/hushpkg{n}/noble/amd64"));
     }
     routes.extend(hidden.uuids.iter().map(|uuid| format!("/api/v1/runs/{uuid}")));
+    routes.extend(hidden.uuids.iter().map(|uuid| format!("/api/v1/search?q={uuid}")));
+    routes.push(format!("/api/v1/search?q={run_id}"));
     let container = &hidden.done.container;
     for page in ["", "/attempts/1/log", "/attempts/1/log.gz", "/attempts/2/log", "/attempts/x/log"] {
         routes.extend(hidden.uuids.iter().map(|uuid| format!("/run/{uuid}{page}")));
@@ -164,6 +191,9 @@ async fn an_address_of_a_private_run_is_as_one_that_never_was() {
 
 /// The same address with names that never were.
 fn unknown(route: &str, hidden: &Hidden) -> Option<String> {
+    if route.contains("/search?") {
+        return None;
+    }
     if route.starts_with("/packages/") && route.contains("hushpkg") {
         return Some(route.replace("/h/hushpkg", "/n/nopkg").replace("hushpkg", "nopkg"));
     }
@@ -177,6 +207,19 @@ fn unknown(route: &str, hidden: &Hidden) -> Option<String> {
     }
     let uuid = hidden.uuids.iter().find(|u| route.contains(u.as_str()))?;
     Some(route.replace(uuid, "00000000-0000-4000-8000-000000000000"))
+}
+
+#[tokio::test]
+async fn a_search_for_a_private_run_finds_what_one_for_nothing_does() {
+    let hidden = hidden().await;
+    let site = &hidden.site;
+    let none = site.get("/api/v1/search?q=00000000-0000-4000-8000-000000000000").await.json();
+    let names = ["hushpkg1", "hushpkg4", "hushasker", "hushowner/ppa", "hushowner-ppa", "hushtrigger/1"];
+    let wanted = hidden.uuids.iter().map(String::as_str).chain(names).chain([hidden.done.run_id.as_str()]);
+    for q in wanted {
+        assert_eq!(site.get(&format!("/api/v1/search?q={q}")).await.json(), none, "{q}");
+        assert_eq!(site.browse(&format!("/search?q={q}")).await.status, 200, "{q}");
+    }
 }
 
 #[tokio::test]

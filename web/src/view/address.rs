@@ -39,6 +39,21 @@ pub(crate) fn run_path(package: &str, release: &str, arch: &str, run_id: &str) -
     path(&["packages", package, release, arch, run_id])
 }
 
+/// The page of somebody.
+pub(crate) fn user_path(name: &str) -> String {
+    format!("{}/", path(&["user", name]))
+}
+
+/// The page of a PPA.
+pub(crate) fn ppa_path(owner: &str, name: &str) -> String {
+    path(&["user", owner, "ppa", name])
+}
+
+/// The page of a release.
+pub(crate) fn release_path(release: &str) -> String {
+    path(&["release", release])
+}
+
 /// A file in the store. The slashes of its name stay.
 pub(crate) fn results_path(container: &Container, object: &str) -> String {
     let parts: Vec<&str> = ["results", container.as_str()].into_iter().chain(object.split('/')).collect();

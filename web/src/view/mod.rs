@@ -9,7 +9,9 @@ mod python;
 mod result;
 mod time;
 
-pub(crate) use address::{Crumb, crumbs, package_path, pair_path, path, results_path, run_path};
+pub(crate) use address::{
+    Crumb, crumbs, package_path, pair_path, path, ppa_path, release_path, results_path, run_path, user_path,
+};
 pub(crate) use chart::Chart;
 pub(crate) use job::{JobItem, shown_params};
 pub(crate) use outcome::Outcome;

@@ -1,15 +1,13 @@
 //! A result, as lists and its own page show it.
 
+use super::{Outcome, When, duration, package_path, pair_path, path, results_path, run_path, user_path};
+use crate::private::PublicResult;
 use jiff::Timestamp;
 use proofhouse_core::{
     layout::file,
     outcome::{ExitCode, decided_by},
     run_id::RunId,
 };
-use url::form_urlencoded;
-
-use super::{Outcome, When, duration, package_path, pair_path, path, results_path, run_path};
-use crate::private::PublicResult;
 
 /// A result.
 #[derive(Debug, Clone)]
@@ -84,7 +82,7 @@ impl ResultItem {
     }
 }
 
-/// Somebody, and what they asked for lately.
+/// Somebody, and their page.
 #[derive(Debug, Clone)]
 pub(crate) struct Requester {
     pub(crate) name: String,
@@ -93,8 +91,7 @@ pub(crate) struct Requester {
 
 impl Requester {
     fn new(name: &str) -> Self {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("user", name).finish();
-        Self { name: name.to_owned(), path: format!("/recent?{query}") }
+        Self { name: name.to_owned(), path: user_path(name) }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use super::{Database, in_store};
 use crate::{
-    db::{FailingFilter, NameKind, RecentFilter, ResultRow, StandingOrder, StepBy},
+    db::{
+        FlakyFilter, FlakyKey, NameKind, RecentFilter, ResultRow, Standing, StandingList, StandingsFilter,
+        StepBy,
+    },
     index::{FoundRun, StoredResult},
     layout::Series,
     names::Pair,
@@ -56,30 +59,17 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
         (said.passed_run_id.as_deref(), said.passed_version.as_deref()),
         (Some(run_ids[1]), Some("2~\"'"))
     );
-    let failing =
-        FailingFilter { release: Some("questing".to_owned()), limit: 10, ..FailingFilter::default() };
-    let listed = db.failing(&failing).await.unwrap();
-    assert_eq!(listed, std::slice::from_ref(&said));
-    let key = [run_ids[2], "blue", "questing", "riscv64"].map(str::to_owned);
-    assert!(db.failing(&FailingFilter { after: Some(key), ..failing.clone() }).await.unwrap().is_empty());
-    for (has_passed, number) in [(true, 1), (false, 0)] {
-        let filter = FailingFilter { has_passed: Some(has_passed), ..failing.clone() };
-        assert_eq!(db.failing(&filter).await.unwrap().len(), number);
-    }
-    for order in [StandingOrder::Slow, StandingOrder::Old] {
-        assert_eq!(db.standings(order, &[pair()], 5).await.unwrap(), std::slice::from_ref(&said));
-    }
-    // The same inputs said otherwise: twice, for the failure that came first had none before it.
-    let flaky = db.flaky(Some("questing".to_owned()), None, "2026", 10).await.unwrap();
-    let [flaky] = flaky.as_slice() else { panic!("{flaky:?}") };
-    assert_eq!((flaky.package.as_str(), flaky.flips, flaky.last_run_id.as_str()), ("blue", 1, run_ids[1]));
+    lists(db, &said).await;
 
     // With a PPA it says nothing of the distribution's package.
     add(db, epoch, &[blue(PPA, "20261102_100000_aaaaa@", 0)]).await;
     assert_eq!(standing().await, said);
-    assert_eq!(db.names_from(NameKind::Container, "autopkgtest-questing-mary", "", 9).await.unwrap(), [PPA]);
-    assert_eq!(db.names_with(NameKind::User, "y-a", 9).await.unwrap(), ["mary-ann"]);
-    assert!(db.names_with(NameKind::User, "y_a", 9).await.unwrap().is_empty());
+    assert_eq!(db.names_from(NameKind::Ppa, "mary-ann-", "", 9).await.unwrap(), ["mary-ann-fixes"]);
+    assert_eq!(db.names_with(NameKind::User, "y-a", "", 9).await.unwrap(), ["mary-ann"]);
+    for (text, after) in [("y_a", ""), ("y-a", "mary-ann")] {
+        assert!(db.names_with(NameKind::User, text, after, 9).await.unwrap().is_empty());
+    }
+    assert_eq!(db.known_names(NameKind::Package, &["blue", "bl", "blue"]).await.unwrap(), ["blue"]);
     assert_eq!(db.names_from(NameKind::Package, "bl", "", 9).await.unwrap(), ["blue"]);
     assert!(db.names_from(NameKind::Package, "bl", "blue", 9).await.unwrap().is_empty());
     assert_eq!(db.results_in(PPA, None, 9).await.unwrap().len(), 1);
@@ -132,6 +122,15 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
             "{class}"
         );
     }
+    let of = async |package: &str, user: &str| {
+        let (package, user) = (Some(package.to_owned()), Some(user.to_owned()));
+        recent(&RecentFilter { package, user, offset: 1, limit: 3, ..RecentFilter::default() }).await
+    };
+    assert_eq!(
+        of("blue", "mary-ann").await.iter().map(|row| row.id).collect::<Vec<_>>(),
+        [rows[1].id, rows[2].id, rows[3].id]
+    );
+    assert!(of("green", "mary-ann").await.is_empty() && of("blue", "joe").await.is_empty());
     what_was_said_before(db, &rows).await;
     let passed = db.passed_before(&rows[0]).await.unwrap().unwrap();
     assert_eq!(passed.run_id, run_ids[1]);
@@ -145,6 +144,50 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
     );
     dropped_and_back(db, epoch, fresh).await;
     assert!(matches!(db.sum_up(epoch - 1, 10).await, Err(super::DbError::LeadershipLost(_))));
+}
+
+async fn lists(db: &Database, said: &Standing) {
+    let failing = |has_passed| StandingList::Failing { has_passed };
+    let others: Vec<Pair> = vec!["questing/x".parse().unwrap(), pair()];
+    for list in [failing(None), StandingList::Slow, StandingList::Stale] {
+        for ascending in [true, false] {
+            let filter = StandingsFilter { list, pairs: others.clone(), ascending, after: None, limit: 10 };
+            assert_eq!(db.standings(&filter).await.unwrap(), std::slice::from_ref(said), "{filter:?}");
+            let behind = StandingsFilter { after: Some(list.key(said)), ..filter.clone() };
+            assert!(db.standings(&behind).await.unwrap().is_empty(), "{behind:?}");
+            let none = StandingsFilter { pairs: others[..1].to_vec(), ..filter };
+            assert!(db.standings(&none).await.unwrap().is_empty());
+        }
+    }
+    for (has_passed, number) in [(true, 1), (false, 0)] {
+        let list = failing(Some(has_passed));
+        let filter = StandingsFilter { list, pairs: vec![pair()], ascending: true, after: None, limit: 10 };
+        assert_eq!(db.standings(&filter).await.unwrap().len(), number);
+    }
+    // The same inputs said otherwise: twice, for the failure that came first had none before it.
+    for newest_first in [true, false] {
+        let filter = FlakyFilter {
+            release: Some("questing".to_owned()),
+            from: "2026".to_owned(),
+            newest_first,
+            limit: 10,
+            ..FlakyFilter::default()
+        };
+        let flaky = db.flaky(&filter).await.unwrap();
+        let [flaky] = flaky.as_slice() else { panic!("{flaky:?}") };
+        assert_eq!(
+            (flaky.package.as_str(), flaky.flips, flaky.last_run_id.as_str()),
+            ("blue", 1, RUN_IDS[1])
+        );
+        let key = FlakyKey {
+            flips: flaky.flips,
+            last_run_id: flaky.last_run_id.clone(),
+            package: flaky.package.clone(),
+            release: flaky.release.clone(),
+            arch: flaky.arch.clone(),
+        };
+        assert!(db.flaky(&FlakyFilter { after: Some(key), ..filter }).await.unwrap().is_empty());
+    }
 }
 
 /// The index is dropped, and comes back from the store.

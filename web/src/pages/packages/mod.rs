@@ -2,6 +2,7 @@
 
 mod address;
 pub(crate) mod attempts;
+pub(crate) mod list;
 mod log;
 mod package;
 mod run;
