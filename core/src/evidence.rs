@@ -2,6 +2,8 @@
 //!
 //! Facts: contract "Results", heading "Objects": plain tar, members at the top without `./`.
 
+mod contents;
+
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
@@ -11,6 +13,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+pub use self::contents::{Contents, Packages, TestEnd, Verdict, test_packages};
 use crate::request::Request;
 
 /// A plain tar of small files, in their order.
@@ -94,6 +97,10 @@ pub(crate) fn members(bytes: &[u8]) -> (BTreeMap<String, String>, Option<String>
 /// What is wrong with a `result.tar`, if anything: readers need the exit code and the version in it.
 pub fn damage(bytes: &[u8]) -> Option<String> {
     let (members, broken) = members(bytes);
+    damage_in(&members, broken)
+}
+
+fn damage_in(members: &BTreeMap<String, String>, broken: Option<String>) -> Option<String> {
     if broken.is_some() {
         return broken;
     }

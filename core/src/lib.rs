@@ -1,6 +1,7 @@
 //! proofhouse-core: the nouns and the contracts, and what every role stands on. No role is in here.
 
 pub mod admin;
+pub mod arguments;
 pub mod backoff;
 pub mod bus;
 pub mod config;

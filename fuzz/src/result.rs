@@ -2,7 +2,11 @@
 
 use std::sync::LazyLock;
 
-use proofhouse_core::{evidence, index::Said, request::Request};
+use proofhouse_core::{
+    evidence::{self, Contents},
+    index::Said,
+    request::Request,
+};
 use proofhouse_worker::untrusted;
 use uuid::Uuid;
 
@@ -30,6 +34,11 @@ pub(crate) fn tar(data: &[u8]) {
         Err(reason) => assert!(reason.len() < 1000),
     }
     assert!(evidence::damage(&bytes).is_some() || said.is_ok(), "{said:?}");
+    let contents = Contents::of(&bytes);
+    assert_eq!(contents.damage, evidence::damage(&bytes));
+    assert!(contents.tests.iter().flatten().all(|test| test.name.chars().count() <= 200));
+    let (tests, _) = evidence::test_packages(data);
+    assert!(tests.values().all(|packages| packages.versions.len() <= 20_000));
 }
 
 /// The bytes, with right sums where they may be a member's header.

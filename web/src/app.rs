@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     alerts::Alerts,
     costly::Costly,
+    evidence,
     failure::Failure,
     limits::Limits,
     pages::{
@@ -71,6 +72,7 @@ struct Inner {
     published: Published,
     tasks: TaskTracker,
     logs: Semaphore,
+    evidence: Semaphore,
     counts: Costly<Vec<QueueCount>>,
     situation: Costly<Situation>,
     gates: Costly<Vec<GateCount>>,
@@ -91,6 +93,7 @@ impl App {
             published: Published::default(),
             tasks: TaskTracker::new(),
             logs: Semaphore::new(LOGS_AT_ONCE),
+            evidence: Semaphore::new(evidence::AT_ONCE),
             counts: Costly::default(),
             situation: Costly::default(),
             gates: Costly::default(),
@@ -133,6 +136,11 @@ impl App {
     /// See [`LOGS_AT_ONCE`].
     pub(crate) fn logs(&self) -> &Semaphore {
         &self.0.logs
+    }
+
+    /// See [`evidence::AT_ONCE`].
+    pub(crate) fn evidence(&self) -> &Semaphore {
+        &self.0.evidence
     }
 
     /// How much waits and runs, per queue that has any.

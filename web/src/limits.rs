@@ -140,7 +140,12 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
         "/search" | "/compare" | "/running" | "/queues.json" | "/queued.json" | "/static/running.json" => {
             COSTLY
         }
-        _ if route.starts_with("/trigger/") || route.starts_with("/feeds/") => COSTLY,
+        _ if ["/trigger/", "/feeds/", "/compare/", "/api/v1/compare/"]
+            .iter()
+            .any(|base| route.starts_with(base)) =>
+        {
+            COSTLY
+        }
         _ if path.ends_with("/log") || asks("q=") || asks("user=") || asks("offset=") => COSTLY,
         _ => PAGE,
     }

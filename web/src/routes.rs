@@ -86,6 +86,8 @@ pub fn router(app: App) -> Router {
         .route("/run/{uuid}", get(pages::run::get))
         .route("/run/{uuid}/attempts/{n}/log", get(pages::attempt_log::get))
         .route("/run/{uuid}/attempts/{n}/log.gz", get(pages::attempt_log::raw))
+        .route("/compare", get(pages::compare::find))
+        .route("/compare/{package}/{release}/{arch}/{before}/{after}", get(pages::compare::get))
         .route("/running", get(pages::running::get))
         .route("/waiting", get(pages::waiting::get))
         .route("/recent", get(pages::recent::get))

@@ -6,8 +6,8 @@ use std::{
 };
 
 use proofhouse_core::{
+    arguments::{environment, image_arch, partial, pocket},
     names::Pair,
-    params::Trigger,
     protocol::{Grant, Timeouts},
     request::Request,
 };
@@ -18,8 +18,6 @@ use crate::{
     testbed,
 };
 
-/// Releases whose i386 is a whole architecture; since focal it is a partial one, tested on amd64's image.
-const WHOLE_I386: [&str; 4] = ["precise", "trusty", "xenial", "bionic"];
 /// Architectures on which the list `vm_packages` gets virtual machines.
 const VM_ARCHES: [&str; 3] = ["amd64", "amd64v3", "s390x"];
 
@@ -51,15 +49,6 @@ pub(crate) struct CommandLine {
 /// Where secret arguments stand. autopkgtest reads them in place of the argument `@file`.
 pub(crate) fn secret_file(work: &Path) -> PathBuf {
     work.join("arguments")
-}
-
-/// The architecture of the testbed's image: amd64 where i386 is partial.
-pub(crate) fn image_arch(pair: &Pair) -> &str {
-    if is_partial(pair) { "amd64" } else { pair.arch.as_str() }
-}
-
-fn is_partial(pair: &Pair) -> bool {
-    pair.arch.as_str() == "i386" && !WHOLE_I386.contains(&pair.release.as_str())
 }
 
 /// Builds the command line of `run`.
@@ -102,8 +91,7 @@ fn of_request(run: &Run) -> Vec<OsString> {
 /// 3 and 4: what the architecture needs.
 fn machine(pair: &Pair) -> impl Iterator<Item = &'static str> {
     let internet = (pair.arch.as_str() == "riscv64").then_some("--needs-internet=skip");
-    let partial = if is_partial(pair) { &["-a", "i386"][..] } else { &[] };
-    internet.into_iter().chain(partial.iter().copied())
+    internet.into_iter().chain(partial(pair).iter().copied())
 }
 
 /// 8: what of -proposed is used, and the upgrade.
@@ -111,31 +99,7 @@ fn archive(run: &Run) -> Vec<String> {
     if matches!(run.settings.provider, Provider::Null { .. }) {
         return Vec::new();
     }
-    let request = run.request;
-    let from_clone = request.test_git.is_some() || request.test_bzr.is_some();
-    let mut args = Vec::new();
-    if !from_clone && (request.ppas.is_empty() || request.all_proposed) {
-        args.extend(pocket(request));
-    }
-    args.push("--apt-upgrade".to_owned());
-    args
-}
-
-fn pocket(request: &Request) -> Option<String> {
-    let all = "--apt-pocket=proposed";
-    let sources: Vec<String> = request
-        .triggers
-        .iter()
-        .filter(|trigger| !trigger.is_baseline())
-        .map(|trigger| format!("src:{}", trigger.source))
-        .collect();
-    match (request.all_proposed, sources.is_empty()) {
-        (true, _) => Some(all.to_owned()),
-        (false, true) => None,
-        // A kernel and its many packages are of no use one without the other.
-        (false, false) if request.package.as_str().starts_with("linux") => Some(all.to_owned()),
-        (false, false) => Some(format!("{all}={}", sources.join(","))),
-    }
+    pocket(run.request).into_iter().chain(["--apt-upgrade".to_owned()]).collect()
 }
 
 /// 9: the test source.
@@ -154,20 +118,6 @@ fn timeouts(t: Timeouts) -> impl Iterator<Item = String> {
     [("short", t.short), ("install", t.install), ("test", t.test), ("copy", t.copy), ("build", t.build)]
         .into_iter()
         .map(|(name, seconds)| format!("--timeout-{name}={seconds}"))
-}
-
-/// 11.
-fn environment(request: &Request) -> impl Iterator<Item = String> {
-    let env = request.env.iter().map(|variable| format!("--env={variable}"));
-    let triggers = adt_test_triggers(&request.triggers).map(|variable| format!("--env={variable}"));
-    let testname = request.testname.as_ref().map(|name| format!("--testname={name}"));
-    env.chain(triggers).chain(testname)
-}
-
-/// `ADT_TEST_TRIGGERS=a/1 b/2`, where there are triggers: for the test, and for those who read its result.
-pub(crate) fn adt_test_triggers(triggers: &[Trigger]) -> Option<String> {
-    let words: Vec<String> = triggers.iter().map(ToString::to_string).collect();
-    (!words.is_empty()).then(|| format!("ADT_TEST_TRIGGERS={}", words.join(" ")))
 }
 
 /// 12: the provider's arguments.

@@ -10,7 +10,11 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Database, DbError, LaneCount, connection::args};
+use super::{
+    Database, DbError, LaneCount,
+    connection::args,
+    summary::{json, over, rows},
+};
 use crate::{
     names::{BadName, Context, Package, Pair},
     protocol::AttemptId,
@@ -246,6 +250,12 @@ impl QueueCount {
     }
 }
 
+/// A job that is asked for by its number.
+#[derive(Serialize)]
+struct Numbered {
+    id: i64,
+}
+
 /// What a new request would be the same as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicateKind {
@@ -272,6 +282,13 @@ impl Database {
     /// A job by its number.
     pub async fn job(&self, id: i64) -> Result<Option<JobRow>, DbError> {
         self.optional(concat!("SELECT ", job_columns!(), " FROM jobs WHERE id = $1"), args![id]).await
+    }
+
+    /// Jobs by their numbers, in no order.
+    pub async fn jobs(&self, ids: &[i64]) -> Result<Vec<JobRow>, DbError> {
+        let ids: Vec<Numbered> = ids.iter().map(|id| Numbered { id: *id }).collect();
+        let sql = over!(self, "SELECT jobs.* FROM jobs WHERE id IN (SELECT n.id", (id BIGINT), ")");
+        self.all(sql, args![json(&ids)?]).await
     }
 
     /// A job by one of its uuids.

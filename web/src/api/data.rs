@@ -80,6 +80,11 @@ impl ResultData {
         }
     }
 
+    /// Its page.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn list(settings: &Settings, rows: &[PublicResult]) -> Vec<Self> {
         rows.iter().map(|row| Self::new(settings, row)).collect()
     }

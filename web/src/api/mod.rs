@@ -7,6 +7,7 @@ mod data;
 mod now;
 mod page;
 mod past;
+mod run;
 
 use std::sync::LazyLock;
 
@@ -58,7 +59,9 @@ operations! {
     get "/api/v1/packages" past::packages;
     get "/api/v1/packages/{package}" past::package;
     get "/api/v1/packages/{package}/{release}/{arch}" past::runs;
-    get "/api/v1/runs/{uuid}" past::run;
+    get "/api/v1/packages/{package}/{release}/{arch}/{run_id}" run::by_id;
+    get "/api/v1/runs/{uuid}" run::by_uuid;
+    get "/api/v1/compare/{package}/{release}/{arch}/{before}/{after}" pages::compare::json;
     get "/api/v1/failing" pages::lists::standings::failing_json;
     get "/api/v1/flaky" pages::lists::flaky::json;
     get "/api/v1/slow" pages::lists::standings::slow_json;

@@ -5,21 +5,22 @@ use axum::{
     extract::{Path, RawQuery, State, rejection::PathRejection},
 };
 use proofhouse_core::{
-    db::{JobState, NameKind},
+    db::NameKind,
     names::{Package, Pair},
-    run_id::RunId,
 };
 use serde::Serialize;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
-use super::data::{AttemptData, JobData, ResultData, StandingData, WaitsData};
+use super::data::{JobData, ResultData, StandingData};
 use crate::{
     app::App,
     failure::Failure,
-    pages::{parameter, recent},
-    private::{PublicJob, PublicResult},
+    pages::{
+        packages::runs::{Wanted, part},
+        parameter, recent,
+    },
+    private::PublicJob,
     view::package_path,
 };
 
@@ -167,6 +168,7 @@ pub(super) struct Runs {
         ("release" = String, Path, description = "The release."),
         ("arch" = String, Path, description = "The architecture."),
         ("before" = Option<String>, Query, description = "Only runs before this run id."),
+        ("result" = Option<String>, Query, description = "Only runs that ended so; those of the next thousand."),
     ),
     responses((status = OK, body = Runs)))]
 pub(super) async fn runs(
@@ -179,86 +181,17 @@ pub(super) async fn runs(
         || Failure::not_found("No run of such a package on such a release and architecture is known.");
     let package: Package = name.parse().map_err(|_| unknown())?;
     let pair: Pair = format!("{release}/{arch}").parse().map_err(|_| unknown())?;
-    let before = parameter(query.as_deref(), "before").filter(|before| !before.is_empty());
-    let before: Option<RunId> = match before {
-        Some(text) => Some(text.parse().map_err(|_| Failure::bad("before must be a run id.", ""))?),
-        None => None,
-    };
-    let limit = i64::try_from(MOST + 1).unwrap_or(i64::MAX);
-    let rows = app.db().results_of(&package, &pair, true, before.as_ref(), limit).await?;
-    let mut rows = PublicResult::all(rows);
+    let wanted = Wanted::parse(query.as_deref())?;
+    let part = part(&app, &package, &pair, &wanted, MOST).await?;
     let (open, _) = PublicJob::split(app.db().open_jobs_of(&package, Some(&pair), MOST_OPEN).await?);
-    if rows.is_empty() && open.is_empty() && before.is_none() {
+    if part.rows.is_empty() && part.next.is_none() && open.is_empty() && wanted == Wanted::default() {
         return Err(unknown());
     }
-    let more = rows.len() > MOST;
-    rows.truncate(MOST);
     let base = crate::view::path(&["api", "v1", "packages", &name, &release, &arch]);
     let settings = app.settings();
     Ok(Json(Runs {
-        next: rows.last().filter(|_| more).map(|last| format!("{base}?before={}", last.run_id)),
-        results: ResultData::list(settings, &rows),
+        next: part.next.map(|last| wanted.at(&base, Some(&last))),
+        results: ResultData::list(settings, &part.rows),
         open: JobData::list(settings, &open),
-    }))
-}
-
-/// A run.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Run {
-    /// Its name.
-    uuid: String,
-    /// `waiting`, `running`, `publishing`, `storing`, `done`, `parked`, `cancelled` or `obsolete`.
-    state: &'static str,
-    /// What was asked for; null where another system ran it.
-    job: Option<JobData>,
-    /// Why it waits.
-    waits: Option<WaitsData>,
-    /// How it was tried.
-    attempts: Vec<AttemptData>,
-    /// What came out, once it is stored.
-    result: Option<ResultData>,
-    /// Its page.
-    url: String,
-}
-
-/// One run by its uuid
-///
-/// From the second it was asked for.
-#[utoipa::path(get, path = "/api/v1/runs/{uuid}", tag = "past",
-    params(("uuid" = Uuid, Path, description = "The run's name, as the answer to a request has it.")),
-    responses((status = OK, body = Run)))]
-pub(super) async fn run(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-) -> Result<Json<Run>, Failure> {
-    let Path(text) = path?;
-    let unknown = || Failure::not_found("No run has this uuid.");
-    let uuid = Uuid::try_parse(&text).map_err(|_| unknown())?;
-    let settings = app.settings();
-    let url = settings.link(&crate::view::path(&["run", &uuid.to_string()]));
-    let Some(job) = app.db().job_by_uuid(uuid).await? else {
-        let row = app.db().result_by_uuid(uuid).await?.and_then(PublicResult::of).ok_or_else(unknown)?;
-        let result = Some(ResultData::new(settings, &row));
-        let (uuid, state) = (uuid.to_string(), JobState::Done.as_str());
-        return Ok(Json(Run { uuid, state, job: None, waits: None, attempts: Vec::new(), result, url }));
-    };
-    let job = PublicJob::of(job).ok_or_else(unknown)?;
-    let result = match job.state() {
-        JobState::Done => app.db().result_of_job(job.id).await?.and_then(PublicResult::of),
-        _ => None,
-    };
-    let waits = match job.state() {
-        JobState::Waiting => Some(WaitsData(app.db().explain(&*app.situation().await?, &job).await?)),
-        _ => None,
-    };
-    let attempts = app.db().attempts_of(job.id).await?;
-    Ok(Json(Run {
-        uuid: uuid.to_string(),
-        state: job.state().as_str(),
-        waits,
-        attempts: attempts.into_iter().map(AttemptData::from).collect(),
-        result: result.map(|row| ResultData::new(settings, &row)),
-        job: Some(JobData::new(settings, &job)),
-        url,
     }))
 }

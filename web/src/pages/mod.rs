@@ -1,6 +1,7 @@
 //! The pages. A page's handler and its template have the same path.
 
 pub(crate) mod attempt_log;
+pub(crate) mod compare;
 pub(crate) mod home;
 pub(crate) mod infrastructure;
 pub(crate) mod lists;

@@ -10,20 +10,28 @@ use axum::{
 use jiff::Timestamp;
 use proofhouse_core::{
     db::JobState,
+    names::Pair,
     queue::{Estimate, Waits, in_words},
 };
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{packages::attempts::Attempts, page};
+use super::{
+    packages::{self, attempts::Attempts},
+    page,
+};
 use crate::{
     app::App,
     failure::Failure,
-    live,
     private::{PublicJob, PublicResult},
-    view::{Crumb, JobItem, ResultItem, When, crumbs, duration},
+    progress::{Progress, progress},
+    reproduce::Reproduce,
+    view::{Crumb, JobItem, ResultItem, When, crumbs},
     wanted::{names_html, wants_json},
 };
+
+/// So many results of the same package are shown.
+const SHOWN: i64 = 5;
 
 #[derive(Template)]
 #[template(path = "run.html")]
@@ -32,11 +40,14 @@ struct Page {
     job: JobItem,
     /// For a job that waits.
     waiting: Option<Waiting>,
-    logtail: String,
-    runs_for: Option<String>,
+    /// For a job that runs.
+    progress: Option<Progress>,
     /// For a job that is parked.
     parked: Option<Answer>,
     attempts: Attempts,
+    /// Results of the same package there, newest first.
+    results: Vec<ResultItem>,
+    reproduce: Option<Reproduce>,
 }
 
 /// Whether a parked job's gate is told of it.
@@ -66,17 +77,6 @@ fn starts(estimate: Estimate) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "run_done.html")]
-struct Done {
-    crumbs: Vec<Crumb>,
-    result: ResultItem,
-    uuid: String,
-    /// The word after "Result".
-    word: &'static str,
-    attempts: Attempts,
-}
-
-#[derive(Template)]
 #[template(path = "run_ended.html")]
 struct Ended {
     crumbs: Vec<Crumb>,
@@ -99,15 +99,14 @@ pub(crate) async fn get(
     let now = Timestamp::now();
     let Some(job) = app.db().job_by_uuid(uuid).await? else {
         let row = app.db().result_by_uuid(uuid).await?;
-        return done(&row.and_then(PublicResult::of).ok_or_else(unknown)?, uuid, Attempts::default(), now);
+        return packages::run::get(&app, &row.and_then(PublicResult::of).ok_or_else(unknown)?).await;
     };
     let job = PublicJob::of(job).ok_or_else(unknown)?;
     let state = job.state();
     if state == JobState::Done
         && let Some(row) = app.db().result_of_job(job.id).await?
     {
-        let row = PublicResult::of(row).ok_or_else(unknown)?;
-        return done(&row, uuid, Attempts::of(&app, &job, now).await?, now);
+        return packages::run::get(&app, &PublicResult::of(row).ok_or_else(unknown)?).await;
     }
     if matches!(state, JobState::Cancelled | JobState::Obsolete) {
         let attempts = Attempts::of(&app, &job, now).await?;
@@ -134,25 +133,28 @@ pub(super) fn way(job: &PublicJob) -> Vec<Crumb> {
     crumbs(&job.package, Some((&job.release, &job.arch)), None)
 }
 
-fn done(row: &PublicResult, uuid: Uuid, attempts: Attempts, now: Timestamp) -> Result<Response, Failure> {
-    let word = row.class().as_str();
-    let result = ResultItem::new(row, now);
-    let crumbs = crumbs(&row.package, Some((&row.release, &row.arch)), None);
-    page(&Done { crumbs, result, uuid: uuid.to_string(), word, attempts })
-}
-
 async fn open(app: &App, job: &PublicJob, now: Timestamp) -> Result<Response, Failure> {
-    let waiting = waits(app, job).await?.map(Waiting::from);
-    let said = live::heard_of(app, &job.uuid).filter(|_| live::is_running(job.state()));
+    let pair = job.pair()?;
+    let request = job.request().ok();
     page(&Page {
         crumbs: way(job),
         job: JobItem::new(job, now),
-        waiting,
-        runs_for: said.as_ref().map(|s| duration(s.duration(std::time::Instant::now()))),
-        logtail: said.map(|s| crate::log::plain(&s.status.logtail)).unwrap_or_default(),
+        waiting: waits(app, job).await?.map(Waiting::from),
+        progress: progress(app, job, now).await?,
         parked: (job.state() == JobState::Parked).then(|| answer(app, job, now)),
         attempts: Attempts::of(app, job, now).await?,
+        results: ResultItem::list(&before(app, job, &pair).await?, now),
+        // It is asked for already.
+        reproduce: request
+            .and_then(|request| Reproduce::of(&request, &pair))
+            .map(|run| Reproduce { again: None, ..run }),
     })
+}
+
+/// The newest results of the same package.
+async fn before(app: &App, job: &PublicJob, pair: &Pair) -> Result<Vec<PublicResult>, Failure> {
+    let Ok(package) = job.package.parse() else { return Ok(Vec::new()) };
+    Ok(PublicResult::all(app.db().results_of(&package, pair, true, None, SHOWN).await?))
 }
 
 /// When the dispatcher answers a parked job, as it is configured here.

@@ -15,5 +15,6 @@ mod process;
 mod published;
 mod results;
 mod robust;
+mod runs;
 mod statistics;
 mod submit;

@@ -134,6 +134,11 @@ fn routes(hidden: &Hidden) -> Vec<String> {
         routes.push(format!("/badge/hushpkg{n}/noble/amd64.svg"));
         routes.push(format!("/api/v1/packages/hushpkg{n}"));
         routes.push(format!("/api/v1/packages/hushpkg{n}/noble/amd64"));
+        routes.push(format!("/api/v1/packages/hushpkg{n}/noble/amd64/{run_id}"));
+        routes.push(format!("/api/v1/compare/hushpkg{n}/noble/amd64/{run_id}/{run_id}"));
+        routes.push(format!("/compare/hushpkg{n}/noble/amd64/{run_id}/{run_id}"));
+        routes.push(format!("/compare?package=hushpkg{n}&release=noble&arch=amd64&after={run_id}"));
+        routes.push(format!("/compare?package=hushpkg{n}&release=noble&arch=amd64"));
     }
     routes.extend(hidden.uuids.iter().map(|uuid| format!("/api/v1/runs/{uuid}")));
     routes.extend(hidden.uuids.iter().map(|uuid| format!("/api/v1/search?q={uuid}")));
@@ -197,7 +202,7 @@ fn unknown(route: &str, hidden: &Hidden) -> Option<String> {
     if route.starts_with("/packages/") && route.contains("hushpkg") {
         return Some(route.replace("/h/hushpkg", "/n/nopkg").replace("hushpkg", "nopkg"));
     }
-    if ["/feeds/", "/badge/", "/api/"].iter().any(|start| route.starts_with(start))
+    if ["/feeds/", "/badge/", "/api/", "/compare"].iter().any(|start| route.starts_with(start))
         && route.contains("hushpkg")
     {
         return Some(route.replace("hushpkg", "nopkg"));

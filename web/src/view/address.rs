@@ -54,6 +54,12 @@ pub(crate) fn release_path(release: &str) -> String {
     path(&["release", release])
 }
 
+/// The page of all that an upload, `source/version`, set off. None for what is no upload.
+pub(crate) fn trigger_path(trigger: &str) -> Option<String> {
+    let (source, version) = trigger.split_once('/')?;
+    (trigger != "migration-reference/0").then(|| path(&["trigger", source, version]))
+}
+
 /// A file in the store. The slashes of its name stay.
 pub(crate) fn results_path(container: &Container, object: &str) -> String {
     let parts: Vec<&str> = ["results", container.as_str()].into_iter().chain(object.split('/')).collect();

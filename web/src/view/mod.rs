@@ -8,9 +8,10 @@ mod picture;
 mod python;
 mod result;
 mod time;
+mod verdict;
 
 pub(crate) use address::{
-    Crumb, crumbs, package_path, pair_path, path, ppa_path, release_path, results_path, run_path, user_path,
+    Crumb, crumbs, package_path, pair_path, path, ppa_path, release_path, results_path, run_path, trigger_path, user_path,
 };
 pub(crate) use chart::Chart;
 pub(crate) use job::{JobItem, shown_params};
@@ -19,3 +20,4 @@ pub(crate) use picture::{Axis, Picture, Sums, Unit};
 pub(crate) use python::{python_list, python_str};
 pub(crate) use result::ResultItem;
 pub(crate) use time::{When, duration, size};
+pub(crate) use verdict::verdict;

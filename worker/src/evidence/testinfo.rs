@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use proofhouse_core::{outcome::ExitCode, request::Request};
+use proofhouse_core::{arguments::adt_test_triggers, outcome::ExitCode, request::Request};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::result_tar::MAX_TESTINFO;
-use crate::{command::adt_test_triggers, files};
+use crate::files;
 
 /// autopkgtest writes some hundred bytes and the processor's flags.
 const MAX_BYTES: u64 = 1 << 18;

@@ -14,12 +14,12 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use proofhouse_core::names::Pair;
+use proofhouse_core::{arguments::image_arch, names::Pair};
 use tracing::{info, warn};
 
 use crate::{
     attempt::Shared,
-    command::{for_pair, image_arch},
+    command::for_pair,
     files,
     guard::{Order, Report},
     runner::Runner,

@@ -28,9 +28,14 @@ pub(crate) struct Attempts {
 impl Attempts {
     pub(crate) async fn of(app: &App, job: &PublicJob, now: Timestamp) -> Result<Self, Failure> {
         let rows = app.db().attempts_of(job.id).await?;
-        let logs = logs(app, &job.uuid, &rows).await;
+        Ok(Self::new(app, job, &rows, now).await)
+    }
+
+    /// Of these rows of the job.
+    pub(crate) async fn new(app: &App, job: &PublicJob, rows: &[AttemptRow], now: Timestamp) -> Self {
+        let logs = logs(app, &job.uuid, rows).await;
         let items = rows.iter().map(|row| AttemptItem::new(row, &job.uuid, &logs, now)).collect();
-        Ok(Self { items, retried_after: job.tried_before })
+        Self { items, retried_after: job.tried_before }
     }
 }
 

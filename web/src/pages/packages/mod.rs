@@ -5,8 +5,8 @@ pub(crate) mod attempts;
 pub(crate) mod list;
 mod log;
 mod package;
-mod run;
-mod runs;
+pub(crate) mod run;
+pub(crate) mod runs;
 
 use axum::{
     extract::{Path, RawQuery, State, rejection::PathRejection},
@@ -33,10 +33,10 @@ pub(crate) async fn get(
         .ok_or_else(|| Failure::not_found("No package, release or run has this address."))?;
     match address {
         Address::Package(package) => package::get(&app, package).await,
-        Address::Runs(package, pair) => runs::get(&app, package, pair, parameter("before")).await,
+        Address::Runs(package, pair) => runs::get(&app, package, pair, query.as_deref()).await,
         Address::Run(package, pair, run_id) => {
             let all = results(&app, &package, &pair, &run_id).await?;
-            let mut page = run::get(&app, pick(all, parameter("container").as_deref())?).await?;
+            let mut page = run::get(&app, &pick(all, parameter("container").as_deref())?).await?;
             if let Some(at) = run_id.time() {
                 dated(page.headers_mut(), at);
             }
@@ -49,7 +49,7 @@ pub(crate) async fn get(
     }
 }
 
-async fn results(
+pub(crate) async fn results(
     app: &App,
     package: &Package,
     pair: &Pair,
@@ -59,7 +59,7 @@ async fn results(
 }
 
 /// The run in the container that the address names; else the release's own; else the first.
-fn pick(all: Vec<PublicResult>, container: Option<&str>) -> Result<PublicResult, Failure> {
+pub(crate) fn pick(all: Vec<PublicResult>, container: Option<&str>) -> Result<PublicResult, Failure> {
     let fits = |row: &PublicResult| match container {
         Some(container) => row.container == container,
         None => row.container == format!("autopkgtest-{}", row.release),

@@ -1,27 +1,35 @@
 //! `/packages/{package}/{release}/{arch}`: all runs, newest first, with what is queued and runs on top.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::response::Response;
 use jiff::Timestamp;
 use proofhouse_core::{
+    db::DbError,
     names::{Package, Pair},
+    outcome::Class,
     run_id::RunId,
 };
+use url::form_urlencoded;
 
 use crate::{
     app::App,
     badge::Badges,
     failure::Failure,
     feeds::package_feed,
-    pages::page,
+    pages::{page, parameter},
     private::{PublicJob, PublicResult},
-    view::{Chart, Crumb, JobItem, ResultItem, crumbs, pair_path},
+    reproduce::{Reproduce, request_of},
+    view::{Chart, Crumb, JobItem, ResultItem, crumbs, pair_path, shown_params},
 };
 
 /// How many results a page has.
 const PAGE: usize = 50;
+/// So many results are looked through for those of one outcome; behind them the next page goes on.
+const LOOKED_THROUGH: usize = 1000;
 /// How many open jobs are shown.
-const MOST_OPEN: i64 = 200;
+pub(crate) const MOST_OPEN: usize = 200;
 
 #[derive(Template)]
 #[template(path = "packages/runs.html")]
@@ -31,50 +39,176 @@ struct Page {
     pair: Pair,
     path: String,
     jobs: Vec<JobItem>,
-    results: Vec<ResultItem>,
+    more_jobs: bool,
+    classes: Vec<(&'static str, bool)>,
+    wanted: Wanted,
+    runs: Vec<(ResultItem, Asked)>,
+    /// How many results were looked through for these.
+    looked: usize,
     chart: Option<Chart>,
     badges: Badges,
     feed: String,
-    /// This is not the newest part.
-    before: bool,
+    newest: Option<String>,
     older: Option<String>,
+}
+
+/// Parameters that stand in another column.
+const SHOWN: [&str; 3] = ["triggers", "all-proposed", "testname"];
+
+/// What was asked for beside the triggers, and the way to ask for it again.
+struct Asked {
+    params: Vec<(String, String)>,
+    again: Option<String>,
+}
+
+/// What an address asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    before: Option<RunId>,
+    result: Option<Class>,
+}
+
+impl Wanted {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Failure> {
+        let text = |name: &str| parameter(query, name).filter(|text| !text.is_empty());
+        let before = text("before").map(|text| text.parse()).transpose();
+        let class = |text: String| Class::ALL.into_iter().find(|class| class.as_str() == text).ok_or(());
+        Ok(Self {
+            before: before.map_err(|_| Failure::bad("before must be a run id.", ""))?,
+            result: text("result").map(class).transpose().map_err(|()| {
+                let all = Class::ALL.map(Class::as_str).join(", ");
+                Failure::bad("result is no outcome.", &format!("It can be {all}."))
+            })?,
+        })
+    }
+
+    /// Only of this outcome.
+    fn result(&self) -> Option<&'static str> {
+        self.result.map(Class::as_str)
+    }
+
+    pub(crate) const fn is_first(&self) -> bool {
+        self.before.is_none()
+    }
+
+    /// The address of the same list before another run; none: from the newest on.
+    pub(crate) fn at(&self, base: &str, before: Option<&str>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(class) = self.result {
+            query.append_pair("result", class.as_str());
+        }
+        if let Some(before) = before {
+            query.append_pair("before", before);
+        }
+        let query = query.finish();
+        if query.is_empty() { base.to_owned() } else { format!("{base}?{query}") }
+    }
+}
+
+/// A part of all runs.
+pub(crate) struct Part {
+    pub(crate) rows: Vec<PublicResult>,
+    /// How many were looked through for these.
+    looked: usize,
+    /// The run id behind which there is more.
+    pub(crate) next: Option<String>,
+}
+
+/// Reads at most `most` runs. Those of one outcome are looked for among the next [`LOOKED_THROUGH`]: however seldom it is, no
+/// page costs more.
+pub(crate) async fn part(
+    app: &App,
+    package: &Package,
+    pair: &Pair,
+    wanted: &Wanted,
+    most: usize,
+) -> Result<Part, DbError> {
+    let look = if wanted.result.is_some() { LOOKED_THROUGH.max(most) } else { most };
+    let limit = i64::try_from(look + 1).unwrap_or(i64::MAX);
+    let mut rows = app.db().results_of(package, pair, true, wanted.before.as_ref(), limit).await?;
+    let mut has_more = rows.len() > look;
+    rows.truncate(look);
+    let (looked, mut last) = (rows.len(), rows.last().map(|row| row.run_id.clone()));
+    let mut rows = PublicResult::all(rows);
+    rows.retain(|row| wanted.result.is_none_or(|class| row.class() == class));
+    if rows.len() > most {
+        rows.truncate(most);
+        has_more = true;
+        last = rows.last().map(|row| row.run_id.clone());
+    }
+    Ok(Part { rows, looked, next: last.filter(|_| has_more) })
+}
+
+/// What of each was asked for.
+async fn asked(app: &App, rows: &[PublicResult], pair: &Pair) -> Result<Vec<Asked>, DbError> {
+    let ids: Vec<i64> = rows.iter().filter_map(|row| row.job_id).collect();
+    let jobs = if ids.is_empty() { Vec::new() } else { app.db().jobs(&ids).await? };
+    let jobs: HashMap<i64, PublicJob> =
+        jobs.into_iter().filter_map(PublicJob::of).map(|job| (job.id, job)).collect();
+    let one = |row: &PublicResult| {
+        let job = row.job_id.and_then(|id| jobs.get(&id));
+        let request = request_of(row, job);
+        // Without a job the result's own text has all that is known.
+        let params = request.as_ref().filter(|_| job.is_some()).map(shown_params).unwrap_or_default();
+        Asked {
+            params: params.into_iter().filter(|(key, _)| !SHOWN.contains(&key.as_str())).collect(),
+            again: request.and_then(|request| Reproduce::of(&request, pair)).and_then(|run| run.again),
+        }
+    };
+    Ok(rows.iter().map(one).collect())
 }
 
 pub(super) async fn get(
     app: &App,
     package: Package,
     pair: Pair,
-    before: Option<String>,
+    query: Option<&str>,
 ) -> Result<Response, Failure> {
-    let before: Option<RunId> = match before.filter(|b| !b.is_empty()) {
-        Some(text) => Some(text.parse().map_err(|_| Failure::bad("before must be a run id.", ""))?),
-        None => None,
-    };
-    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-    let rows = app.db().results_of(&package, &pair, true, before.as_ref(), limit).await?;
-    let mut rows = PublicResult::all(rows);
-    let (jobs, _) = PublicJob::split(app.db().open_jobs_of(&package, Some(&pair), MOST_OPEN).await?);
-    if rows.is_empty() && jobs.is_empty() && before.is_none() {
+    let wanted = Wanted::parse(query)?;
+    let Part { rows, looked, next } = part(app, &package, &pair, &wanted, PAGE).await?;
+    let most = i64::try_from(MOST_OPEN + 1).unwrap_or(i64::MAX);
+    let mut open = app.db().open_jobs_of(&package, Some(&pair), most).await?;
+    let more_jobs = open.len() > MOST_OPEN;
+    open.truncate(MOST_OPEN);
+    let (jobs, _) = PublicJob::split(open);
+    if looked == 0 && jobs.is_empty() && wanted.is_first() {
         return Err(Failure::not_found(format!("No run of {package} on {pair} is known.")));
     }
-    let path = pair_path(package.as_str(), pair.release.as_str(), pair.arch.as_str());
-    let more = rows.len() > PAGE;
-    rows.truncate(PAGE);
-    let last = rows.last().filter(|_| more).map(|row| row.run_id.clone());
+    let (release, arch) = (pair.release.as_str(), pair.arch.as_str());
+    let path = pair_path(package.as_str(), release, arch);
     let now = Timestamp::now();
     let results = ResultItem::list(&rows, now);
-    let (release, arch) = (pair.release.as_str(), pair.arch.as_str());
     page(&Page {
-        crumbs: crumbs(package.as_str(), Some((pair.release.as_str(), pair.arch.as_str())), None),
+        crumbs: crumbs(package.as_str(), Some((release, arch)), None),
         jobs: JobItem::list(&jobs, now),
+        more_jobs,
+        classes: Class::ALL.map(|class| (class.as_str(), wanted.result == Some(class))).into(),
         chart: Chart::durations(&results),
         badges: Badges::of(app.settings(), package.as_str(), Some((release, arch))),
         feed: package_feed(package.as_str()),
-        results,
-        before: before.is_some(),
-        older: last.map(|run_id| format!("{path}?before={run_id}")),
+        runs: results.into_iter().zip(asked(app, &rows, &pair).await?).collect(),
+        looked,
+        newest: (!wanted.is_first()).then(|| wanted.at(&path, None)),
+        older: next.map(|run_id| wanted.at(&path, Some(&run_id))),
         path,
+        wanted,
         package,
         pair,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_asks_for() {
+        let wanted = Wanted::parse(Some("result=fail&before=20261121_053634_abcde@&x=y")).unwrap();
+        assert_eq!(wanted.at("/b", None), "/b?result=fail");
+        assert_eq!(wanted.at("/b", Some("2026@")), "/b?result=fail&before=2026%40");
+        assert_eq!(Wanted::parse(Some("result=&before=")).unwrap(), Wanted::default());
+        for bad in ["result=green", "before=x"] {
+            assert!(Wanted::parse(Some(bad)).is_err(), "{bad}");
+        }
+    }
 }

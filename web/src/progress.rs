@@ -1,0 +1,121 @@
+//! How far a run is that is under way, as its messages and the runs before it tell.
+
+use std::{sync::LazyLock, time::Instant};
+
+use jiff::Timestamp;
+use proofhouse_core::{db::DbError, names::Package};
+use regex::Regex;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{app::App, live, log::plain, private::PublicJob, view::duration};
+
+static MARK: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"autopkgtest \[\d\d:\d\d:\d\d\]: (?:@{10,} ?(.{1,100})|(test [^ :]{1,100}): )")
+        .expect("a constant pattern")
+});
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Progress {
+    /// For how long it has been running, in seconds.
+    pub(crate) seconds: i64,
+    /// What it does, by the last line of autopkgtest's own in its log: any test can print one.
+    pub(crate) phase: Option<String>,
+    /// How long the newest run of the same package took there in which a test had its say, in seconds.
+    pub(crate) usual_seconds: Option<i64>,
+    /// Who runs it.
+    pub(crate) worker: Option<String>,
+    #[serde(skip)]
+    pub(crate) logtail: String,
+}
+
+/// How far a job is; none where it does not run.
+pub(crate) async fn progress(
+    app: &App,
+    job: &PublicJob,
+    now: Timestamp,
+) -> Result<Option<Progress>, DbError> {
+    if !live::is_running(job.state()) {
+        return Ok(None);
+    }
+    let said = live::heard_of(app, &job.uuid);
+    let since = (now.as_microsecond() - job.changed_us) / 1_000_000;
+    let logtail = said.as_ref().map(|said| plain(&said.status.logtail)).unwrap_or_default();
+    Ok(Some(Progress {
+        seconds: said.as_ref().map_or(since.max(0), |said| said.duration(Instant::now())),
+        phase: phase(&logtail),
+        usual_seconds: usual(app, job).await?,
+        worker: said.and_then(|said| said.status.worker),
+        logtail,
+    }))
+}
+
+/// How long such a run took last.
+async fn usual(app: &App, job: &PublicJob) -> Result<Option<i64>, DbError> {
+    let Ok(package) = job.package.parse::<Package>() else { return Ok(None) };
+    let standings = app.db().standings_of(&package).await?;
+    let own = standings.into_iter().find(|s| s.release == job.release && s.arch == job.arch);
+    Ok(own.map(|standing| standing.duration_seconds))
+}
+
+fn phase(logtail: &str) -> Option<String> {
+    let mark = MARK.captures_iter(logtail).last()?;
+    let phase = mark.get(1).or_else(|| mark.get(2))?;
+    Some(phase.as_str().trim().to_owned()).filter(|phase| !phase.is_empty())
+}
+
+impl Progress {
+    /// `It runs for 1 min 01 s on worker-7: test smoke. The newest run took 2 min 05 s.`
+    pub(crate) fn sentence(&self) -> String {
+        let mut text = format!("It runs for {}", duration(self.seconds));
+        if let Some(worker) = &self.worker {
+            text.push_str(" on ");
+            text.push_str(worker);
+        }
+        if let Some(phase) = &self.phase {
+            text.push_str(": ");
+            text.push_str(phase);
+        }
+        text.push('.');
+        match self.usual_seconds {
+            Some(usual) if self.seconds > 2 * usual.max(60) => {
+                text.push_str(&format!(" That is long: the run before took {}.", duration(usual)));
+            }
+            Some(usual) => text.push_str(&format!(" The run before took {}.", duration(usual))),
+            None => {}
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_mark_is_what_it_does() {
+        let log = "autopkgtest [08:00:01]: @@@@@@@@@@@@@@@@@@@@ test bed setup\nGet:1 x\n";
+        assert_eq!(phase(log).as_deref(), Some("test bed setup"));
+        let log = format!("{log} 12s autopkgtest [08:00:09]: test smoke: [-----------------------\nfine\n");
+        assert_eq!(phase(&log).as_deref(), Some("test smoke"));
+        assert_eq!(phase("nothing"), None);
+    }
+
+    #[test]
+    fn in_a_sentence() {
+        let mut progress = Progress {
+            seconds: 61,
+            phase: Some("test smoke".to_owned()),
+            usual_seconds: Some(125),
+            worker: Some("worker-7".to_owned()),
+            logtail: String::new(),
+        };
+        assert_eq!(
+            progress.sentence(),
+            "It runs for 1 min 01 s on worker-7: test smoke. The run before took 2 min 05 s."
+        );
+        progress.seconds = 7300;
+        assert!(progress.sentence().contains("That is long"));
+    }
+}
