@@ -6,9 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use proofhouse_core::{
     bus::Bus,
-    db::{Database, DbError, GateCount, QueueCount},
+    db::{Database, DbError, GateCount, LaneLoad, QueueCount},
     queue::Situation,
     store::Store,
 };
@@ -21,9 +22,11 @@ use crate::{
     evidence,
     failure::Failure,
     limits::Limits,
+    live::{self, Now},
     pages::{
         infrastructure::{self, Infrastructure},
         statistics::{self, Statistics},
+        trigger::Matrices,
     },
     published::Published,
     running::Heard,
@@ -74,8 +77,12 @@ struct Inner {
     logs: Semaphore,
     evidence: Semaphore,
     counts: Costly<Vec<QueueCount>>,
+    now: Costly<Now>,
+    lanes: Costly<Vec<LaneLoad>>,
     situation: Costly<Situation>,
     gates: Costly<Vec<GateCount>>,
+    further_triggers: Costly<HashMap<String, Vec<i64>>>,
+    matrices: Matrices,
     alerts: Alerts,
     limits: Limits,
     infrastructure: Costly<Infrastructure>,
@@ -95,8 +102,12 @@ impl App {
             logs: Semaphore::new(LOGS_AT_ONCE),
             evidence: Semaphore::new(evidence::AT_ONCE),
             counts: Costly::default(),
+            now: Costly::default(),
+            lanes: Costly::default(),
             situation: Costly::default(),
             gates: Costly::default(),
+            further_triggers: Costly::default(),
+            matrices: Matrices::default(),
             infrastructure: Costly::default(),
             statistics: Mutex::default(),
         }))
@@ -148,6 +159,16 @@ impl App {
         self.0.counts.get(self.db().queue_counts()).await
     }
 
+    /// How much waits in each lane.
+    pub(crate) async fn lanes(&self) -> Result<Arc<Vec<LaneLoad>>, DbError> {
+        self.0.lanes.get(self.db().lane_loads(Timestamp::now().as_microsecond())).await
+    }
+
+    /// What runs.
+    pub(crate) async fn now(&self) -> Result<Arc<Now>, DbError> {
+        self.0.now.get(live::now(self, Timestamp::now())).await
+    }
+
     /// What all waiting jobs share.
     pub(crate) async fn situation(&self) -> Result<Arc<Situation>, DbError> {
         self.0.situation.get(self.db().situation(&self.settings().pools)).await
@@ -156,6 +177,16 @@ impl App {
     /// What gates wait for, without private runs.
     pub(crate) async fn gates(&self) -> Result<Arc<Vec<GateCount>>, DbError> {
         self.0.gates.get(self.db().public_gates()).await
+    }
+
+    /// Unfinished public jobs by each trigger that is not their first.
+    pub(crate) async fn further_triggers(&self) -> Result<Arc<HashMap<String, Vec<i64>>>, DbError> {
+        self.0.further_triggers.get(self.db().further_triggers()).await
+    }
+
+    /// What large uploads set off.
+    pub(crate) fn matrices(&self) -> &Matrices {
+        &self.0.matrices
     }
 
     /// Who runs tests.

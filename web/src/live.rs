@@ -24,6 +24,8 @@ pub(crate) struct Live {
     pub(crate) package: String,
     pub(crate) release: String,
     pub(crate) arch: String,
+    /// Empty where another system runs it and its parameters say nothing.
+    pub(crate) context: String,
     pub(crate) uuid: Option<String>,
     pub(crate) params: Map<String, Value>,
     /// In seconds.
@@ -35,7 +37,7 @@ pub(crate) struct Live {
 }
 
 /// What runs now.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Now {
     /// By package, release, arch.
     pub(crate) runs: Vec<Live>,
@@ -51,6 +53,7 @@ impl Live {
             package: job.package.clone(),
             release: job.release.clone(),
             arch: job.arch.clone(),
+            context: job.context.clone(),
             uuid: Some(job.uuid.clone()),
             params: job.request().as_ref().map(Request::params).unwrap_or_default(),
             duration: said.map_or(since.max(0), |s| s.duration(clock)),
@@ -61,11 +64,18 @@ impl Live {
         }
     }
 
+    /// The uploads that it is run for, as its parameters have them.
+    pub(crate) fn triggers(&self) -> impl Iterator<Item = &str> {
+        self.params.get("triggers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+
     pub(crate) fn of_message(said: Said, clock: Instant) -> Self {
         let duration = said.duration(clock);
         let Status { package, release, architecture, params, logtail, uuid, attempt, worker, .. } =
             said.status;
+        let request = package.parse().ok().and_then(|p| Request::from_params(p, params.clone()).ok());
         Self {
+            context: request.map(|r| r.natural_context().to_string()).unwrap_or_default(),
             package,
             release,
             arch: architecture,

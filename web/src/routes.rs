@@ -89,6 +89,8 @@ pub fn router(app: App) -> Router {
         .route("/compare", get(pages::compare::find))
         .route("/compare/{package}/{release}/{arch}/{before}/{after}", get(pages::compare::get))
         .route("/running", get(pages::running::get))
+        .route("/trigger/{source}/{version}", get(pages::trigger::get))
+        .route("/queue/{context}/{release}/{arch}", get(pages::queue::get))
         .route("/waiting", get(pages::waiting::get))
         .route("/recent", get(pages::recent::get))
         .route("/queues.json", get(files::queues))

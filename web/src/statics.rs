@@ -73,6 +73,7 @@ Disallow: /packages?
 Disallow: /packages/*/log
 Disallow: /packages/*?
 Disallow: /private-results/
+Disallow: /queue/
 Disallow: /queue_size.json
 Disallow: /queued.json
 Disallow: /queues.json

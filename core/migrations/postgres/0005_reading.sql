@@ -94,3 +94,9 @@ CREATE INDEX results_container ON results (container, run_id) WHERE stored AND c
 CREATE INDEX jobs_open_people ON jobs (id)
     WHERE requesters <> '' AND state IN ('waiting', 'running', 'publishing', 'storing', 'parked');
 CREATE INDEX jobs_again ON jobs (id) WHERE state = 'waiting' AND attempts > tried_before;
+-- Baselines, with which gates compare.
+CREATE INDEX results_baseline ON results (container, release, arch, package, run_id)
+    WHERE triggers = 'migration-reference/0' AND stored AND NOT private;
+-- What an upload set off and is not done; what waits in a queue.
+CREATE INDEX jobs_open_trigger ON jobs (trigger, id) WHERE state IN ('waiting', 'running', 'publishing', 'storing', 'parked');
+CREATE INDEX jobs_queue ON jobs (context, release, arch, id) WHERE state = 'waiting';

@@ -1,8 +1,17 @@
 //! What explains waiting jobs: one look at the table for all of them, and a little more for each.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Database, DbError, JobRow, WorkerRow, connection::args};
+use serde::Serialize;
+
+use super::{
+    Database, DbError, JobRow, WorkerRow,
+    connection::args,
+    summary::{json, over, rows},
+};
 use crate::{
     names::Pool,
     queue::{Class, Durations, Lane, PoolRules, Reason, Serving, Situation, Subject, Waits},
@@ -13,6 +22,16 @@ const REMEMBERED: i64 = 5000;
 /// What came within so long tells what will come.
 const ARRIVALS_SECONDS: f64 = 3600.0;
 const ARRIVALS_US: i64 = 3_600_000_000;
+
+/// The part of a lane from one job (or its begin) to another.
+#[derive(Serialize)]
+struct Stretch<'a> {
+    n: usize,
+    lane: &'a str,
+    since: i64,
+    id: i64,
+    now_us: i64,
+}
 
 impl Database {
     /// What all waiting jobs share. It counts the lanes, whose cost grows with what waits: not for each page.
@@ -38,15 +57,8 @@ impl Database {
     /// Explains a job that waits.
     pub async fn explain(&self, situation: &Situation, job: &JobRow) -> Result<Waits, DbError> {
         let subject = Subject {
-            before: self.before(job, situation.now_us).await?,
             failed_on: self.hosts_it_failed_on(job.id, job.attempts, job.tried_before).await?,
-            not_before_us: job.not_before_us,
-            lane: job.lane.clone(),
-            package: job.package.clone(),
-            trigger: job.trigger.clone(),
-            requester: first_line(&job.requesters).to_owned(),
-            private: job.private,
-            answered: job.answer_code.is_some(),
+            ..subject(job, self.before(job, situation.now_us).await?)
         };
         let waits = situation.explain(&subject);
         let is_free = |worker: &Serving| worker.able && worker.slots > worker.held;
@@ -57,6 +69,51 @@ impl Database {
             return Ok(situation.explain(&subject));
         }
         Ok(waits)
+    }
+
+    /// Explains jobs that wait. Hosts on which they failed are left out.
+    pub async fn explain_each(
+        &self,
+        situation: &Situation,
+        jobs: &[&JobRow],
+    ) -> Result<Vec<Waits>, DbError> {
+        let before = self.before_each(jobs, situation.now_us).await?;
+        let subjects: Vec<Subject> =
+            jobs.iter().zip(before).map(|(job, before)| subject(job, before)).collect();
+        Ok(situation.explain_all(&subjects))
+    }
+
+    /// How many jobs of the same lane may be offered before each of these. It counts from one to the next in its lane: no
+    /// part of a lane is counted twice.
+    async fn before_each(&self, jobs: &[&JobRow], now_us: i64) -> Result<Vec<i64>, DbError> {
+        let mut order: Vec<usize> = (0..jobs.len()).filter(|n| jobs[*n].lane.is_some()).collect();
+        order.sort_by_key(|n| (&jobs[*n].lane, jobs[*n].id));
+        let mut stretches: Vec<Stretch<'_>> = Vec::with_capacity(order.len());
+        for n in &order {
+            let (lane, id) = (jobs[*n].lane.as_deref().unwrap_or_default(), jobs[*n].id);
+            let since = stretches.last().filter(|last| last.lane == lane).map_or(0, |last| last.id);
+            stretches.push(Stretch { n: *n, lane, since, id, now_us });
+        }
+        if stretches.is_empty() {
+            return Ok(vec![0; jobs.len()]);
+        }
+        let sql = over!(
+            self,
+            "SELECT n.n, (SELECT count(*) FROM jobs j WHERE j.state = 'waiting' AND j.lane = n.lane AND j.id >= n.since
+                AND j.id < n.id AND j.not_before_us <= n.now_us) AS jobs",
+            (n BIGINT, lane TEXT, since BIGINT, id BIGINT, now_us BIGINT),
+            ""
+        );
+        let counted: Vec<(i64, i64)> = self.all(sql, args![json(&stretches)?]).await?;
+        let counted: BTreeMap<i64, i64> = counted.into_iter().collect();
+        let mut before = vec![0; jobs.len()];
+        let mut sum = 0;
+        for Stretch { n, since, .. } in stretches {
+            let own = i64::try_from(n).ok().and_then(|n| counted.get(&n)).copied().unwrap_or(0);
+            sum = if since == 0 { own } else { sum + own };
+            before[n] = sum;
+        }
+        Ok(before)
     }
 
     /// How many jobs of the same lane may be offered before a job.
@@ -148,6 +205,21 @@ impl Database {
             worker.aside = aside;
         }
         Ok(())
+    }
+}
+
+/// What is asked about a job, with so many before it in its lane.
+fn subject(job: &JobRow, before: i64) -> Subject {
+    Subject {
+        before,
+        failed_on: BTreeSet::new(),
+        not_before_us: job.not_before_us,
+        lane: job.lane.clone(),
+        package: job.package.clone(),
+        trigger: job.trigger.clone(),
+        requester: first_line(&job.requesters).to_owned(),
+        private: job.private,
+        answered: job.answer_code.is_some(),
     }
 }
 

@@ -15,6 +15,7 @@ mod index;
 mod intake;
 mod jobs;
 mod leadership;
+mod line;
 mod nodelay;
 mod operate;
 mod outbox;
@@ -25,10 +26,12 @@ mod publish;
 mod queue;
 mod rejected;
 mod results;
+mod sets;
 mod standings;
 mod stuck;
 mod summary;
 mod tokens;
+mod upload;
 mod workers;
 
 pub use alerts::AlertRow;
@@ -43,6 +46,7 @@ pub use index::Reindexed;
 pub use intake::{IntakeSession, NewJob, NewRejection, Prepared, Taken};
 pub use jobs::{Candidate, DuplicateKind, JobRow, JobState, QueueCount};
 pub use leadership::LEADERSHIP_SECONDS;
+pub use line::{LaneLoad, QueueFilter};
 pub use operate::{LaneMove, OPERATED_AT_ONCE, OperatedRow};
 pub use outbox::{OutboxKind, OutboxRow};
 pub use parked::ParkedRow;
@@ -55,6 +59,7 @@ pub use standings::{FlakyFilter, FlakyKey, FlakyRow, Rank, StandingKey, Standing
 pub use stuck::{StuckFilter, StuckRow};
 pub use summary::{Count, HOUR_US, HourKey, Standing, hour_of};
 pub use tokens::{TokenRow, token_hash};
+pub use upload::{SaidBefore, TestBefore, UploadJob, UploadResult};
 pub use workers::{HeldJob, HeldRow, WorkerRow};
 
 #[cfg(any(test, feature = "behaviour"))]

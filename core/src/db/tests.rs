@@ -4,6 +4,7 @@ mod alerts;
 mod bulk;
 mod open;
 mod summaries;
+mod uploads;
 
 use super::{
     Candidate, Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, LaneMove, NewJob,
@@ -108,6 +109,7 @@ pub async fn behaves(db: &Database) {
     operators(db, epoch).await;
     alerts::alerts(db).await;
     open::open(db, epoch).await;
+    uploads::uploads(db, epoch).await;
 }
 
 async fn leadership(db: &Database) -> i64 {

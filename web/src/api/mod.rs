@@ -62,6 +62,7 @@ operations! {
     get "/api/v1/packages/{package}/{release}/{arch}/{run_id}" run::by_id;
     get "/api/v1/runs/{uuid}" run::by_uuid;
     get "/api/v1/compare/{package}/{release}/{arch}/{before}/{after}" pages::compare::json;
+    get "/api/v1/triggers/{source}/{version}" pages::trigger::json;
     get "/api/v1/failing" pages::lists::standings::failing_json;
     get "/api/v1/flaky" pages::lists::flaky::json;
     get "/api/v1/slow" pages::lists::standings::slow_json;
@@ -75,6 +76,7 @@ operations! {
     get "/api/v1/statistics" pages::statistics::json;
     get "/api/v1/queues" now::queues;
     get "/api/v1/queue" now::queue;
+    get "/api/v1/queue/{context}/{release}/{arch}" pages::queue::json;
     get "/api/v1/running" now::running;
     get "/api/v1/waiting" pages::waiting::json;
     get "/api/v1/demand" files::demand;

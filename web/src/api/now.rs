@@ -13,8 +13,8 @@ use super::data::{JobData, time};
 use crate::{
     app::App,
     failure::Failure,
-    live::{self, Live},
-    pages::parameter,
+    live::Live,
+    pages::{parameter, running},
     private::PublicJob,
 };
 
@@ -98,10 +98,14 @@ pub(super) async fn queue(State(app): State<App>, RawQuery(query): RawQuery) -> 
 /// What runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Running {
-    /// By package, release and architecture.
+    /// By package, release and architecture, a thousand at once.
     runs: Vec<RunningData>,
-    /// How many private ones run.
+    /// How many fit.
+    fitting: usize,
+    /// How many private ones run; where a package, a context or an upload is asked for, nothing is said of them.
     private: Vec<PrivateCount>,
+    /// The address of the part behind.
+    next: Option<String>,
 }
 
 /// A run that is under way.
@@ -115,11 +119,15 @@ pub(super) struct RunningData {
     release: String,
     /// The architecture.
     arch: String,
+    /// The kind of queue that it came by; empty where another system runs it and does not say.
+    context: String,
     /// All that was asked for.
     #[schema(value_type = Object)]
     params: Map<String, Value>,
     /// For how long, in seconds.
     duration: i64,
+    /// For how long when it last had its say.
+    usual: Option<i64>,
     /// Which attempt it is.
     attempt: Option<i64>,
     /// Who runs it.
@@ -128,19 +136,11 @@ pub(super) struct RunningData {
     logtail: String,
 }
 
-impl From<Live> for RunningData {
-    fn from(live: Live) -> Self {
-        Self {
-            uuid: live.uuid,
-            package: live.package,
-            release: live.release,
-            arch: live.arch,
-            params: live.params,
-            duration: live.duration,
-            attempt: live.attempt,
-            worker: live.worker,
-            logtail: live.logtail,
-        }
+impl RunningData {
+    fn new(live: &Live, usual: Option<i64>) -> Self {
+        let Live { package, release, arch, context, uuid, params, duration, logtail, worker, attempt, .. } =
+            live.clone();
+        Self { uuid, package, release, arch, context, params, duration, usual, attempt, worker, logtail }
     }
 }
 
@@ -158,13 +158,22 @@ pub(super) struct PrivateCount {
 /// What runs
 ///
 /// Also what other systems on the same broker run, as far as their messages say it.
-#[utoipa::path(get, path = "/api/v1/running", tag = "now", responses((status = OK, body = Running)))]
-pub(super) async fn running(State(app): State<App>) -> Result<Json<Running>, Failure> {
-    let now = live::now(&app, Timestamp::now()).await?;
-    let private = now.private.into_iter();
+#[utoipa::path(get, path = "/api/v1/running", tag = "now", params(running::Wanted), responses((status = OK, body = Running)))]
+pub(super) async fn running(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Running>, Failure> {
+    let wanted = running::Wanted::parse(query.as_deref())?;
+    let now = app.now().await?;
+    let part = wanted.part(&now, MOST);
+    let usual = running::usual(&app, &part.runs).await?;
+    let last = part.runs.last().filter(|_| !part.rest.is_empty());
+    let private = part.private.into_iter();
     Ok(Json(Running {
-        runs: now.runs.into_iter().map(RunningData::from).collect(),
-        private: private.map(|((release, arch), running)| PrivateCount { release, arch, running }).collect(),
+        fitting: part.fitting,
+        private: private.map(|(release, arch, running)| PrivateCount { release, arch, running }).collect(),
+        next: last.map(|last| wanted.at("/api/v1/running", Some(last))),
+        runs: part.runs.iter().zip(usual).map(|(live, usual)| RunningData::new(live, usual)).collect(),
     }))
 }
 

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     private::PublicResult,
     settings::Settings,
-    view::{Crumb, ResultItem},
+    view::{Crumb, ResultItem, path},
 };
 
 /// How many of the newest results are shown.
@@ -38,7 +38,8 @@ struct Home<'a> {
 /// What a pair has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cell {
-    anchor: String,
+    /// The page of the queue in which most waits.
+    queue: String,
     waiting: i64,
     running: i64,
     disabled: bool,
@@ -46,16 +47,24 @@ struct Cell {
 
 fn rows<'a>(settings: &'a Settings, counts: &[QueueCount]) -> Vec<(&'a Arch, Vec<Option<Cell>>)> {
     let mut sums: HashMap<(&str, &str), (i64, i64)> = HashMap::new();
+    let mut longest: HashMap<(&str, &str), &QueueCount> = HashMap::new();
     for count in counts {
-        let sum = sums.entry((&count.release, &count.arch)).or_default();
+        let key = (count.release.as_str(), count.arch.as_str());
+        let sum = sums.entry(key).or_default();
         sum.0 += count.waiting;
         sum.1 += count.running;
+        let most = longest.entry(key).or_insert(count);
+        if count.waiting > most.waiting {
+            *most = count;
+        }
     }
     let cell = |release: &Release, arch: &Arch| {
         let pair = Pair { release: release.clone(), arch: arch.clone() };
-        let (waiting, running) = sums.get(&(release.as_str(), arch.as_str())).copied().unwrap_or_default();
+        let key = (release.as_str(), arch.as_str());
+        let (waiting, running) = sums.get(&key).copied().unwrap_or_default();
+        let context = longest.get(&key).map_or("ubuntu", |count| count.context.as_str());
         settings.pairs.contains(&pair).then(|| Cell {
-            anchor: format!("queue-ubuntu-{release}-{arch}"),
+            queue: path(&["queue", context, release.as_str(), arch.as_str()]),
             waiting,
             running,
             disabled: settings.disabled.contains(&pair),

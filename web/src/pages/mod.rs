@@ -2,17 +2,20 @@
 
 pub(crate) mod attempt_log;
 pub(crate) mod compare;
+pub(crate) mod filter;
 pub(crate) mod home;
 pub(crate) mod infrastructure;
 pub(crate) mod lists;
 pub(crate) mod packages;
 pub(crate) mod ppa;
+pub(crate) mod queue;
 pub(crate) mod recent;
 pub(crate) mod release;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod search;
 pub(crate) mod statistics;
+pub(crate) mod trigger;
 pub(crate) mod user;
 pub(crate) mod waiting;
 

@@ -60,17 +60,19 @@ struct Item {
 }
 
 impl Item {
-    /// `About 7 start before it, in about 20 min.`, as far as it is known.
     fn when(&self) -> String {
-        let Some(waits) = &self.waits else { return String::new() };
-        let starts =
-            waits.estimate.map(|estimate| format!(", in about {}", in_words(estimate.likely_seconds)));
-        let starts = starts.unwrap_or_default();
-        match waits.place {
-            None => String::new(),
-            Some(0) => format!("It is the next{starts}."),
-            Some(n) => format!("About {n} start before it{starts}."),
-        }
+        self.waits.as_ref().map(when).unwrap_or_default()
+    }
+}
+
+/// `About 7 start before it, in about 20 min.`, as far as it is known.
+pub(crate) fn when(waits: &Waits) -> String {
+    let starts = waits.estimate.map(|estimate| format!(", in about {}", in_words(estimate.likely_seconds)));
+    let starts = starts.unwrap_or_default();
+    match waits.place {
+        None => String::new(),
+        Some(0) => format!("It is the next{starts}."),
+        Some(n) => format!("About {n} start before it{starts}."),
     }
 }
 

@@ -18,3 +18,4 @@ mod robust;
 mod runs;
 mod statistics;
 mod submit;
+mod uploads;

@@ -113,6 +113,13 @@ fn routes(hidden: &Hidden) -> Vec<String> {
         "/feeds/release/noble.atom",
         "/feeds/user/hushasker.atom",
         "/feeds/trigger/hushtrigger/1.atom",
+        "/trigger/hushtrigger/1",
+        "/api/v1/triggers/hushtrigger/1",
+        "/queue/ppa/noble/amd64",
+        "/queue/ppa/noble/amd64?package=hushpkg2",
+        "/api/v1/queue/ppa/noble/amd64",
+        "/running?package=hush*",
+        "/running?trigger=hushtrigger/1",
     ]
     .map(str::to_owned)
     .into();

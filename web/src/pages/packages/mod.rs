@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod attempts;
 pub(crate) mod list;
 mod log;
+pub(super) mod open;
 mod package;
 pub(crate) mod run;
 pub(crate) mod runs;

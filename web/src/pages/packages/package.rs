@@ -12,25 +12,22 @@ use proofhouse_core::{
     run_id::RunId,
 };
 
+use super::open::Open;
 use crate::{
     app::App,
     badge::Badges,
     failure::Failure,
     feeds::package_feed,
     pages::page,
-    private::PublicJob,
-    view::{Crumb, JobItem, Outcome, When, crumbs, pair_path, run_path},
+    view::{Crumb, Outcome, When, crumbs, pair_path, run_path},
 };
-
-/// How many open jobs are shown.
-const MOST_OPEN: i64 = 200;
 
 #[derive(Template)]
 #[template(path = "packages/package.html")]
 struct Page {
     crumbs: Vec<Crumb>,
     package: Package,
-    jobs: Vec<JobItem>,
+    open: Open,
     releases: Vec<String>,
     rows: Vec<Row>,
     latest: Vec<Latest>,
@@ -84,9 +81,9 @@ fn table(served: BTreeSet<(String, String)>, latest: &[LatestRow]) -> (Vec<Strin
 pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure> {
     let now = Timestamp::now();
     let latest = app.db().latest_of(&package, &app.settings().pairs).await?;
-    let (jobs, _) = PublicJob::split(app.db().open_jobs_of(&package, None, MOST_OPEN).await?);
+    let open = Open::read(app, &package, now).await?;
     // With PPAs alone, too.
-    let known = !latest.is_empty() || !jobs.is_empty() || app.db().has_results(&package).await?;
+    let known = !latest.is_empty() || !open.items.is_empty() || app.db().has_results(&package).await?;
     if !known {
         return Err(Failure::not_found(format!("No run of a package {package} is known.")));
     }
@@ -103,7 +100,7 @@ pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure
     };
     page(&Page {
         crumbs: crumbs(package.as_str(), None, None),
-        jobs: JobItem::list(&jobs, now),
+        open,
         releases,
         rows,
         latest: latest.iter().map(item).collect(),

@@ -1,0 +1,177 @@
+//! Which part of what runs an address asks for.
+
+use utoipa::IntoParams;
+
+use crate::{
+    failure::Failure,
+    live::{Live, Now},
+    pages::filter::{Wildcard, address, text},
+};
+
+/// What an address asks for: the same for the page and for `/api/v1/running`.
+#[derive(Debug, Clone, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Only packages of this name; `*` and `?` are wildcards.
+    #[param(value_type = String, required = false)]
+    pub(crate) package: Wildcard,
+    /// Only this release.
+    #[param(required = false)]
+    pub(crate) release: String,
+    /// Only this architecture.
+    #[param(required = false)]
+    pub(crate) arch: String,
+    /// Only this kind of queue: ubuntu, huge, ppa or upstream.
+    #[param(required = false)]
+    pub(crate) context: String,
+    /// Only what is run for this upload, `source/version`.
+    #[param(required = false)]
+    pub(crate) trigger: String,
+    /// Only runs behind this place, as `next` has it.
+    #[param(value_type = Option<String>)]
+    pub(crate) after: Option<Place>,
+}
+
+/// A place in the list: package, release, arch, uuid.
+pub(crate) type Place = [String; 4];
+
+/// A part of what runs.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) runs: Vec<&'a Live>,
+    /// Those behind.
+    pub(crate) rest: Vec<&'a Live>,
+    /// How many fit.
+    pub(crate) fitting: usize,
+    /// Release, arch, and how many private runs there are.
+    pub(crate) private: Vec<(String, String, usize)>,
+}
+
+fn place(live: &Live) -> Place {
+    let uuid = live.uuid.clone().unwrap_or_default();
+    [live.package.clone(), live.release.clone(), live.arch.clone(), uuid]
+}
+
+fn read_place(text: &str) -> Option<Place> {
+    let parts: Vec<&str> = text.rsplitn(4, '/').collect();
+    let [uuid, arch, release, package] = parts[..] else { return None };
+    Some([package, release, arch, uuid].map(str::to_owned))
+}
+
+impl Wanted {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Failure> {
+        let after = text(query, "after")?;
+        let after = match after.as_str() {
+            "" => None,
+            place => Some(read_place(place).ok_or_else(|| {
+                Failure::bad("after is no place in the list.", "Follow the links of the list.")
+            })?),
+        };
+        Ok(Self {
+            package: Wildcard::read(query, "package")?,
+            release: text(query, "release")?,
+            arch: text(query, "arch")?,
+            context: text(query, "context")?,
+            trigger: text(query, "trigger")?,
+            after,
+        })
+    }
+
+    pub(crate) fn is_filter(&self) -> bool {
+        let texts = [&self.release, &self.arch, &self.context, &self.trigger];
+        !self.package.is_empty() || texts.iter().any(|text| !text.is_empty())
+    }
+
+    /// The address of the same list behind a place; none: of its begin.
+    pub(crate) fn at(&self, base: &str, after: Option<&Live>) -> String {
+        let after = after.map(|live| place(live).join("/")).unwrap_or_default();
+        let parameters = [
+            ("package", self.package.as_str()),
+            ("release", self.release.as_str()),
+            ("arch", &self.arch),
+            ("context", &self.context),
+            ("trigger", &self.trigger),
+            ("after", &after),
+        ];
+        address(base, &parameters)
+    }
+
+    fn fits(&self, live: &Live) -> bool {
+        is(&self.release, &live.release)
+            && is(&self.arch, &live.arch)
+            && is(&self.context, &live.context)
+            && (self.trigger.is_empty() || live.triggers().any(|trigger| trigger == self.trigger))
+            && self.package.fits(&live.package)
+    }
+
+    /// The part of what runs that is asked for, at most `limit` long, or as much longer as runs have the same place.
+    pub(crate) fn part<'a>(&self, now: &'a Now, limit: usize) -> Part<'a> {
+        let all: Vec<&Live> = now.runs.iter().filter(|live| self.fits(live)).collect();
+        let begin = match &self.after {
+            Some(after) => all.partition_point(|live| place(live) <= *after),
+            None => 0,
+        };
+        let mut end = all.len().min(begin + limit);
+        while end > begin && end < all.len() && place(all[end]) == place(all[end - 1]) {
+            end += 1;
+        }
+        // Of what a private run is for nothing may be said.
+        let is_known = self.package.is_empty() && self.context.is_empty() && self.trigger.is_empty();
+        let private = now.private.iter().filter(|((release, arch), _)| {
+            is_known && self.after.is_none() && is(&self.release, release) && is(&self.arch, arch)
+        });
+        Part {
+            runs: all[begin..end].to_vec(),
+            rest: all[end..].to_vec(),
+            fitting: all.len(),
+            private: private.map(|((release, arch), n)| (release.clone(), arch.clone(), *n)).collect(),
+        }
+    }
+}
+
+fn is(wanted: &str, one: &str) -> bool {
+    wanted.is_empty() || wanted == one
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Instant};
+
+    use super::*;
+    use crate::running::Heard;
+
+    fn now(packages: &[&str]) -> Now {
+        let (heard, at) = (Heard::default(), Instant::now());
+        for package in packages {
+            let status = serde_json::json!({"release": "noble", "architecture": "amd64", "package": package,
+                "running": true, "params": {"triggers": [format!("{package}/1"), "perl/5"]}, "duration": 5, "logtail": ""});
+            heard.hear(serde_json::from_value(status).unwrap(), at);
+        }
+        let mut runs: Vec<Live> =
+            heard.now(at).0.into_iter().map(|said| Live::of_message(said, at)).collect();
+        runs.sort_by_key(place);
+        Now { runs, private: BTreeMap::from([(("noble".to_owned(), "amd64".to_owned()), 2)]) }
+    }
+
+    #[test]
+    fn filters_and_parts() {
+        let now = now(&["libb", "liba", "green", "blue"]);
+        let names = |query: &str| -> Vec<String> {
+            let part = Wanted::parse(Some(query)).unwrap().part(&now, 10);
+            part.runs.iter().map(|live| live.package.clone()).collect()
+        };
+        assert_eq!(names("package=lib*"), ["liba", "libb"]);
+        assert_eq!(names("trigger=green/1&arch=amd64&context=ubuntu"), ["green"]);
+        assert_eq!(names("trigger=perl/5").len(), 4);
+        assert!(names("release=jammy").is_empty());
+        let wanted = Wanted::parse(Some("trigger=perl/5")).unwrap();
+        let part = wanted.part(&now, 3);
+        assert_eq!((part.runs.len(), part.rest.len(), part.fitting, part.private.len()), (3, 1, 4, 0));
+        let next = wanted.at("", part.runs.last().copied());
+        assert_eq!(names(next.strip_prefix('?').unwrap()), ["libb"]);
+        assert_eq!(Wanted::default().part(&now, 3).private.len(), 1);
+        for bad in ["after=x", "package=%5B", "trigger=%00"] {
+            assert!(Wanted::parse(Some(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Reads an upload's matrix, and keeps the large ones for a while.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::{SignedDuration, Timestamp};
+use proofhouse_core::{
+    db::{JobState, UploadJob},
+    params::Trigger,
+    queue::Situation,
+};
+
+use super::cells::{Folds, Matrix};
+use crate::{app::App, costly::Costly, failure::Failure};
+
+/// So many of the results that came last are looked at; a perl upload sets off 175,000 tests.
+pub(super) const MOST: usize = 300_000;
+/// So many large matrices are kept.
+const KEPT: usize = 8;
+/// One of so many tests is large.
+const LARGE: usize = 2000;
+/// An older one is not shown.
+const OLDEST: SignedDuration = SignedDuration::from_mins(2);
+/// In so many lanes it is looked when the last test starts.
+const LANES: usize = 50;
+
+/// Large matrices that somebody looks at, the one that was asked for last first.
+#[derive(Debug, Default)]
+pub(crate) struct Matrices(Mutex<Vec<(String, Arc<Kept>)>>);
+
+/// A matrix that is read once for all who ask.
+#[derive(Debug, Default)]
+struct Kept {
+    costly: Costly<Matrix>,
+    last: Mutex<Option<Arc<Matrix>>>,
+    /// It is being read anew.
+    is_read: AtomicBool,
+}
+
+/// A value is whole even where a panic cut a change short.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    async fn read(&self, app: &App, trigger: &Trigger) -> Result<Arc<Matrix>, Failure> {
+        let matrix = self.costly.get(read(app, trigger)).await?;
+        *locked(&self.last) = Some(matrix.clone());
+        Ok(matrix)
+    }
+}
+
+impl Matrices {
+    fn of(&self, name: &str) -> Arc<Kept> {
+        let mut all = locked(&self.0);
+        let known = all.iter().position(|(other, _)| other == name);
+        let entry = known.map_or_else(|| (name.to_owned(), Arc::default()), |n| all.remove(n));
+        let kept = entry.1.clone();
+        all.insert(0, entry);
+        all.truncate(KEPT);
+        kept
+    }
+
+    /// What an upload set off, as far as everybody may see it. Of a large one that was read lately nobody waits for a newer one.
+    pub(super) async fn get(&self, app: &App, trigger: &Trigger) -> Result<Arc<Matrix>, Failure> {
+        let name = trigger.to_string();
+        let kept = self.of(&name);
+        let last = locked(&kept.last).clone();
+        if let Some(last) = last.filter(|last| Timestamp::now().duration_since(last.at) < OLDEST) {
+            if !kept.is_read.swap(true, Ordering::Relaxed) {
+                let (app, trigger) = (app.clone(), trigger.clone());
+                app.clone().tasks().spawn(async move {
+                    // Whoever asks once this one is too old is told what is wrong.
+                    let _ = kept.read(&app, &trigger).await;
+                    kept.is_read.store(false, Ordering::Relaxed);
+                });
+            }
+            return Ok(last);
+        }
+        let matrix = kept.read(app, trigger).await?;
+        if matrix.tests < LARGE {
+            locked(&self.0).retain(|(other, _)| *other != name);
+        }
+        Ok(matrix)
+    }
+}
+
+async fn read(app: &App, trigger: &Trigger) -> Result<Matrix, Failure> {
+    let (db, name, at) = (app.db(), trigger.to_string(), Timestamp::now());
+    let results = db.results_of_upload(&name, i64::try_from(MOST).unwrap_or(i64::MAX)).await?;
+    let cut = results.len() >= MOST;
+    let mut jobs = db.jobs_of_upload(&name).await?;
+    if let Some(further) = app.further_triggers().await?.get(&name) {
+        jobs.extend(db.upload_jobs(further).await?);
+    }
+    let ends = ends(app, &jobs, at).await?;
+    let mut folds = Folds::new(results, jobs);
+    // Baselines are what others are compared with.
+    if !trigger.is_baseline() {
+        let said = db.said_before_runs(&folds.failing()).await?;
+        folds.judge(&said);
+    }
+    Ok(folds.finish(at, cut, ends))
+}
+
+/// When the last of these should have ended: it starts after all that waits before it in its lane.
+async fn ends(app: &App, jobs: &[UploadJob], now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    let mut lanes: HashMap<&str, (usize, i64)> = HashMap::new();
+    let mut is_open = false;
+    for job in jobs {
+        let state: Option<JobState> = job.state.parse().ok();
+        is_open |= state != Some(JobState::Parked);
+        if state == Some(JobState::Waiting) {
+            let lane = lanes.entry(job.lane.as_deref().unwrap_or_default()).or_default();
+            *lane = (lane.0 + 1, lane.1.max(job.id));
+        }
+    }
+    if !is_open {
+        return Ok(None);
+    }
+    let mut lanes: Vec<(usize, i64)> = lanes.into_values().collect();
+    lanes.sort_unstable_by(|one, other| other.cmp(one));
+    let last: Vec<i64> = lanes.into_iter().take(LANES).map(|(_, id)| id).collect();
+    let situation = app.situation().await?;
+    let last = app.db().jobs_by_number(&last).await?;
+    let waits = app.db().explain_each(&situation, &last.iter().collect::<Vec<_>>()).await?;
+    let mut seconds: f64 = 0.0;
+    for waits in waits {
+        let Some(estimate) = waits.estimate else { return Ok(None) };
+        seconds = seconds.max(estimate.likely_seconds);
+    }
+    let Some(usual) = usual(&situation) else { return Ok(None) };
+    let takes = SignedDuration::try_from_secs_f64(seconds + usual).ok();
+    Ok(takes.and_then(|takes| now.checked_add(takes).ok()))
+}
+
+/// How many seconds a test takes on average, in the pool in which that is longest.
+fn usual(situation: &Situation) -> Option<f64> {
+    situation.durations.values().map(|durations| durations.mean).reduce(f64::max)
+}
