@@ -28,6 +28,14 @@ pub fn result_tar(members: &[(&str, Vec<u8>)]) -> io::Result<Vec<u8>> {
     tar.into_inner()
 }
 
+/// How a `log.gz` of ours begins (RFC 1952): deflate, no name and no time, of an unknown system.
+pub const LOG_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// So much of a log is packed at once, in bytes. Behind each block but the last stands [`LOG_FLUSHED`], and the next one does not
+/// refer to it: a log of ours can be read from the middle.
+pub const LOG_BLOCK: usize = 64 << 10;
+/// How a full flush ends (RFC 1951, 3.2.4: a stored block of nothing).
+pub const LOG_FLUSHED: [u8; 4] = [0, 0, 0xff, 0xff];
+
 /// gzip of a small text.
 pub fn gzip(text: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

@@ -29,3 +29,4 @@ pub mod seal;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;

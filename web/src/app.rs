@@ -13,7 +13,6 @@ use proofhouse_core::{
     queue::Situation,
     store::Store,
 };
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -21,8 +20,10 @@ use crate::{
     costly::Costly,
     evidence,
     failure::Failure,
+    follow::Follows,
     limits::Limits,
     live::{self, Now},
+    log::Logs,
     pages::{
         infrastructure::{self, Infrastructure},
         statistics::{self, Statistics},
@@ -35,9 +36,6 @@ use crate::{
 
 /// Called for every answer with the route's pattern (never the path), the status and the seconds until the answer began.
 pub type ResponseHook = Arc<dyn Fn(&str, u16, f64) + Send + Sync>;
-
-/// How many logs are unpacked at once: each takes a few MiB and a processor.
-const LOGS_AT_ONCE: usize = 4;
 
 /// The parts that the site stands on.
 #[derive(Clone)]
@@ -74,8 +72,9 @@ struct Inner {
     heard: Heard,
     published: Published,
     tasks: TaskTracker,
-    logs: Semaphore,
     evidence: Semaphore,
+    logs: Logs,
+    follows: Follows,
     counts: Costly<Vec<QueueCount>>,
     now: Costly<Now>,
     lanes: Costly<Vec<LaneLoad>>,
@@ -99,8 +98,9 @@ impl App {
             heard: Heard::default(),
             published: Published::default(),
             tasks: TaskTracker::new(),
-            logs: Semaphore::new(LOGS_AT_ONCE),
             evidence: Semaphore::new(evidence::AT_ONCE),
+            logs: Logs::default(),
+            follows: Follows::default(),
             counts: Costly::default(),
             now: Costly::default(),
             lanes: Costly::default(),
@@ -144,14 +144,19 @@ impl App {
         &self.0.tasks
     }
 
-    /// See [`LOGS_AT_ONCE`].
-    pub(crate) fn logs(&self) -> &Semaphore {
+    /// What is known of stored logs.
+    pub(crate) fn logs(&self) -> &Logs {
         &self.0.logs
     }
 
     /// See [`evidence::AT_ONCE`].
     pub(crate) fn evidence(&self) -> &Semaphore {
         &self.0.evidence
+    }
+
+    /// Logs that are followed while they grow.
+    pub(crate) fn follows(&self) -> &Follows {
+        &self.0.follows
     }
 
     /// How much waits and runs, per queue that has any.

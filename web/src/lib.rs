@@ -12,6 +12,7 @@ mod evidence;
 mod failure;
 mod feeds;
 mod files;
+mod follow;
 mod limits;
 mod listener;
 mod live;

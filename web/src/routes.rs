@@ -34,7 +34,7 @@ use crate::{
 const HEADERS: [(HeaderName, &str); 9] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -84,6 +84,8 @@ pub fn router(app: App) -> Router {
         .route("/user/{name}/ppa/{ppa}", get(pages::ppa::get))
         .route("/packages/{*path}", get(pages::packages::get))
         .route("/run/{uuid}", get(pages::run::get))
+        .route("/run/{uuid}/log", get(pages::live_log::get))
+        .route("/run/{uuid}/log/events", get(pages::live_log::events))
         .route("/run/{uuid}/attempts/{n}/log", get(pages::attempt_log::get))
         .route("/run/{uuid}/attempts/{n}/log.gz", get(pages::attempt_log::raw))
         .route("/compare", get(pages::compare::find))

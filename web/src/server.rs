@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{App, Web},
+    follow,
     listener::listen,
     routes::router,
 };
@@ -41,6 +42,7 @@ pub async fn run(web: Web, listener: TcpListener, stop: Stop) -> Result<(), Erro
     }
     let app = App::new(web);
     app.tasks().spawn(listen(app.clone(), stop.drain.clone()));
+    app.tasks().spawn(follow::listen(app.clone(), stop.drain.clone()));
     let drained = stop.drain.clone().cancelled_owned();
     let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let serve = axum::serve(listener, service).with_graceful_shutdown(drained);

@@ -1,4 +1,4 @@
-//! The style sheet and the icon: part of the program, under names that change with what they hold.
+//! The style sheet, the icon and the scripts: part of the program, under names that change with what they hold.
 
 use std::sync::LazyLock;
 
@@ -29,6 +29,11 @@ static STYLE: LazyLock<File> =
     LazyLock::new(|| file("style", "css", "text/css; charset=utf-8", include_bytes!("../static/style.css")));
 static ICON: LazyLock<File> =
     LazyLock::new(|| file("icon", "svg", "image/svg+xml", include_bytes!("../static/icon.svg")));
+static LOG: LazyLock<File> =
+    LazyLock::new(|| file("log", "js", "text/javascript; charset=utf-8", include_bytes!("../static/log.js")));
+static FOLLOW: LazyLock<File> = LazyLock::new(|| {
+    file("follow", "js", "text/javascript; charset=utf-8", include_bytes!("../static/follow.js"))
+});
 
 /// The style sheet's address.
 pub(crate) fn style() -> &'static str {
@@ -40,13 +45,24 @@ pub(crate) fn icon() -> &'static str {
     &ICON.path
 }
 
+/// The address of the script for logs.
+pub(crate) fn log_script() -> &'static str {
+    &LOG.path
+}
+
+/// The address of the script for logs that grow.
+pub(crate) fn follow_script() -> &'static str {
+    &FOLLOW.path
+}
+
 /// `/static/{name}`.
 pub(crate) async fn get(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let Path(name) = path?;
-    let wanted = [&*STYLE, &*ICON].into_iter().find(|f| f.path.strip_prefix("/static/") == Some(&name));
+    let files = [&*STYLE, &*ICON, &*LOG, &*FOLLOW];
+    let wanted = files.into_iter().find(|f| f.path.strip_prefix("/static/") == Some(&name));
     let Some(file) = wanted else { return Err(Failure::not_found("There is no such file.")) };
     let caching = [
         (header::ETAG, file.etag.as_str()),

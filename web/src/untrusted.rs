@@ -9,7 +9,7 @@ use proofhouse_core::{names::RequestQueue, request::Request};
 
 use crate::{
     live::{Live, Now},
-    log::{LogView, read_log},
+    log::LogView,
     pages,
     running::Heard,
     settings::Settings,
@@ -24,10 +24,10 @@ struct Page {
 
 /// What a page shows of a `log.gz` that comes in these pieces.
 pub async fn log_page(pieces: Vec<Bytes>) -> Result<String, askama::Error> {
-    let Ok(log) = read_log(stream::iter(pieces.into_iter().map(Ok))).await else {
+    let Some(log) = LogView::whole("/raw".to_owned(), stream::iter(pieces.into_iter().map(Ok))).await else {
         unreachable!("no store is asked")
     };
-    Page { log: LogView::new("/raw".to_owned(), &log) }.render()
+    Page { log }.render()
 }
 
 /// The page of what runs, where only these status messages were heard.

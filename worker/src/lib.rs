@@ -31,6 +31,7 @@ mod state;
 mod status;
 mod testbed;
 pub mod untrusted;
+mod watch;
 mod workdir;
 
 pub use error::Error;

@@ -14,13 +14,18 @@ use std::{
 };
 
 use proofhouse_core::rules::{Findings, Rules, Scanner};
+use tokio::sync::oneshot;
 
 use crate::{disk, files, redact::Redactor};
 
 mod pack;
+mod reader;
 mod tail;
 
+pub(crate) use pack::Chunk;
 use pack::Packer;
+pub(crate) use reader::Reader;
+use reader::Rest;
 pub(crate) use tail::Tail;
 
 /// How long a line may lie in the log before it is seen.
@@ -32,8 +37,17 @@ const MOST: u64 = 1 << 30;
 /// Follows a log in a thread of its own until it is told that the log is complete.
 pub(crate) struct Follower {
     tail: Arc<Mutex<Tail>>,
-    stop: Sender<Option<String>>,
+    orders: Arc<Sender<Order>>,
+    rest: Rest,
     thread: JoinHandle<io::Result<Findings>>,
+}
+
+/// What the thread that follows is told.
+enum Order {
+    /// Give out what there is from an offset on.
+    Read(u64, oneshot::Sender<Chunk>),
+    /// The log is complete; a note of ours is to be its last line.
+    Finish(Option<String>),
 }
 
 impl Follower {
@@ -41,23 +55,37 @@ impl Follower {
     pub(crate) fn start(log: PathBuf, packed: &Path, redactor: Redactor, rules: Rules) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Tail::default()));
         let mut sink = Sink::new(File::create(packed)?, redactor, rules, tail.clone());
-        let (stop, stopped) = mpsc::channel();
+        let packed = packed.to_owned();
+        let rest = Rest::default();
+        sink.rest = Some(rest.clone());
+        let (orders, ordered) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut source = None;
             loop {
-                let told = stopped.recv_timeout(POLL);
+                let told = ordered.recv_timeout(POLL);
                 if source.is_none() {
                     source = files::open_regular(&log).ok();
                 }
                 if let Some(file) = &mut source {
                     sink.copy(file)?;
                 }
-                if told != Err(RecvTimeoutError::Timeout) {
-                    return sink.finish(told.ok().flatten());
+                match told {
+                    Ok(Order::Read(from, answer)) => {
+                        // Who asked may be gone; what cannot be read now is asked for again.
+                        let _ = sink.packer.read(from, || File::open(&packed)).map(|chunk| answer.send(chunk));
+                    }
+                    Ok(Order::Finish(note)) => return sink.finish(note),
+                    Err(RecvTimeoutError::Disconnected) => return sink.finish(None),
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
             }
         })?;
-        Ok(Self { tail, stop, thread })
+        Ok(Self { tail, orders: Arc::new(orders), rest, thread })
+    }
+
+    /// For those who look while it grows.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(&self.orders, self.rest.clone())
     }
 
     /// Head and tail of what was read so far.
@@ -74,7 +102,7 @@ impl Follower {
     /// found.
     pub(crate) async fn finish(self, note: Option<String>) -> io::Result<Findings> {
         // A thread that has failed does not listen any more.
-        let _ = self.stop.send(note);
+        let _ = self.orders.send(Order::Finish(note));
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         match joined {
             Ok(Ok(result)) => result,
@@ -93,6 +121,8 @@ pub(crate) struct Sink<W: Write> {
     room: u64,
     /// What was not, in bytes.
     left_out: u64,
+    /// Where the last part is left, for those who look.
+    rest: Option<Rest>,
 }
 
 impl<W: Write> Sink<W> {
@@ -104,6 +134,7 @@ impl<W: Write> Sink<W> {
             scanner: Scanner::new(rules),
             room: MOST,
             left_out: 0,
+            rest: None,
         }
     }
 
@@ -150,6 +181,9 @@ impl<W: Write> Sink<W> {
         }
         if self.left_out > 0 {
             self.note_cut()?;
+        }
+        if let Some(rest) = &self.rest {
+            rest.leave(self.packer.end(0));
         }
         self.packer.finish()?;
         Ok(self.scanner.finish())

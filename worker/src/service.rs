@@ -24,7 +24,9 @@ use crate::{
     offers::{Offers, Taken},
     settings::{Provider, Settings},
     state::{Stop, WorkerState},
-    testbed, workdir,
+    testbed,
+    watch::Watched,
+    workdir,
 };
 
 /// How long to wait for a dispatcher to declare what we may not.
@@ -68,6 +70,7 @@ pub async fn run(
         tasks: TaskTracker::new(),
         pauses: watch::Sender::default(),
         wanted: watch::Sender::default(),
+        watched: Watched::default(),
         guards: Guards::new(settings.guard.clone()),
         settings,
         name,
@@ -234,6 +237,10 @@ async fn listen(mut mailbox: Consumer, shared: &Shared, bell: &Bell) {
     while let Some(delivery) = mailbox.next().await {
         if let Err(error) = delivery.settle.ack().await {
             warn!(%error, "an answer was not acknowledged");
+        }
+        if let Ok(asked) = serde_json::from_slice(&delivery.body) {
+            shared.watched.hear(asked, &shared.bus, &shared.tasks);
+            continue;
         }
         match leader.hear(&delivery.body) {
             Heard::Leader => bell.leader.notify_one(),

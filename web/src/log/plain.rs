@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-static ESCAPES: LazyLock<Regex> = LazyLock::new(|| {
+pub(super) static ESCAPES: LazyLock<Regex> = LazyLock::new(|| {
     // Control sequences; operating system commands to their end; other two-character escapes (ECMA-48).
     Regex::new(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])")
         .expect("a constant pattern")
@@ -26,15 +26,17 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// What stands for a character that is not shown as it is.
-const fn shown(c: char) -> char {
+pub(super) const fn shown(c: char) -> char {
     match c {
         '\t' => c,
         // Controls, and marks that turn the direction of text: a line could read as another.
         '\u{0}'..='\u{1f}'
         | '\u{7f}'..='\u{9f}'
+        | '\u{61c}'
         | '\u{200e}'
         | '\u{200f}'
-        | '\u{202a}'..='\u{202e}'
+        // And what ends a line without being its end.
+        | '\u{2028}'..='\u{202e}'
         | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         _ => c,
     }

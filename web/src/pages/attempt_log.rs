@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, Request, State, rejection::PathRejection},
+    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,8 +13,8 @@ use proofhouse_core::{
 };
 
 use super::{
+    log_page,
     packages::attempts::{log_path, sentence},
-    page,
     run::{public_job, way},
 };
 use crate::{
@@ -57,15 +57,17 @@ async fn find(app: &App, uuid: &str, number: &str) -> Result<(PublicJob, Attempt
 pub(crate) async fn get(
     State(app): State<App>,
     path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let Path((uuid, number)) = path?;
     let (job, attempt, object) = find(&app, &uuid, &number).await?;
-    let raw_path = format!("{}.gz", log_path(&job.uuid, attempt.attempt));
-    let log = LogView::read(&app, &Container::attempts(), &object, raw_path, missing).await?;
+    let path = log_path(&job.uuid, attempt.attempt);
+    let (raw_path, place) = (format!("{path}.gz"), (&path[..], query.as_deref().unwrap_or_default()));
+    let log = LogView::read(&app, (&Container::attempts(), &object), place, raw_path, missing).await?;
     let mut crumbs = way(&job);
     let job = JobItem::new(&job, Timestamp::now());
     crumbs.push(Crumb { name: "run".to_owned(), path: job.path.clone() });
-    page(&Page {
+    log_page(log, |log| Page {
         crumbs,
         job,
         number: attempt.attempt,

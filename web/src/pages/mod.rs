@@ -6,6 +6,7 @@ pub(crate) mod filter;
 pub(crate) mod home;
 pub(crate) mod infrastructure;
 pub(crate) mod lists;
+pub(crate) mod live_log;
 pub(crate) mod packages;
 pub(crate) mod ppa;
 pub(crate) mod queue;
@@ -20,10 +21,13 @@ pub(crate) mod user;
 pub(crate) mod waiting;
 
 use askama::Template;
-use axum::response::{Html, IntoResponse, Response};
+use axum::{
+    http::{HeaderValue, header},
+    response::{Html, IntoResponse, Response},
+};
 use url::form_urlencoded;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, log::LogView};
 
 /// Lists of packages: address and name.
 pub(crate) const LISTS: [(&str, &str); 6] = [
@@ -43,4 +47,14 @@ pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 /// A page as an answer.
 pub(crate) fn page(template: &impl Template) -> Result<Response, Failure> {
     Ok(Html(template.render()?).into_response())
+}
+
+/// The page of a log. While that is still read, the page asks for itself again.
+fn log_page<T: Template>(log: LogView, of: impl FnOnce(LogView) -> T) -> Result<Response, Failure> {
+    let is_early = log.is_early();
+    let mut response = page(&of(log))?;
+    if is_early {
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("2"));
+    }
+    Ok(response)
 }

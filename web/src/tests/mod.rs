@@ -9,6 +9,7 @@ mod headers;
 mod limits;
 mod lists;
 mod listening;
+mod logs;
 mod pages;
 mod privacy;
 mod process;

@@ -151,7 +151,7 @@ fn routes(hidden: &Hidden) -> Vec<String> {
     routes.extend(hidden.uuids.iter().map(|uuid| format!("/api/v1/search?q={uuid}")));
     routes.push(format!("/api/v1/search?q={run_id}"));
     let container = &hidden.done.container;
-    for page in ["", "/attempts/1/log", "/attempts/1/log.gz", "/attempts/2/log", "/attempts/x/log"] {
+    for page in ["", "/log", "/log/events", "/attempts/1/log", "/attempts/1/log.gz", "/attempts/2/log", "/attempts/x/log"] {
         routes.extend(hidden.uuids.iter().map(|uuid| format!("/run/{uuid}{page}")));
     }
     routes.extend(hidden.uuids.iter().map(|uuid| format!("/results/proofhouse-attempts/{uuid}/1/log.gz")));

@@ -69,6 +69,8 @@ pub(super) async fn execute(attempt: &Attempt, prepared: &Prepared) -> Result<(O
     let follower = Follower::start(work.out().join("log"), &work.log(), prepared.redactor(), rules)
         .map_err(|error| fault_of(&error))?;
     let tail = follower.tail();
+    let private = prepared.request.is_private();
+    let _watched = attempt.shared.watched.open(attempt.id(), follower.reader(), private);
     let mut runner = Runner::start(&attempt.shared.guards, order(attempt, prepared), work.path())
         .await
         .map_err(|error| Over::Fault(Fault::Worker, format!("the guard cannot be started: {error}")))?;

@@ -30,6 +30,7 @@ use crate::{
     publish,
     settings::{Limits, Settings},
     state::Stop,
+    watch::Watched,
 };
 
 /// Longer than a leader takes that has thousands to answer: each is answered, also where the offer does not stand any more. What is
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) pauses: watch::Sender<Pauses>,
     /// What an operator wants of this worker.
     pub(crate) wanted: watch::Sender<Wanted>,
+    /// Logs that are sent to who looks.
+    pub(crate) watched: Watched,
 }
 
 /// Why an attempt ends without a word of the test.

@@ -45,7 +45,8 @@ pub(crate) async fn get(
         }
         Address::Log(package, pair, run_id) => {
             let all = results(&app, &package, &pair, &run_id).await?;
-            log::get(&app, pick(all, parameter("container").as_deref())?).await
+            let row = pick(all, parameter("container").as_deref())?;
+            log::get(&app, row, query.as_deref().unwrap_or_default()).await
         }
     }
 }

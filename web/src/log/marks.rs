@@ -4,14 +4,23 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use memchr::memmem::Finder;
 use regex::Regex;
 
-use super::{plain::plain, read::Log};
+use super::{lines::Raw, plain::plain};
 
 /// More sections than any log has: what is behind them is one.
 const MOST_SECTIONS: usize = 1000;
+/// So many tests' ends are taken from a summary.
+const MOST_ENDS: usize = 1000;
 /// Longest heading, in characters.
 const LONGEST_TITLE: usize = 120;
+/// What each line that marks something holds near its beginning, behind the clock of newer versions.
+static PROGRAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"autopkgtest ["));
+/// How far from the beginning.
+const NEAR: usize = 64;
+/// The last section of a run that ended well.
+const SUMMARY_TITLE: &str = "summary";
 
 static MARK: LazyLock<Regex> = LazyLock::new(|| {
     // Newer versions write the seconds since the start before each line.
@@ -25,14 +34,15 @@ static SUMMARY: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A part of a log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Section {
     pub(crate) title: String,
+    /// The number of its first line.
+    pub(crate) first: u64,
     /// What the summary says of the test.
     pub(crate) verdict: Option<Verdict>,
     /// Failures open, successes fold.
     pub(crate) open: bool,
-    pub(crate) lines: Vec<Line>,
     test: Option<String>,
 }
 
@@ -76,109 +86,76 @@ impl Verdict {
     }
 }
 
-/// A line.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Line {
-    /// From 1; none for the note that lines were left out.
-    pub(crate) number: Option<usize>,
-    pub(crate) text: String,
+/// Finds the sections of a log whose lines stream by.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    sections: Vec<Section>,
+    /// What the last summary says.
+    ends: HashMap<String, Verdict>,
 }
 
-/// Divides a log.
-pub(crate) fn sections(log: &Log) -> Vec<Section> {
-    let mut parts = Parts::default();
-    parts.take(&log.head);
-    if let Some(cut) = log.cut {
-        parts.note(format!("… {} lines left out …", cut.lines));
-        parts.number += cut.lines;
-        parts.take(&log.tail);
-    }
-    parts.finish()
-}
-
-struct Parts {
-    number: usize,
-    all: Vec<Section>,
-}
-
-impl Default for Parts {
-    fn default() -> Self {
-        Self { number: 0, all: vec![section("start".to_owned(), None)] }
-    }
-}
-
-fn section(title: String, test: Option<String>) -> Section {
-    Section { title, verdict: None, open: false, lines: Vec::new(), test }
-}
-
-impl Parts {
-    fn current(&mut self) -> &mut Section {
-        if self.all.is_empty() {
-            self.all.push(section("start".to_owned(), None));
-        }
-        let last = self.all.len() - 1;
-        &mut self.all[last]
-    }
-
-    fn take(&mut self, text: &str) {
-        for line in plain(text).lines() {
-            self.number += 1;
-            if let Some((title, test)) = self.heading(line) {
-                self.all.push(section(title, test));
+impl Marks {
+    /// Reads a line.
+    pub(crate) fn read(&mut self, line: Raw<'_>) {
+        let is_near = PROGRAM.find(&line.text[..line.text.len().min(NEAR)]).is_some();
+        let in_summary = self.sections.last().is_some_and(|section| section.title == SUMMARY_TITLE);
+        if (is_near || in_summary) && self.sections.len() < MOST_SECTIONS {
+            let text = plain(&String::from_utf8_lossy(line.text));
+            if let Some((title, test)) = self.heading(&text) {
+                return self.begin(line.number, title, test);
             }
-            let number = Some(self.number);
-            self.current().lines.push(Line { number, text: line.to_owned() });
+            if in_summary
+                && self.ends.len() < MOST_ENDS
+                && let Some(found) = SUMMARY.captures(&text)
+            {
+                self.ends.insert(found["test"].to_owned(), Verdict::parse(&found["word"]));
+            }
+        }
+        if self.sections.is_empty() {
+            self.begin(line.number, "start".to_owned(), None);
         }
     }
 
-    fn note(&mut self, text: String) {
-        self.current().lines.push(Line { number: None, text });
+    fn begin(&mut self, first: u64, title: String, test: Option<String>) {
+        if title == SUMMARY_TITLE {
+            self.ends.clear();
+        }
+        self.sections.push(Section { title, first, verdict: None, open: false, test });
     }
 
     /// The section that a line begins.
-    fn heading(&mut self, line: &str) -> Option<(String, Option<String>)> {
-        if self.all.len() >= MOST_SECTIONS {
-            return None;
-        }
+    fn heading(&self, line: &str) -> Option<(String, Option<String>)> {
         let mark = MARK.captures(line)?;
         let cut = |text: &str| text.trim().chars().take(LONGEST_TITLE).collect::<String>();
+        let current = self.sections.last().and_then(|section| section.test.as_deref());
         match (mark.name("part"), mark.name("test")) {
             (Some(part), _) => Some((cut(part.as_str()), None)),
-            (None, Some(test)) if self.current().test.as_deref() != Some(test.as_str()) => {
+            (None, Some(test)) if current != Some(test.as_str()) => {
                 Some((format!("test {}", cut(test.as_str())), Some(test.as_str().to_owned())))
             }
             _ => None,
         }
     }
 
-    fn finish(mut self) -> Vec<Section> {
-        self.all.retain(|s| !s.lines.is_empty());
-        let verdicts = self.verdicts();
-        for section in &mut self.all {
-            section.verdict = section.test.as_ref().and_then(|t| verdicts.get(t)).copied();
-            section.open = section.verdict == Some(Verdict::Fail) || section.title == "summary";
+    /// The sections, with what the summary says of each test.
+    pub(crate) fn finish(self) -> Vec<Section> {
+        let Self { mut sections, ends } = self;
+        for section in &mut sections {
+            section.verdict = section.test.as_ref().and_then(|test| ends.get(test)).copied();
+            section.open = section.verdict == Some(Verdict::Fail) || section.title == SUMMARY_TITLE;
         }
         // Where no summary came, the run ended in the last section.
-        let ended_well = self.all.iter().any(|s| s.title == "summary");
-        if !ended_well && let Some(last) = self.all.last_mut() {
+        let ended_well = sections.iter().any(|section| section.title == SUMMARY_TITLE);
+        if !ended_well && let Some(last) = sections.last_mut() {
             last.open = true;
         }
-        self.all
-    }
-
-    fn verdicts(&self) -> HashMap<String, Verdict> {
-        let summary = self.all.iter().rev().find(|s| s.title == "summary");
-        let lines = summary.iter().flat_map(|s| &s.lines);
-        lines
-            .filter_map(|line| SUMMARY.captures(&line.text))
-            .map(|found| (found["test"].to_owned(), Verdict::parse(&found["word"])))
-            .collect()
+        sections
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::lines::Lines, *};
 
     const LOG: &str = "\
 autopkgtest [08:00:00]: starting date and time: 2026-11-21 08:00:00+0000
@@ -197,13 +174,17 @@ good                 PASS
 ";
 
     fn of(text: &str) -> Vec<Section> {
-        sections(&Log { head: text.to_owned(), ..Log::default() })
+        let (mut lines, mut marks) = (Lines::default(), Marks::default());
+        lines.push(text.as_bytes(), |line| {
+            marks.read(line);
+            true
+        });
+        marks.finish()
     }
 
     #[test]
     fn failures_open_and_successes_fold() {
-        let found: Vec<_> =
-            of(LOG).into_iter().map(|s| (s.title, s.verdict, s.open, s.lines[0].number)).collect();
+        let found: Vec<_> = of(LOG).into_iter().map(|s| (s.title, s.verdict, s.open, s.first)).collect();
         let expected = [
             ("start", None, false, 1),
             ("test bed setup", None, false, 2),
@@ -213,7 +194,7 @@ good                 PASS
         ];
         assert_eq!(
             found,
-            expected.map(|(title, verdict, open, n)| (title.to_owned(), verdict, open, Some(n)))
+            expected.map(|(title, verdict, open, n)| (title.to_owned(), verdict, open, n))
         );
     }
 
@@ -224,14 +205,6 @@ good                 PASS
         assert!(sections.last().unwrap().open);
         assert_eq!(sections.iter().filter(|s| s.open).count(), 1);
         assert!(of("").is_empty());
-    }
-
-    #[test]
-    fn numbers_go_on_behind_a_cut() {
-        let cut = Some(super::super::read::Cut { bytes: 5, lines: 7 });
-        let log = Log { head: "a\nb\n".into(), cut, tail: "z\n".into(), ..Log::default() };
-        let numbers: Vec<_> = sections(&log)[0].lines.iter().map(|l| l.number).collect();
-        assert_eq!(numbers, [Some(1), Some(2), None, Some(10)]);
     }
 
     #[test]

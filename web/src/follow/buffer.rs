@@ -1,0 +1,176 @@
+//! What is kept of a log that grows: its beginning and its end, as the page shows them.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use askama::Template;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use proofhouse_core::watch::{PULSE_SECONDS, Piece};
+
+use crate::log::{LineView, Lines};
+
+/// How much of the beginning is kept, in bytes of the page.
+const HEAD: usize = 256 << 10;
+/// How much of the end is kept, in bytes of the page.
+const TAIL: usize = 768 << 10;
+/// A worker that says nothing for so long is away.
+const SILENCE: Duration = Duration::from_secs(4 * PULSE_SECONDS);
+
+/// Lines that came at once, as the page shows them.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The number of the last line.
+    pub(crate) last: u64,
+    pub(crate) html: String,
+}
+
+/// How it stands with a log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing was heard of it yet.
+    #[default]
+    Unheard,
+    /// It grows.
+    Grows,
+    /// Its worker says nothing any more.
+    Silent,
+    /// It is complete, or its attempt is over.
+    Over,
+}
+
+impl Phase {
+    pub(crate) fn is_unheard(self) -> bool {
+        self == Self::Unheard
+    }
+}
+
+/// What a message brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) changed: bool,
+    /// Something before it is missing.
+    pub(super) missed: bool,
+}
+
+/// A log that grows.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    /// How much came, in bytes of the log.
+    pub(super) end: u64,
+    lines: Lines,
+    head: Vec<Arc<Batch>>,
+    head_size: usize,
+    tail: VecDeque<Arc<Batch>>,
+    tail_size: usize,
+    phase: Phase,
+    heard: Option<Instant>,
+}
+
+#[derive(Template)]
+#[template(path = "parts/line.html")]
+struct LineHtml {
+    line: LineView,
+}
+
+#[derive(Template)]
+#[template(source = "<em>… {% if lines > 0 %}{{ lines }} line{% if lines != 1 %}s{% endif %}{% else %}a part of a line{% endif %} left out: the stored log will have {% if lines == 1 %}it{% else %}them{% endif %} …\n</em>", ext = "html")]
+struct GapHtml {
+    lines: u64,
+}
+
+impl Buffer {
+    /// Takes in what came.
+    pub(super) fn hear(&mut self, piece: &Piece) -> Heard {
+        if self.phase == Phase::Over {
+            return Heard::default();
+        }
+        self.heard = Some(Instant::now());
+        let mut heard = Heard { changed: self.set_phase(Phase::Grows), missed: false };
+        let Ok(bytes) = BASE64_STANDARD.decode(&piece.bytes) else { return heard };
+        if piece.after > self.end {
+            return Heard { missed: true, ..heard };
+        }
+        // What came before comes again where something was asked for twice.
+        let known = usize::try_from(self.end.saturating_sub(piece.offset)).unwrap_or(usize::MAX);
+        let new = &bytes[known.min(bytes.len())..];
+        let mut html = String::new();
+        if piece.offset > self.end {
+            let lines = piece.lines.saturating_sub(self.lines.whole());
+            html.push_str(&GapHtml { lines }.render().unwrap_or_default());
+            self.lines = Lines::behind(piece.lines);
+            self.end = piece.offset;
+        }
+        if known <= bytes.len() {
+            self.end += new.len() as u64;
+            let mut show = shower(&mut html);
+            self.lines.push(new, &mut show);
+        }
+        if piece.over {
+            let mut show = shower(&mut html);
+            self.lines.finish(&mut show);
+            heard.changed |= self.set_phase(Phase::Over);
+        }
+        if !html.is_empty() {
+            self.keep(Batch { last: self.lines.whole(), html });
+            heard.changed = true;
+        }
+        heard
+    }
+
+    fn keep(&mut self, batch: Batch) {
+        let size = batch.html.len();
+        if self.tail.is_empty() && self.head_size + size <= HEAD {
+            self.head_size += size;
+            return self.head.push(Arc::new(batch));
+        }
+        self.tail_size += size;
+        self.tail.push_back(Arc::new(batch));
+        while self.tail_size > TAIL
+            && self.tail.len() > 1
+            && let Some(oldest) = self.tail.pop_front()
+        {
+            self.tail_size -= oldest.html.len();
+        }
+    }
+
+    /// What came behind a line. Where that is not kept any more, what is.
+    pub(crate) fn behind(&self, line: u64) -> Vec<Arc<Batch>> {
+        self.head.iter().chain(&self.tail).filter(|batch| batch.last > line).cloned().collect()
+    }
+
+    /// The number of the last line.
+    pub(crate) fn last(&self) -> u64 {
+        self.lines.whole()
+    }
+
+    pub(crate) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// True where it was another.
+    pub(super) fn set_phase(&mut self, phase: Phase) -> bool {
+        let is_new = self.phase != phase && self.phase != Phase::Over;
+        if is_new {
+            self.phase = phase;
+        }
+        is_new
+    }
+
+    /// True where its worker has said nothing for long.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) > SILENCE)
+    }
+}
+
+/// Adds each line to what the page shows.
+fn shower(html: &mut String) -> impl FnMut(crate::log::Raw<'_>) -> bool {
+    move |raw| {
+        let line = LineView::new(raw, format!("#L{}", raw.number), false);
+        // Writing to a String cannot fail.
+        let _ = LineHtml { line }.render_into(&mut *html);
+        true
+    }
+}

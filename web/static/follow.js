@@ -1,0 +1,56 @@
+"use strict";
+// A log while it is written: lines come as events, the end is followed as long as the reader stays there.
+(() => {
+  const log = document.querySelector(".log.live");
+  const pre = log?.querySelector("pre");
+  const said = document.getElementById("said");
+  const follow = document.getElementById("follow");
+  if (!pre || !window.EventSource) return;
+  const most = 20000;
+  let last = Number(log.dataset.last);
+  const say = (text, path) => {
+    said.textContent = text;
+    if (!path) return;
+    const link = document.createElement("a");
+    link.href = path;
+    link.textContent = "The run";
+    said.append(" ", link);
+  };
+  const toEnd = () => {
+    if (follow.checked) window.scrollTo(0, document.documentElement.scrollHeight);
+  };
+  const add = (html) => {
+    const come = document.createElement("template");
+    come.innerHTML = html;
+    for (const item of [...come.content.children]) {
+      const number = Number(item.id.slice(1));
+      if (item.id && number <= last) continue;
+      if (item.id) last = number;
+      pre.append(item);
+    }
+    if (pre.childElementCount > most) {
+      while (pre.childElementCount > most) pre.firstElementChild.remove();
+      document.getElementById("earlier").hidden = false;
+    }
+    toEnd();
+  };
+  document.getElementById("switch").hidden = false;
+  follow.checked = !location.hash;
+  follow.addEventListener("change", toEnd);
+  addEventListener("wheel", (event) => { if (event.deltaY < 0) follow.checked = false; }, { passive: true });
+  addEventListener("keydown", (event) => { if (["PageUp", "Home", "ArrowUp"].includes(event.key)) follow.checked = false; });
+  addEventListener("touchmove", () => { follow.checked = false; }, { passive: true });
+  const events = new EventSource(log.dataset.events + "?after=" + last);
+  events.addEventListener("open", () => say("Connected: lines are shown as they are written."));
+  events.addEventListener("message", (event) => add(event.data));
+  events.addEventListener("state", (event) => {
+    const state = JSON.parse(event.data);
+    say(state.text, state.path);
+    if (state.over) events.close();
+  });
+  events.addEventListener("error", () => {
+    if (events.readyState === EventSource.CLOSED) say("No more lines come. The run may be over.", log.dataset.run);
+    else say("The connection is lost; trying again. The run goes on.");
+  });
+  toEnd();
+})();
