@@ -63,7 +63,8 @@ upstream:
 	cargo build --locked -p proofhouse
 	@OPERATORS_DIR=$$(realpath "$(OPERATORS_DIR)") $(setup)/run.sh --locked -p proofhouse-tests --features upstream --test upstream
 
-# Three runs of each figure, in the release profile. BENCH_JSON=FILE keeps them; BENCH_ONLY=idle,burst takes some.
+# Three runs of each figure, one of the site's, in the release profile. BENCH_JSON=FILE keeps them; BENCH_ONLY=idle,burst takes
+# some. The site has 1,000,000 results, on SQLite a tenth: BENCH_ONLY=site BENCH_RESULTS=10000000 takes about an hour and 20 GB.
 bench:
 	@$(setup)/install.sh test
 	cargo build --locked --release -p proofhouse

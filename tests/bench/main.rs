@@ -2,7 +2,8 @@
 //! Figures are printed, never asserted; that nothing is lost or runs twice on the way is.
 //!
 //! Without `BENCH_FULL` all is small, to see that it works (`make verify`). `BENCH_ONLY` names some of the parts, separated
-//! by commas; `BENCH_JSON` a file for the figures as one JSON value; `BENCH_RUNS` how many runs the fleet has.
+//! by commas; `BENCH_JSON` a file for the figures as one JSON value; `BENCH_RUNS` how many runs the fleet has;
+//! `BENCH_RESULTS` how many results the site has.
 
 mod bed;
 mod burst;
@@ -14,6 +15,7 @@ mod memory;
 mod numbers;
 mod report;
 mod result;
+mod site;
 mod waiting;
 
 use anyhow::Result;
@@ -64,9 +66,11 @@ async fn figures() -> Result<()> {
             waiting::measure(&bed, &mut report).await?;
         }
     }
+    // Once: it takes long, and each of its figures is of very many pages.
+    let done = if wanted("site") { site::measure(&bed, &mut report).await } else { Ok(()) };
     report.print(form.full);
     if let Some(path) = std::env::var_os("BENCH_JSON") {
         std::fs::write(path, format!("{:#}\n", report.json(form.full)))?;
     }
-    Ok(())
+    done
 }

@@ -15,7 +15,7 @@ pub(crate) enum Goal {
     Share(f64),
 }
 
-/// A figure of issue 4's table.
+/// A figure of the table.
 #[derive(Debug)]
 pub(crate) struct Figure {
     pub(crate) what: &'static str,
@@ -34,6 +34,7 @@ pub(crate) struct Measured {
 
 #[derive(Debug)]
 struct Row {
+    what: String,
     figure: &'static Figure,
     runs: Vec<Measured>,
     notes: Vec<(&'static str, Vec<f64>)>,
@@ -87,9 +88,32 @@ impl Report {
         limit: f64,
         notes: &[(&'static str, f64)],
     ) {
-        println!("  {:<78} {value:>10.2} {}   (limit {limit:.2}) {notes:?}", figure.what, figure.unit);
-        let at = self.rows.iter().position(|row| row.figure.what == figure.what).unwrap_or_else(|| {
-            self.rows.push(Row { figure, runs: Vec::new(), notes: Vec::new() });
+        self.add_as(figure.what.to_owned(), figure, value, limit, notes);
+    }
+
+    /// The same of one thing of several.
+    pub(crate) fn add_of(
+        &mut self,
+        of: &str,
+        figure: &'static Figure,
+        value: f64,
+        limit: f64,
+        notes: &[(&'static str, f64)],
+    ) {
+        self.add_as(format!("{of}: {}", figure.what), figure, value, limit, notes);
+    }
+
+    fn add_as(
+        &mut self,
+        what: String,
+        figure: &'static Figure,
+        value: f64,
+        limit: f64,
+        notes: &[(&'static str, f64)],
+    ) {
+        println!("  {what:<78} {value:>10.2} {}   (limit {limit:.2}) {notes:?}", figure.unit);
+        let at = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
+            self.rows.push(Row { what, figure, runs: Vec::new(), notes: Vec::new() });
             self.rows.len() - 1
         });
         let row = &mut self.rows[at];
@@ -109,7 +133,7 @@ impl Report {
             "median of the runs", "value", "goal", ""
         );
         for row in &self.rows {
-            let Figure { what, unit, limit, .. } = row.figure;
+            let (what, Figure { unit, limit, .. }) = (&row.what, row.figure);
             let verdict = if full { row.verdict() } else { "short" };
             let value = format!("{:.2} {unit}", row.value());
             println!(
@@ -128,7 +152,7 @@ impl Report {
 }
 
 fn figure_json(row: &Row, full: bool) -> Value {
-    let Figure { what, unit, limit, .. } = row.figure;
+    let (what, Figure { unit, limit, .. }) = (&row.what, row.figure);
     let of = |pick: fn(&Measured) -> f64| row.runs.iter().map(pick).collect::<Vec<_>>();
     let notes: serde_json::Map<String, Value> =
         row.notes.iter().map(|(name, values)| ((*name).to_owned(), json!(values))).collect();

@@ -133,8 +133,7 @@ macro_rules! of_package {
             $pair,
             " AND stored AND NOT private AND ($3 IS NULL OR requester = $3) AND ($4 IS NULL OR ",
             class_of!(),
-            " = $4) AND ($5 IS NULL OR run_id <= $5) AND ($5 IS NULL OR (run_id, id) < ($5, $6))
-              ORDER BY run_id DESC, id DESC LIMIT $7"
+            " = $4) AND (run_id, id) < ($5, $6) ORDER BY run_id DESC, id DESC LIMIT $7"
         )
     };
 }
@@ -145,6 +144,27 @@ fn part_of(mut merged: Vec<ResultRow>, filter: &RecentFilter) -> Vec<ResultRow> 
     let skipped = usize::try_from(filter.offset).unwrap_or(usize::MAX);
     let limit = usize::try_from(filter.limit).unwrap_or_default();
     merged.into_iter().skip(skipped).take(limit).collect()
+}
+
+/// The newest results before a place, of a person or of all.
+macro_rules! newest_of {
+    ($who:literal) => {
+        concat!(
+            "SELECT ",
+            result_columns!(),
+            " FROM results WHERE ",
+            $who,
+            " AND stored AND NOT private AND ($1 IS NULL OR release = $1) AND ($2 IS NULL OR arch = $2)
+                AND ($4 IS NULL OR ",
+            class_of!(),
+            " = $4) AND (run_id, id) < ($5, $6) ORDER BY run_id DESC, id DESC LIMIT $7 OFFSET $8"
+        )
+    };
+}
+
+/// Before this place are all: a comparison that always is one is served by an index.
+fn newest() -> (String, i64) {
+    ("\u{10ffff}".to_owned(), i64::MAX)
 }
 
 macro_rules! latest_of {
@@ -171,30 +191,11 @@ impl Database {
         if is_narrow && offset.saturating_add(*limit) <= MERGED {
             return self.recent_merged(filter).await;
         }
-        let (run_id, id) = before.clone().unzip();
-        self.all(
-            concat!(
-                "SELECT ",
-                result_columns!(),
-                " FROM results WHERE stored AND NOT private
-                    AND ($1 IS NULL OR release = $1) AND ($2 IS NULL OR arch = $2) AND ($3 IS NULL OR requester = $3)
-                    AND ($4 IS NULL OR ",
-                class_of!(),
-                " = $4) AND ($5 IS NULL OR (run_id, id) < ($5, $6))
-                  ORDER BY run_id DESC, id DESC LIMIT $7 OFFSET $8"
-            ),
-            args![
-                release.clone(),
-                arch.clone(),
-                user.clone(),
-                class.map(Class::as_str),
-                run_id,
-                id,
-                *limit,
-                *offset
-            ],
-        )
-        .await
+        let (run_id, id) = before.clone().unwrap_or_else(newest);
+        let sql = if user.is_some() { newest_of!("requester = $3") } else { newest_of!("$3 IS NULL") };
+        let class = class.map(Class::as_str);
+        self.all(sql, args![release.clone(), arch.clone(), user.clone(), class, run_id, id, *limit, *offset])
+            .await
     }
 
     /// The same of releases, architectures and classes: the newest of each that there is, merged. However seldom one of them
@@ -202,7 +203,7 @@ impl Database {
     async fn recent_merged(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
         let fits = |wanted: Option<&str>, one: &str| wanted.is_none_or(|wanted| wanted == one);
         let class = filter.class.map(Class::as_str);
-        let (run_id, id) = filter.before.clone().unzip();
+        let (run_id, id) = filter.before.clone().unwrap_or_else(newest);
         let most = filter.offset.saturating_add(filter.limit);
         let mut merged: Vec<ResultRow> = Vec::new();
         for (release, arch, name) in self.kinds_of_results().await? {
@@ -219,8 +220,7 @@ impl Database {
                         result_columns!(),
                         " FROM results WHERE release = $1 AND arch = $2 AND ",
                         class_of!(),
-                        " = $3 AND stored AND NOT private AND ($4 IS NULL OR run_id <= $4)
-                            AND ($4 IS NULL OR (run_id, id) < ($4, $5))
+                        " = $3 AND stored AND NOT private AND (run_id, id) < ($4, $5)
                           ORDER BY run_id DESC, id DESC LIMIT $6"
                     ),
                     args![release, arch, name, run_id.clone(), id, most],
@@ -246,7 +246,7 @@ impl Database {
                     && filter.arch.as_ref().is_none_or(|wanted| wanted == arch)
             })
             .collect();
-        let (run_id, id) = before.clone().unzip();
+        let (run_id, id) = before.clone().unwrap_or_else(newest);
         let values = |pairs: String, arch: Option<String>| {
             let class = class.map(Class::as_str);
             let most = offset.saturating_add(*limit);
@@ -302,7 +302,7 @@ impl Database {
                 "SELECT ",
                 result_columns!(),
                 " FROM results WHERE package = $1 AND release = $2 AND arch = $3 AND stored AND NOT private
-                    AND ($4 OR container = 'autopkgtest-' || release) AND ($5 IS NULL OR run_id < $5)
+                    AND ($4 OR container = 'autopkgtest-' || release) AND run_id < $5
                   ORDER BY run_id DESC, id DESC LIMIT $6"
             ),
             args![
@@ -310,7 +310,7 @@ impl Database {
                 pair.release.as_str(),
                 pair.arch.as_str(),
                 all_containers,
-                before.map(RunId::as_str),
+                before.map_or_else(|| newest().0, ToString::to_string),
                 limit
             ],
         )
