@@ -7,6 +7,7 @@
 # make upstream OPERATORS_DIR=…  the old system's writer, publisher and collectors (a checkout of
 #               ubuntu-autopkgtest-operators) follow Proofhouse and write what it publishes
 # make simulate  three simulated days before the scheduler: waiting times, and the plots of docs/explanation/scheduling.md
+# make screenshots FOLDER=…  pictures of every page, wide and narrow, light and dark, empty and full (PACKAGES=25000 of one upload)
 # make lint     format, clippy, licences, sources and advisories of dependencies, shell scripts (ADVISORY_DB=… names a
 #               copy of RustSec's advisory database where it cannot be fetched)
 # make fuzz     gives each reader of what others write any bytes, for SECONDS=600 each (FUZZ_ONLY=request,log: some of them)
@@ -16,7 +17,7 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/proofhouse
 export CARGO_TARGET_DIR ?= $(cache)/target
 setup := tests/setup
 
-.PHONY: demo test verify faults bench britney upstream simulate fuzz lint
+.PHONY: demo test verify faults bench britney upstream simulate screenshots fuzz lint
 
 # The dev profile: it builds in a quarter of the time, and `test` shares it.
 demo:
@@ -76,6 +77,12 @@ deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
 simulate:
 	@$(setup)/install.sh simulate
 	cargo run --locked --release -p proofhouse-dispatcher --example simulate docs/explanation
+
+screenshots:
+	@test -n "$(FOLDER)" || { echo 'FOLDER must name a folder for the pictures' >&2; exit 2; }
+	@$(setup)/install.sh verify
+	cargo build --locked -p proofhouse
+	cargo run --locked -p proofhouse-tests --example screenshots -- "$(FOLDER)" $(or $(PACKAGES),25000)
 
 # What it found before is kept in the cache and tried first; what breaks a reader lies there under artifacts.
 fuzz:

@@ -19,6 +19,7 @@ mod rejected;
 mod retries;
 mod rolling;
 mod secure;
+mod shown;
 mod struck;
 mod waiting;
 mod workers;

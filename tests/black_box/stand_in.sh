@@ -3,6 +3,8 @@
 #   LAST=SECONDS  takes so long
 #   EXIT=N  ends with that code     HOLD=FILE  goes on until the file exists     NOVERSION=1  writes no testpkg-version
 #   TELL=1  puts into its log what it was told, and PPAs' credentials as apt would use them
+#   COMMAND=1  its log begins with the command line, as autopkgtest's does     SUMMARY=TEXT  is what it says of its test
+#   TESTBED=LIST  has these packages in its testbed: `libc6 2.39-1,dpkg 1.22`
 #   SAYS=TEXT  has a line with that text in the log, as the testbed's console       VERSION=V  is that version
 # It is the version that its own trigger names, else 1.0.
 # While the file $STAND_IN_BROKEN exists, its testbeds fail: it ends with 16, whatever the request says.
@@ -18,15 +20,19 @@ for arg in "$@"; do
     esac
 done
 out='' package='' exit=0 hold='' last='' tell='' version=1.0 triggers='' previous='' says='' is=''
+command='' summary='smoke                PASS' testbed=''
 for arg in "$@"; do
     case $previous in --output-dir) out=$arg ;; esac
     case $arg in
+        --env=COMMAND=*) command=1 ;;
         --env=EXIT=*) exit=${arg#--env=EXIT=} ;;
         --env=HOLD=*) hold=${arg#--env=HOLD=} ;;
         --env=LAST=*) last=${arg#--env=LAST=} ;;
         --env=NOVERSION=*) version='' ;;
         --env=SAYS=*) says=${arg#--env=SAYS=} ;;
+        --env=TESTBED=*) testbed=${arg#--env=TESTBED=} ;;
         --env=VERSION=*) is=${arg#--env=VERSION=} ;;
+        --env=SUMMARY=*) summary=${arg#--env=SUMMARY=} ;;
         --env=TELL=*) tell=1 ;;
         --env=ADT_TEST_TRIGGERS=*) triggers=${arg#--env=} ;;
         --timeout-short=*) package=$previous ;;
@@ -45,6 +51,7 @@ if [ -n "${STAND_IN_BROKEN:-}" ] && [ -e "$STAND_IN_BROKEN" ]; then
 fi
 {
     echo "autopkgtest [00:00:00]: starting date and time: now"
+    [ -z "$command" ] || echo "autopkgtest [00:00:00]: host here; command line: autopkgtest $*"
     echo "autopkgtest [00:00:00]: @@@@@@@@@@@@@@@@@@@@ test bed setup"
     [ -z "$says" ] || echo "[   12.345678] $says"
     echo "autopkgtest [00:00:00]: test smoke: [-----------------------"
@@ -63,7 +70,8 @@ fi
 } >>"$out/log"
 [ -z "$version" ] || printf '%s %s' "$package" "$version" >"$out/testpkg-version"
 [ -z "$triggers" ] || printf '{"custom_environment": ["%s"]}\n' "$triggers" >"$out/testinfo.json"
-echo 'smoke PASS' >"$out/summary"
+[ -z "$testbed" ] || printf '%s\n' "$testbed" | tr ', ' '\n\t' >"$out/testbed-packages"
+echo "$summary" >"$out/summary"
 mkdir -p "$out/artifacts"
 echo "made by $package" >"$out/artifacts/thing"
 [ -z "$last" ] || sleep "$last"
@@ -71,6 +79,6 @@ echo "made by $package" >"$out/artifacts/thing"
 {
     echo "autopkgtest [00:00:01]: test smoke: -----------------------]"
     echo "autopkgtest [00:00:01]: @@@@@@@@@@@@@@@@@@@@ summary"
-    echo "smoke                PASS"
+    echo "$summary"
 } >>"$out/log"
 exit "$exit"

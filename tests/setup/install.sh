@@ -32,7 +32,8 @@ tests() {
     need 'the broker' rabbitmq-server
     need 'the database' postgresql
     need 'the object store' swift-proxy swift-account swift-container swift-object memcached attr keystone
-    need 'another S3 server' python3-venv
+    need 'another S3 server, and programs that check the site' python3-venv
+    need 'a proxy before two webs' haproxy
     need 'clocks that differ' libfaketime
 }
 
@@ -45,6 +46,7 @@ faults() {
 verify() {
     faults
     need 'the site in a browser' chromium chromium-driver
+    command -v npm >/dev/null || need 'an accessibility checker' npm
 }
 
 britney() {
@@ -95,7 +97,7 @@ subordinate_ids() {
 # moto: an S3 server with bucket policies, from PyPI, in a folder that outlives the clone.
 moto=5.2.5
 moto() {
-    folder="${XDG_CACHE_HOME:-$HOME/.cache}/proofhouse/moto-$moto"
+    folder="$cache/moto-$moto"
     [ ! -e "$folder/bin/moto_server" ] || return 0
     echo "Proofhouse ($purpose) installs moto $moto from PyPI into $folder (another S3 server; 10 s, 140 MB)"
     rm -rf "$folder.new"
@@ -104,6 +106,35 @@ moto() {
     # The programs name the interpreter by its path.
     sed -i "1s|$folder.new|$folder|" "$folder.new/bin/moto_server"
     rm -rf "$folder"
+    mv "$folder.new" "$folder"
+}
+
+here=$(dirname "$0")
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/proofhouse"
+
+# folder_for NAME LOCK: a folder that outlives the clone; another lock, another folder.
+folder_for() { echo "$cache/$1-$(sha256sum <"$2" | cut -c1-12)"; }
+
+# checkers: schemathesis, clients and validators, from PyPI, each at the version that its list names.
+checkers() {
+    folder=$(folder_for checkers "$here/checkers.txt")
+    [ ! -e "$folder" ] || return 0
+    echo "Proofhouse ($purpose) installs the list $here/checkers.txt from PyPI into $folder (programs that check the site; 30 s, 110 MB)"
+    rm -rf "$folder.new"
+    /usr/bin/python3 -m venv "$folder.new"
+    "$folder.new/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/checkers.txt"
+    mv "$folder.new" "$folder"
+}
+
+# axe: a checker of accessibility that runs inside the browser, from npm, with the checksum of its lock.
+axe() {
+    folder=$(folder_for axe "$here/axe/package-lock.json")
+    [ ! -e "$folder" ] || return 0
+    echo "Proofhouse ($purpose) installs axe-core from npm into $folder (an accessibility checker; 5 s, 4 MB)"
+    rm -rf "$folder.new"
+    mkdir -p "$folder.new"
+    cp "$here/axe/package.json" "$here/axe/package-lock.json" "$folder.new"
+    npm ci --silent --ignore-scripts --no-audit --no-fund --prefix "$folder.new"
     mv "$folder.new" "$folder"
 }
 
@@ -124,7 +155,8 @@ case $purpose in
         ;;
 esac
 [ -z "$missing" ] || install_missing
-case $purpose in test | faults | verify) moto ;; esac
+case $purpose in test | faults | verify) moto; checkers ;; esac
+[ "$purpose" != verify ] || axe
 if [ "$purpose" != lint ] && [ "$purpose" != fuzz ]; then
     subordinate_ids /etc/subuid
     subordinate_ids /etc/subgid

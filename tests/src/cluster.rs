@@ -228,6 +228,18 @@ impl Cluster {
         })
         .await
     }
+
+    /// Waits until all that is stored is summed up: lists of names and of what fails are a second behind.
+    pub async fn summed_up(&self) -> Result<()> {
+        let mut database = PgConnection::connect(&self.database).await?;
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM results r, summed s WHERE r.stored
+            AND (r.edition IS NULL OR (r.edition, r.id) > (s.edition, s.result)))";
+        wait_for("results to be summed up", PATIENCE * 5, async || {
+            let done: bool = sqlx::query_scalar(sql).fetch_one(&mut database).await.ok()?;
+            done.then_some(())
+        })
+        .await
+    }
 }
 
 /// One that others may look into.

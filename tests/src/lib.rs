@@ -4,7 +4,9 @@
 //! test process is gone, however that ended (see [`keeper`]). `tests/setup/install.sh test` installs the servers.
 
 pub mod amqp;
+pub mod browser;
 pub mod certificates;
+pub mod checkers;
 pub mod cluster;
 pub mod disk;
 pub mod faults;
@@ -21,6 +23,7 @@ pub mod proxy;
 pub mod rabbit;
 pub mod roles;
 pub mod shared;
+pub mod shown;
 pub mod storm;
 pub mod stream;
 pub mod succession;

@@ -76,16 +76,17 @@ pub(crate) async fn get(
 }
 
 /// What programs that read whole sites are to leave alone: what costs much, changes all the time, or is there for other
-/// programs. Pages of packages are what people look for.
+/// programs. Pages of packages are what people look for. No rule but one with a wildcard ends in `?`: some readers take it away,
+/// and would leave all of `/packages` alone.
 const ROBOTS: &str = "\
 User-agent: *
 Disallow: /api
 Disallow: /badge/
 Disallow: /compare
-Disallow: /failing?
+Disallow: /failing?*
 Disallow: /feeds/
-Disallow: /flaky?
-Disallow: /packages?
+Disallow: /flaky?*
+Disallow: /packages?*
 Disallow: /packages/*/log
 Disallow: /packages/*?
 Disallow: /private-results/
@@ -93,14 +94,14 @@ Disallow: /queue/
 Disallow: /queue_size.json
 Disallow: /queued.json
 Disallow: /queues.json
-Disallow: /recent?
+Disallow: /recent?*
 Disallow: /request
 Disallow: /results/
 Disallow: /run/
 Disallow: /running
 Disallow: /search
-Disallow: /slow?
-Disallow: /stale?
+Disallow: /slow?*
+Disallow: /stale?*
 Disallow: /static/autopkgtest.db
 Disallow: /static/running.json
 Disallow: /stuck
