@@ -8,7 +8,7 @@ use regex::Regex;
 static TAG: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         "^<(?:!doctype html|/?(?:html|head|meta|title|link|body|header|nav|main|footer|form|label|input|button|section|div|",
-        "details|summary|h[1-6]|p|a|b|em|small|span|pre|ul|li|table|thead|tbody|tr|th|td|svg|path))",
+        "details|summary|h[1-6]|p|a|b|em|small|span|pre|ul|li|table|thead|tbody|tr|th|td|svg|path|select|option))",
         r#"(?: [a-zA-Z-]+(?:="[^"<>]*")?)*\s*/?>"#
     ))
     .expect("a constant pattern")

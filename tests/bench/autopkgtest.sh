@@ -4,6 +4,7 @@
 #   $STAND_IN_STARTS  $STAND_IN_ENDS   the files in which it notes it
 #   $STAND_IN_GATE    a folder, where it is set: it goes on once a file there has the package's name
 #   $STAND_IN_LOG     a file, where it is set: it stands in the log
+#   $STAND_IN_TICK    where it is set: while it waits, it writes the time to the log each second
 now=${EPOCHREALTIME/[.,]/}
 set -eu
 args=()
@@ -28,6 +29,11 @@ echo 'smoke PASS' >"$out/summary"
 if [ -n "${STAND_IN_GATE:-}" ]; then
     # Reading from a pipe that nobody writes to is a wait without a process.
     exec {never}<> <(:)
-    while [ ! -e "$STAND_IN_GATE/$package" ]; do read -r -t 0.1 -u "$never" || true; done
+    rounds=0
+    while [ ! -e "$STAND_IN_GATE/$package" ]; do
+        read -r -t 0.1 -u "$never" || true
+        rounds=$((rounds + 1))
+        [ -z "${STAND_IN_TICK:-}" ] || [ $((rounds % 10)) -ne 0 ] || echo "tick ${EPOCHREALTIME/[.,]/}" >>"$out/log"
+    done
 fi
 echo "${EPOCHREALTIME/[.,]/} $package" >>"$STAND_IN_ENDS"

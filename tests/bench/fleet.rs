@@ -84,7 +84,7 @@ async fn each_once(site: &Site, runs: usize) -> Result<()> {
 }
 
 /// What a process has used of the processor, in seconds.
-fn seconds(process: Pid) -> Result<f64> {
+pub(crate) fn seconds(process: Pid) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The name stands in brackets and may hold anything.
     let rest = text.rsplit_once(')').context("a process's account")?.1;

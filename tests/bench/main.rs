@@ -11,6 +11,7 @@ mod decisions;
 mod fleet;
 mod flood;
 mod idle;
+mod live;
 mod memory;
 mod numbers;
 mod report;
@@ -61,6 +62,9 @@ async fn figures() -> Result<()> {
         }
         if wanted("fleet") {
             fleet::measure(&bed, &mut report).await?;
+        }
+        if wanted("live") {
+            live::measure(&bed, &mut report).await?;
         }
         if wanted("waiting") {
             waiting::measure(&bed, &mut report).await?;

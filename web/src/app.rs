@@ -13,6 +13,7 @@ use proofhouse_core::{
     queue::Situation,
     store::Store,
 };
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{

@@ -13,6 +13,7 @@ use proofhouse_core::{db::Standing, names::Package, outcome::Class, run_id::RunI
 use crate::{
     app::App,
     failure::Failure,
+    log::plain,
     pages::parameter,
     settings::Settings,
     validate::dated,
@@ -76,7 +77,7 @@ pub(crate) async fn get(
     };
     let status = if message == "unknown" { StatusCode::NOT_FOUND } else { StatusCode::OK };
     let label = parameter(query.as_deref(), "label").unwrap_or_else(|| "autopkgtest".to_owned());
-    let label: String = label.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    let label: String = plain(&label).chars().filter(|c| !c.is_control()).take(LONGEST).collect();
     let (left, right) = (width(&label), width(&message));
     let svg = Badge { label, message, colour, left, right }.render()?;
     // Whoever shows it asks again soon enough.

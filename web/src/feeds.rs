@@ -75,7 +75,7 @@ pub(crate) async fn package(
     for pair in &pairs {
         rows.extend(app.db().results_of(&package, pair, true, None, limit(query.as_deref())).await?);
     }
-    rows.sort_by(|one: &ResultRow, other| (&other.run_id, other.id).cmp(&(&one.run_id, one.id)));
+    newest_first(&mut rows);
     let subject = Subject {
         title: format!("Tests of {package}"),
         path: package_feed(package.as_str()),
@@ -142,13 +142,19 @@ pub(crate) async fn trigger(
     if name.contains('\0') {
         return Err(Failure::not_found("There is no such trigger."));
     }
-    let rows = app.db().triggered(&name, None, limit(query.as_deref())).await?;
+    let mut rows = app.db().triggered(&name, None, limit(query.as_deref())).await?;
+    // They are found in the order in which they came to be known.
+    newest_first(&mut rows);
     let subject = Subject {
         title: format!("Tests that {name} set off"),
         path: trigger_feed(&source, version),
         page: path_of_trigger(&source, version),
     };
     feed(&app, &subject, rows, query.as_deref()).await
+}
+
+fn newest_first(rows: &mut [ResultRow]) {
+    rows.sort_by(|one, other| (&other.run_id, other.id).cmp(&(&one.run_id, one.id)));
 }
 
 /// The feed of a package.

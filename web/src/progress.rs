@@ -68,24 +68,16 @@ fn phase(logtail: &str) -> Option<String> {
 impl Progress {
     /// `It runs for 1 min 01 s on worker-7: test smoke. The newest run took 2 min 05 s.`
     pub(crate) fn sentence(&self) -> String {
-        let mut text = format!("It runs for {}", duration(self.seconds));
-        if let Some(worker) = &self.worker {
-            text.push_str(" on ");
-            text.push_str(worker);
-        }
-        if let Some(phase) = &self.phase {
-            text.push_str(": ");
-            text.push_str(phase);
-        }
-        text.push('.');
-        match self.usual_seconds {
+        let worker = self.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+        let phase = self.phase.as_ref().map(|phase| format!(": {phase}")).unwrap_or_default();
+        let before = match self.usual_seconds {
             Some(usual) if self.seconds > 2 * usual.max(60) => {
-                text.push_str(&format!(" That is long: the run before took {}.", duration(usual)));
+                format!(" That is long: the run before took {}.", duration(usual))
             }
-            Some(usual) => text.push_str(&format!(" The run before took {}.", duration(usual))),
-            None => {}
-        }
-        text
+            Some(usual) => format!(" The run before took {}.", duration(usual)),
+            None => String::new(),
+        };
+        format!("It runs for {}{worker}{phase}.{before}", duration(self.seconds))
     }
 }
 

@@ -72,7 +72,8 @@ impl Follower {
                 match told {
                     Ok(Order::Read(from, answer)) => {
                         // Who asked may be gone; what cannot be read now is asked for again.
-                        let _ = sink.packer.read(from, || File::open(&packed)).map(|chunk| answer.send(chunk));
+                        let _ =
+                            sink.packer.read(from, || File::open(&packed)).map(|chunk| answer.send(chunk));
                     }
                     Ok(Order::Finish(note)) => return sink.finish(note),
                     Err(RecvTimeoutError::Disconnected) => return sink.finish(None),

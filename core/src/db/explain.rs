@@ -72,11 +72,7 @@ impl Database {
     }
 
     /// Explains jobs that wait. Hosts on which they failed are left out.
-    pub async fn explain_each(
-        &self,
-        situation: &Situation,
-        jobs: &[&JobRow],
-    ) -> Result<Vec<Waits>, DbError> {
+    pub async fn explain_each(&self, situation: &Situation, jobs: &[&JobRow]) -> Result<Vec<Waits>, DbError> {
         let before = self.before_each(jobs, situation.now_us).await?;
         let subjects: Vec<Subject> =
             jobs.iter().zip(before).map(|(job, before)| subject(job, before)).collect();

@@ -167,6 +167,24 @@ fn newest() -> (String, i64) {
     ("\u{10ffff}".to_owned(), i64::MAX)
 }
 
+/// The places of the newest results of a release, architecture and class before a place: the rows are read of those alone that
+/// are shown.
+macro_rules! places_of {
+    ($release:literal, $arch:literal, $class:literal) => {
+        concat!(
+            "SELECT run_id, id FROM results WHERE release = ",
+            $release,
+            " AND arch = ",
+            $arch,
+            " AND ",
+            class_of!(),
+            " = ",
+            $class,
+            " AND stored AND NOT private AND (run_id, id) < ($2, $3) ORDER BY run_id DESC, id DESC LIMIT $4"
+        )
+    };
+}
+
 macro_rules! latest_of {
     ($pairs:literal) => {
         concat!(
@@ -203,32 +221,42 @@ impl Database {
     async fn recent_merged(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
         let fits = |wanted: Option<&str>, one: &str| wanted.is_none_or(|wanted| wanted == one);
         let class = filter.class.map(Class::as_str);
+        let mut kinds = self.kinds_of_results().await?;
+        kinds.retain(|(release, arch, name)| {
+            fits(filter.release.as_deref(), release)
+                && fits(filter.arch.as_deref(), arch)
+                && fits(class, name)
+        });
         let (run_id, id) = filter.before.clone().unwrap_or_else(newest);
         let most = filter.offset.saturating_add(filter.limit);
-        let mut merged: Vec<ResultRow> = Vec::new();
-        for (release, arch, name) in self.kinds_of_results().await? {
-            let is_wanted = fits(filter.release.as_deref(), &release)
-                && fits(filter.arch.as_deref(), &arch)
-                && fits(class, &name);
-            if !is_wanted {
-                continue;
-            }
-            let rows: Vec<ResultRow> = self
-                .all(
-                    concat!(
-                        "SELECT ",
-                        result_columns!(),
-                        " FROM results WHERE release = $1 AND arch = $2 AND ",
-                        class_of!(),
-                        " = $3 AND stored AND NOT private AND (run_id, id) < ($4, $5)
-                          ORDER BY run_id DESC, id DESC LIMIT $6"
-                    ),
-                    args![release, arch, name, run_id.clone(), id, most],
-                )
-                .await?;
-            merged.extend(rows);
+        let text =
+            |value: serde_json::Result<String>| value.map_err(|error| DbError::Value(error.to_string()));
+        if !self.is_sqlite() {
+            let sql = concat!(
+                "SELECT ",
+                result_columns!(),
+                " FROM results WHERE id IN (SELECT p.id FROM json_array_elements($1::json) AS n CROSS JOIN LATERAL (",
+                places_of!("n.value ->> 0", "n.value ->> 1", "n.value ->> 2"),
+                ") p ORDER BY p.run_id DESC, p.id DESC LIMIT $5 OFFSET $6) ORDER BY run_id DESC, id DESC"
+            );
+            let kinds = text(serde_json::to_string(&kinds))?;
+            return self.all(sql, args![kinds, run_id, id, most, filter.limit, filter.offset]).await;
         }
-        Ok(part_of(merged, filter))
+        let mut places: Vec<(String, i64)> = Vec::new();
+        for (release, arch, name) in kinds {
+            let values = args![release, run_id.clone(), id, most, arch, name];
+            places.extend(self.all::<(String, i64)>(places_of!("$1", "$5", "$6"), values).await?);
+        }
+        places.sort_unstable_by(|a, b| b.cmp(a));
+        let skipped = usize::try_from(filter.offset).unwrap_or(usize::MAX);
+        let limit = usize::try_from(filter.limit).unwrap_or_default();
+        let shown: Vec<i64> = places.into_iter().skip(skipped).take(limit).map(|(_, id)| id).collect();
+        let sql = concat!(
+            "SELECT ",
+            result_columns!(),
+            " FROM results WHERE id IN (SELECT value FROM json_each($1)) ORDER BY run_id DESC, id DESC"
+        );
+        self.all(sql, args![text(serde_json::to_string(&shown))?]).await
     }
 
     /// The same of a package: its newest on each release and architecture, merged.

@@ -59,9 +59,14 @@ impl StuckRow {
             || self.absolute_end_us.is_some_and(|end| end < now_us)
     }
 
+    /// What came before this waits long. Microseconds since 1970.
+    pub const fn long_ago(now_us: i64) -> i64 {
+        now_us - Self::WAITS_SECONDS * 1_000_000
+    }
+
     /// It waits longer than a day.
     pub const fn waits_long(&self, now_us: i64) -> bool {
-        self.granted_us.is_none() && self.job.received_us < now_us - Self::WAITS_SECONDS * 1_000_000
+        self.granted_us.is_none() && self.job.received_us < Self::long_ago(now_us)
     }
 }
 
@@ -110,15 +115,22 @@ impl Database {
         .await
     }
 
-    /// The next `limit` that wait, oldest first, private ones among them: how long they wait is for the caller to see.
-    pub async fn waits_from(&self, after: i64, limit: i64) -> Result<Vec<StuckRow>, DbError> {
+    /// Those that wait since before `cutoff_us`, among the next `limit` that wait, oldest first; private ones too.
+    pub async fn waits_since_before(
+        &self,
+        cutoff_us: i64,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<StuckRow>, DbError> {
+        // Numbers by themselves, which an index has: for whole rows PostgreSQL may take the table's key, with all that is done.
         self.all(
             concat!(
                 "SELECT ",
                 waiting_columns!(),
-                " FROM jobs WHERE state = 'waiting' AND id > $1 ORDER BY id LIMIT $2"
+                " FROM (SELECT id AS first FROM jobs WHERE state = 'waiting' AND id > $1 ORDER BY id LIMIT $2) next
+                  JOIN jobs ON jobs.id = next.first WHERE received_us < $3 ORDER BY id"
             ),
-            args![after, limit],
+            args![after, limit, cutoff_us],
         )
         .await
     }

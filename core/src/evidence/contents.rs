@@ -162,12 +162,12 @@ fn read_packages(
             return Err(io::Error::other("more tests than are read"));
         }
         let (test, size) = (short(test), entry.size());
-        let mut text = Vec::new();
-        entry.by_ref().take(MAX_MEMBER).read_to_end(&mut text)?;
-        if (text.len() as u64) < size.min(MAX_MEMBER) {
+        let mut lines = Vec::new();
+        entry.by_ref().take(MAX_MEMBER).read_to_end(&mut lines)?;
+        if (lines.len() as u64) < size.min(MAX_MEMBER) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        tests.insert(test, Packages::of(&String::from_utf8_lossy(&text)));
+        tests.insert(test, Packages::of(&String::from_utf8_lossy(&lines)));
     }
     Ok(())
 }
@@ -219,8 +219,9 @@ mod tests {
     #[test]
     fn what_is_too_long_is_bounded_and_said() {
         let long = "x".repeat(5000);
-        let summary: String = (0..MOST_TESTS + 5).map(|n| format!("t{n} FAIL {long}\n")).collect();
-        let packages: String = (0..=MOST_PACKAGES).map(|n| format!("p{n}\t1\n")).collect();
+        let summary = format!("t FAIL {long}\n").repeat(MOST_TESTS + 5);
+        let packages: Vec<String> = (0..=MOST_PACKAGES).map(|n| format!("p{n}\t1")).collect();
+        let packages = packages.join("\n");
         let summary = &summary[..usize::try_from(MAX_MEMBER).unwrap()];
         let contents = Contents::of(&tar(&[("summary", summary), ("testbed-packages", &packages)]));
         let tests = contents.tests.unwrap();

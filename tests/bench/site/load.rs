@@ -15,7 +15,9 @@ use crate::{
 };
 
 /// How many look at once.
-const CROWD: usize = 64;
+fn people(form: Form) -> usize {
+    form.pick(64, 8)
+}
 
 /// How it went.
 pub(crate) struct Looked {
@@ -87,12 +89,12 @@ const SHORT: Duration = Duration::from_millis(100);
 
 /// Many look for a while.
 pub(crate) async fn crowd(form: Form, url: &str) -> Result<Looked> {
-    let barrier = Arc::new(Barrier::new(CROWD + 1));
+    let barrier = Arc::new(Barrier::new(people(form) + 1));
     let lasts = form.pick(Duration::from_secs(2), SHORT);
-    let mut people = JoinSet::new();
-    for _ in 0..CROWD {
+    let mut crowd = JoinSet::new();
+    for _ in 0..people(form) {
         let (barrier, url) = (barrier.clone(), url.to_owned());
-        people.spawn(async move {
+        crowd.spawn(async move {
             let connected = connect(&url).await;
             barrier.wait().await;
             let client = connected?;
@@ -105,7 +107,7 @@ pub(crate) async fn crowd(form: Form, url: &str) -> Result<Looked> {
     }
     barrier.wait().await;
     let (start, mut times) = (Instant::now(), Vec::new());
-    while let Some(looked) = people.join_next().await {
+    while let Some(looked) = crowd.join_next().await {
         times.extend(looked??);
     }
     Ok(Looked { rate: per_second(times.len(), start), times })

@@ -11,7 +11,10 @@ mod now;
 mod pages;
 mod rebuild;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs,
+};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -56,7 +59,7 @@ const SEED: u64 = 6;
 /// How many results PostgreSQL has.
 fn results(bed: &Bed) -> Result<u64> {
     std::env::var("BENCH_RESULTS")
-        .map_or(Ok(bed.form.pick(1_000_000, 2000)), |n| n.parse().context("BENCH_RESULTS"))
+        .map_or(Ok(bed.form.pick(1_000_000, 20_000)), |n| n.parse().context("BENCH_RESULTS"))
 }
 
 pub(crate) async fn measure(bed: &Bed, report: &mut Report) -> Result<()> {
@@ -164,9 +167,9 @@ impl Index {
             let url = self.url(page)?;
             let Some(bytes) = length(&client()?, &url).await? else { continue };
             let size = bytes.next_power_of_two();
-            if !files.contains_key(&size) {
+            if let Entry::Vacant(unseen) = files.entry(size) {
                 let file = self.file(size)?;
-                files.insert(size, (alone(bed.form, &file).await?, crowd(bed.form, &file).await?));
+                unseen.insert((alone(bed.form, &file).await?, crowd(bed.form, &file).await?));
             }
             seen(&mut self.filler, Timestamp::now().as_microsecond()).await?;
             let (file_alone, file_crowd) = &files[&size];

@@ -63,7 +63,7 @@ fn jobs(made: &Made, much: Much) -> impl Iterator<Item = Value> {
         let line = made.result(done + running + waiting - n);
         let (release, arch) = (RELEASES[0].0, line.arch);
         let trigger = made.upload(0, n / OF_ONE % 50);
-        let lane = format!("0 gates ubuntu {release}/{arch} - {trigger}");
+        let place = format!("0 gates ubuntu {release}/{arch} - {trigger}");
         let body = format!("{}\n{}", line.package, json!({"triggers": [trigger]}));
         let ago = i64::try_from(done + running + waiting - n).unwrap_or_default() * SECOND;
         json!({
@@ -71,7 +71,7 @@ fn jobs(made: &Made, much: Much) -> impl Iterator<Item = Value> {
             "context": "ubuntu", "release": release, "arch": arch, "package": line.package, "pool": arch, "body": body,
             "run_hash": "abcde", "private": n % 100 == 99, "requesters": "", "state": state,
             "attempts": i64::from(state != "waiting"), "not_before_us": 0, "received_us": now - 2 * ago,
-            "changed_us": now - ago, "lane": lane, "trigger": trigger,
+            "changed_us": now - ago, "lane": place, "trigger": trigger,
         })
     })
 }

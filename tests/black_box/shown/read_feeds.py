@@ -38,7 +38,9 @@ def feed(url):
     times = all_of("a:entry/a:updated/text()")
     assert times == sorted(times, reverse=True), "newest first"
     assert all_of("a:updated/text()")[0] >= max(times, default=""), "it is as new as its newest entry"
-    for page in all_of("a:link[@rel='alternate']/@href") + all_of("a:entry[position() <= 3]/a:link/@href"):
+    # What was put into the table alone has no log in the store.
+    links = "a:link" if "/package/" in url else "a:link[@rel='alternate']"
+    for page in all_of("a:link[@rel='alternate']/@href") + all_of(f"a:entry[position() <= 3]/{links}/@href"):
         fetch(page)
 
     read = feedparser.parse(text)

@@ -1,6 +1,7 @@
 //! Two webs behind a proxy: while one is killed, and while each is replaced, nobody who reads notices.
 
 use std::{
+    fmt::Write as _,
     fs,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
@@ -42,7 +43,7 @@ backend webs
     for (n, web) in webs.iter().enumerate() {
         let [site, admin] = [web.site_url()?, web.admin_url()].map(|url| url.replace("http://", ""));
         let admin = admin.rsplit(':').next().context("a port")?.to_owned();
-        text += &format!("    server web{n} {site} check port {admin} inter 200ms fall 2 rise 1\n");
+        writeln!(text, "    server web{n} {site} check port {admin} inter 200ms fall 2 rise 1")?;
     }
     Ok(text)
 }
@@ -67,17 +68,18 @@ async fn nobody_notices_that_one_of_two_webs_is_killed() -> Result<()> {
     cluster.done("green", 1).await?;
     cluster.done("red", 1).await?;
     cluster.summed_up().await?;
-    let mut webs = [cluster.web().start().await?, cluster.web().start().await?];
+    let (keeper, port) = (Keeper::new("haproxy")?, free_port()?);
+    let site = format!("http://127.0.0.1:{port}");
+    let web = || cluster.web().arg("--site", &site).start();
+    let mut webs = [web().await?, web().await?];
     for web in &webs {
         web.becomes_ready().await?;
     }
-    let (keeper, port) = (Keeper::new("haproxy")?, free_port()?);
     let file = keeper.dir().join("haproxy.cfg");
     fs::write(&file, configuration(port, &[&webs[0], &webs[1]])?)?;
     let mut command = keeper.command("/usr/sbin/haproxy");
     command.arg("-db").arg("-f").arg(&file);
     let proxy = keeper.spawn("haproxy", &mut command)?;
-    let site = format!("http://127.0.0.1:{port}");
     let up = async || page(&reqwest::Client::new(), &site).await.map(drop);
     wait_until_ok("the proxy", PATIENCE, up).await.with_context(|| proxy.tail(20))?;
 

@@ -1,21 +1,40 @@
 //! Orders to the processes under test: to stop at a step until something was done to them, or around them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::Result;
 use nix::unistd::Pid;
 use proofhouse_core::faults::Step;
+use tokio::time::sleep;
 
 use crate::wait::wait_for;
+
+/// Before one who found a place taken looks elsewhere.
+const SOON: Duration = Duration::from_millis(100);
 
 /// The folder that orders are in.
 pub(super) struct Orders {
     folder: PathBuf,
+    taken: Arc<Mutex<BTreeSet<Step>>>,
+}
+
+/// A step at which one striker alone waits for somebody, or has him. Two would take each other's for their own, and one process
+/// would be left waiting.
+struct Place {
+    step: Step,
+    taken: Arc<Mutex<BTreeSet<Step>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.step);
+    }
 }
 
 /// A process that waits at a step. Dropping it lets it go on.
@@ -25,6 +44,7 @@ pub(super) struct Caught {
     /// Which.
     pub(super) pid: Pid,
     file: PathBuf,
+    _place: Place,
 }
 
 impl Drop for Caught {
@@ -39,7 +59,7 @@ impl Orders {
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let folder = folder.join("orders");
         fs::create_dir(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, taken: Arc::default() })
     }
 
     /// For the processes' environment.
@@ -47,25 +67,31 @@ impl Orders {
         ("PROOFHOUSE_FAULTS", self.folder.display().to_string())
     }
 
-    /// Waits until a process comes to this step, and keeps it there; none where none does in time.
+    /// Waits until a process comes to this step, and keeps it there; none where none does in time, or another striker is there.
     pub(super) async fn catch(&self, step: Step, patience: Duration) -> Result<Option<Caught>> {
+        if !self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(step) {
+            // Somebody else's turn.
+            sleep(SOON).await;
+            return Ok(None);
+        }
+        let place = Place { step, taken: self.taken.clone() };
         let name = step.as_str();
         let order = self.folder.join(name);
         fs::write(&order, "")?;
-        let caught = wait_for(name, patience, async || self.waiting(step)).await;
-        if caught.is_err() && fs::remove_file(&order).is_err() {
+        let mut found = wait_for(name, patience, async || self.waiting(step)).await.ok();
+        if found.is_none() && fs::remove_file(&order).is_err() {
             // It was taken in the last moment.
-            return Ok(wait_for(name, Duration::from_secs(1), async || self.waiting(step)).await.ok());
+            found = wait_for(name, Duration::from_secs(1), async || self.waiting(step)).await.ok();
         }
-        Ok(caught.ok())
+        Ok(found.map(|(pid, file)| Caught { step, pid, file, _place: place }))
     }
 
-    fn waiting(&self, step: Step) -> Option<Caught> {
+    fn waiting(&self, step: Step) -> Option<(Pid, PathBuf)> {
         let prefix = format!("{}.", step.as_str());
         let entries = fs::read_dir(&self.folder).ok()?;
         entries.flatten().find_map(|entry| {
             let pid = entry.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok()?;
-            Some(Caught { step, pid: Pid::from_raw(pid), file: entry.path() })
+            Some((Pid::from_raw(pid), entry.path()))
         })
     }
 }

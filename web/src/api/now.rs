@@ -138,8 +138,9 @@ pub(super) struct RunningData {
 
 impl RunningData {
     fn new(live: &Live, usual: Option<i64>) -> Self {
-        let Live { package, release, arch, context, uuid, params, duration, logtail, worker, attempt, .. } =
-            live.clone();
+        let Live {
+            package, release, arch, context, uuid, params, duration, logtail, worker, attempt, ..
+        } = live.clone();
         Self { uuid, package, release, arch, context, params, duration, usual, attempt, worker, logtail }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct PackageChange {
     pub(crate) after: Option<String>,
     /// The tests that had it installed; empty: it was there before all tests.
     pub(crate) tests: Vec<String>,
-    /// The trigger of the later run that has this version.
+    /// A trigger of the later run that has the same version: most likely the package is of it.
     pub(crate) trigger: Option<String>,
 }
 
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn one_row_for_each_thing() {
-        let (old, new) = (row("a/1 b/1"), row("b/1 libc/2.40"));
+        let (old, new) = (row("a/7 b/7"), row("b/7 libc/2.40"));
         let (of_old, of_new) = (packages("extra=1"), packages("extra=2"));
         let before = Side {
             row: &old,
@@ -396,7 +396,7 @@ mod tests {
         let changes = Changes::of(&before, &after);
         assert_eq!(
             (&changes.triggers_added, &changes.triggers_removed),
-            (&vec!["libc/2.40".to_owned()], &vec!["a/1".to_owned()])
+            (&vec!["libc/2.40".to_owned()], &vec!["a/7".to_owned()])
         );
         let rows: Vec<_> =
             changes.packages.iter().map(|p| (p.name.as_str(), p.deed(), p.tests.len())).collect();

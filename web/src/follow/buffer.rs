@@ -76,7 +76,10 @@ struct LineHtml {
 }
 
 #[derive(Template)]
-#[template(source = "<em>… {% if lines > 0 %}{{ lines }} line{% if lines != 1 %}s{% endif %}{% else %}a part of a line{% endif %} left out: the stored log will have {% if lines == 1 %}it{% else %}them{% endif %} …\n</em>", ext = "html")]
+#[template(
+    source = "<em>… {% if lines > 0 %}{{ lines }} line{% if lines != 1 %}s{% endif %}{% else %}a part of a line{% endif %} left out: the stored log will have {% if lines == 1 %}it{% else %}them{% endif %} …\n</em>",
+    ext = "html"
+)]
 struct GapHtml {
     lines: u64,
 }

@@ -20,7 +20,9 @@ pub(crate) async fn listen(app: App, stop: CancellationToken) {
             let source = Source::Mailbox { name: name.clone(), exchanges: vec![] };
             match app.bus().consume(source, PREFETCH).await {
                 Ok(consumer) => hear_all(&app, consumer).await,
-                Err(error) => tracing::warn!(error = %error, "logs that grow cannot be followed; trying again"),
+                Err(error) => {
+                    tracing::warn!(error = %error, "logs that grow cannot be followed; trying again");
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -31,9 +33,10 @@ pub(crate) async fn listen(app: App, stop: CancellationToken) {
 
 async fn hear_all(app: &App, mut consumer: Consumer) {
     while let Some(delivery) = consumer.next().await {
-        match serde_json::from_slice(&delivery.body) {
-            Ok(piece) => app.follows().hear(&piece),
-            Err(_) => tracing::debug!(message.bytes = delivery.body.len(), "a piece of a log that cannot be read"),
+        if let Ok(piece) = serde_json::from_slice(&delivery.body) {
+            app.follows().hear(&piece);
+        } else {
+            tracing::debug!(message.bytes = delivery.body.len(), "a piece of a log that cannot be read");
         }
         if let Err(error) = delivery.settle.ack().await {
             tracing::debug!(error = %error, "a piece of a log was not acknowledged; it comes again");

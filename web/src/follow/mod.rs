@@ -20,8 +20,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use self::{buffer::Phase, listen::listen, viewer::events};
 use self::buffer::Buffer;
+pub(crate) use self::{buffer::Phase, listen::listen, viewer::events};
 use crate::{app::App, failure::Failure, private::PublicJob};
 
 /// More logs at once nobody looks at: each takes a mebibyte at most.

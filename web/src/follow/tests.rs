@@ -26,7 +26,11 @@ fn pieces_are_put_together_whatever_happens_on_their_way() {
     let mut buffer = Buffer::default();
     assert_eq!(buffer.hear(&piece(ID, (0, 0, 0), "one\ntw")), CHANGED);
     assert_eq!(buffer.hear(&piece(ID, (9, 9, 1), "lost\n")), MISSED);
-    assert_eq!(buffer.hear(&piece(ID, (0, 0, 0), "one\ntwo\n<b>\n")), CHANGED, "what came again is not doubled");
+    assert_eq!(
+        buffer.hear(&piece(ID, (0, 0, 0), "one\ntwo\n<b>\n")),
+        CHANGED,
+        "what came again is not doubled"
+    );
     assert_eq!(buffer.hear(&piece(ID, (0, 0, 0), "one\n")), Heard::default());
     assert_eq!(buffer.last(), 3);
     let shown = html(&buffer, 0);
@@ -73,14 +77,13 @@ async fn a_log_is_followed_to_its_end() {
     let (first, ()) = tokio::join!(asked, answer);
     assert_eq!(first.status, 200, "with what is known, however soon the worker answers");
     let text = site.browse(&page).await.text();
-    assert!( text.contains("id=\"L2\"") && !text.contains("<i>"), "{text}");
+    assert!(text.contains("id=\"L2\"") && !text.contains("<i>"), "{text}");
     assert!(text.contains("data-last=\"2\"") && text.contains("http-equiv=\"refresh\""), "{text}");
     // All who look see the same, from where they were; the end ends it.
     let (page, events) = (format!("{page}/events?after=2"), format!("{page}/events"));
     let had = [("last-event-id", "1")];
-    let viewers = async {
-        tokio::join!(site.get(&page), site.get(&events), site.send(Method::GET, &page, &had, ""))
-    };
+    let viewers =
+        async { tokio::join!(site.get(&page), site.get(&events), site.send(Method::GET, &page, &had, "")) };
     let end = async {
         tokio::task::yield_now().await;
         site.app.follows().hear(&piece(id, (20, 20, 2), "third\n"));

@@ -91,7 +91,9 @@ fn said(phase: Phase, run_path: &str) -> Option<Event> {
     let text = match phase {
         Phase::Unheard => return None,
         Phase::Grows => "Connected: lines are shown as they are written.",
-        Phase::Silent => "Nothing is heard of the worker just now. The run may go on; its log is stored at the end.",
+        Phase::Silent => {
+            "Nothing is heard of the worker just now. The run may go on; its log is stored at the end."
+        }
         Phase::Over => "This attempt is over; its log is complete. Its evidence is stored now.",
     };
     let is_over = phase == Phase::Over;

@@ -329,7 +329,9 @@ mod tests {
         for (packed, is_ours) in [(gzip(text.as_bytes()), false), (blocks(text.as_bytes()), true)] {
             let index = index(&packed).await;
             assert_eq!((index.lines, index.bytes, index.end), (400_000, text.len() as u64, End::Whole));
-            for (number, text) in ends(|take| index.head(take)).into_iter().chain(ends(|take| index.tail(take))) {
+            for (number, text) in
+                ends(|take| index.head(take)).into_iter().chain(ends(|take| index.tail(take)))
+            {
                 assert_eq!(text, format!("line {number}"));
             }
             assert_eq!(ends(|take| index.tail(take))[1].0, 400_000);

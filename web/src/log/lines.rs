@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 /// So much of a line is looked at, in bytes: a line can be as long as a log.
-pub(crate) const LONGEST_LINE: usize = 8 * 1024;
+const LONGEST_LINE: usize = 8 * 1024;
 
 /// A line as it lies in the log.
 #[derive(Debug, Clone, Copy)]

@@ -192,10 +192,7 @@ good                 PASS
             ("test bad", Some(Verdict::Fail), true, 9),
             ("summary", None, true, 11),
         ];
-        assert_eq!(
-            found,
-            expected.map(|(title, verdict, open, n)| (title.to_owned(), verdict, open, n))
-        );
+        assert_eq!(found, expected.map(|(title, verdict, open, n)| (title.to_owned(), verdict, open, n)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     feed::feed,
     index::{End, Index, Scan, most_scanned},
     known::Stored,
-    lines::{LONGEST_LINE, Raw},
+    lines::Raw,
     marks::{Marks, Section, Verdict},
     part::{MOST_SHOWN, Part, Shown, Sought},
     styled::{Piece, styled},
@@ -92,19 +92,18 @@ pub(crate) struct LineView {
     pub(crate) pieces: Vec<Piece>,
     /// It was searched for.
     pub(crate) hit: bool,
-    /// Its length, where it is cut.
-    pub(crate) cut: Option<String>,
+    /// It is longer than what is shown.
+    pub(crate) cut: bool,
 }
 
 impl LineView {
     pub(crate) fn new(line: Raw<'_>, path: String, hit: bool) -> Self {
-        let is_cut = line.length > LONGEST_LINE as u64;
         Self {
             number: line.number,
             path,
             pieces: styled(&String::from_utf8_lossy(line.text)),
             hit,
-            cut: is_cut.then(|| size(line.length)),
+            cut: line.length > line.text.len() as u64,
         }
     }
 }

@@ -227,24 +227,22 @@ pub(crate) async fn find(State(app): State<App>, RawQuery(query): RawQuery) -> R
     let one = async |run_id: &RunId, container: Option<String>| {
         pick(results(&app, &package, &pair, run_id).await?, container.as_deref())
     };
-    let after = match run_id("after")? {
-        Some(run_id) => one(&run_id, container.clone()).await?,
-        None => {
-            let newest = PublicResult::all(app.db().results_of(&package, &pair, false, None, 1).await?);
-            let none = || Failure::not_found(format!("No run of {package} on {pair} is known."));
-            newest.into_iter().next().ok_or_else(none)?
-        }
+    let after = if let Some(run_id) = run_id("after")? {
+        one(&run_id, container.clone()).await?
+    } else {
+        let newest = PublicResult::all(app.db().results_of(&package, &pair, false, None, 1).await?);
+        let none = || Failure::not_found(format!("No run of {package} on {pair} is known."));
+        newest.into_iter().next().ok_or_else(none)?
     };
-    let before = match run_id("before")? {
-        Some(run_id) => one(&run_id, text("before-container").or(container)).await?,
-        None => {
-            let passed = app.db().passed_before(&after).await?.and_then(PublicResult::of);
-            passed.ok_or_else(|| Failure {
-                advice: "Choose two runs on the page of all runs, and give their ids as before and after."
-                    .to_owned(),
-                ..Failure::not_found("None of the thousand runs of this test before it passed.")
-            })?
-        }
+    let before = if let Some(run_id) = run_id("before")? {
+        one(&run_id, text("before-container").or(container)).await?
+    } else {
+        let passed = app.db().passed_before(&after).await?.and_then(PublicResult::of);
+        passed.ok_or_else(|| Failure {
+            advice: "Choose two runs on the page of all runs, and give their ids as before and after."
+                .to_owned(),
+            ..Failure::not_found("None of the thousand runs of this test before it passed.")
+        })?
     };
     Ok(Redirect::to(&compare_path(&before, &after)).into_response())
 }

@@ -203,7 +203,10 @@ fn reasons(situation: &Situation, lanes: &[(Lane, &LaneLoad)], waiting: i64) -> 
     let sorted: i64 = lanes.iter().map(|(_, load)| load.waiting).sum();
     let pausing: i64 = lanes.iter().map(|(_, load)| load.pausing).sum();
     for (text, n) in [
-        ("The last attempt failed for a reason that is not the package's. It is tried again after a pause.", pausing),
+        (
+            "The last attempt failed for a reason that is not the package's. It is tried again after a pause.",
+            pausing,
+        ),
         ("The dispatcher has not sorted it yet, or it is answered without a run.", waiting - sorted),
     ] {
         sums.insert(text.to_owned(), n);

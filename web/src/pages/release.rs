@@ -83,7 +83,7 @@ async fn part(app: &App, path: Result<Path<String>, PathRejection>) -> Result<Pa
 
 /// A release.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Release {
+pub(crate) struct ReleaseData {
     /// Its name.
     release: String,
     /// Those that are served first.
@@ -99,13 +99,13 @@ pub(crate) struct Release {
 /// By architecture, with what waits and runs, and the newest failures.
 #[utoipa::path(get, path = "/api/v1/releases/{release}", tag = "past",
     params(("release" = String, Path, description = "The release.")),
-    responses((status = OK, body = Release)))]
+    responses((status = OK, body = ReleaseData)))]
 pub(crate) async fn json(
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<Release>, Failure> {
+) -> Result<Json<ReleaseData>, Failure> {
     let Part { release, arches, failures } = part(&app, path).await?;
-    Ok(Json(Release {
+    Ok(Json(ReleaseData {
         failures: ResultData::list(app.settings(), &failures),
         more_failures: address("/api/v1/results", &[("release", &release), ("result", Class::Fail.as_str())]),
         release,

@@ -78,7 +78,7 @@ async fn part(app: &App, name: &str, query: Option<&str>) -> Result<Part, Failur
 
 /// What somebody asked for.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct User {
+pub(crate) struct UserData {
     /// Their name.
     user: String,
     /// What is not done, in the order in which it came.
@@ -100,16 +100,16 @@ pub(crate) struct User {
         recent::Wanted,
         ("open_after" = Option<i64>, Query, description = "Of what is not done only jobs behind this number, as `more_open` has it."),
     ),
-    responses((status = OK, body = User)))]
+    responses((status = OK, body = UserData)))]
 pub(crate) async fn json(
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-) -> Result<Json<User>, Failure> {
+) -> Result<Json<UserData>, Failure> {
     let user = name(path)?;
     let part = part(&app, &user, query.as_deref()).await?;
     let (settings, base) = (app.settings(), crate::view::path(&["api", "v1", "users", &user]));
-    Ok(Json(User {
+    Ok(Json(UserData {
         open: JobData::list(settings, &part.open),
         more_open: part.more_open.map(|after| format!("{base}?open_after={after}")),
         results: ResultData::list(settings, &part.results),

@@ -21,9 +21,17 @@ async fn without_the_store_the_rest_is_there() {
 async fn without_the_database_every_page_says_so() {
     let site = Site::new().await;
     site.db.close().await;
-    for path in
-        ["/", "/running", "/recent", "/failing", "/user/joe/", "/search?q=green", "/packages?q=green", "/packages/green", "/packages/green/noble/amd64"]
-    {
+    for path in [
+        "/",
+        "/running",
+        "/recent",
+        "/failing",
+        "/user/joe/",
+        "/search?q=green",
+        "/packages?q=green",
+        "/packages/green",
+        "/packages/green/noble/amd64",
+    ] {
         let away = site.browse(path).await;
         assert_eq!((away.status.as_u16(), away.header("retry-after")), (503, "10"), "{path}");
         assert!(

@@ -115,9 +115,8 @@ async fn stuck_tests() {
 #[tokio::test]
 async fn what_somebody_asked_for() {
     let site = site().await;
-    let (job, _) = site
-        .queue("debci-noble-amd64", "slow {\"triggers\": [\"slow/1\"], \"requester\": \"joe\"}")
-        .await;
+    let (job, _) =
+        site.queue("debci-noble-amd64", "slow {\"triggers\": [\"slow/1\"], \"requester\": \"joe\"}").await;
     site.queue("debci-noble-amd64", "other {\"triggers\": [\"slow/1\"], \"requester\": \"joey\"}").await;
     site.start(job).await;
     let page = site.browse("/user/joe/?limit=4").await;
@@ -160,7 +159,9 @@ async fn a_release() {
     site.queue("debci-noble-arm64", "green {\"triggers\": [\"green/9\"]}").await;
     let page = site.browse("/release/noble").await;
     assert_eq!(rows(&page, 1)[..2], ["amd64", "arm64"]);
-    assert!(page.text().contains("1 queued, 0 running.") && page.text().contains("/feeds/release/noble.atom"));
+    assert!(
+        page.text().contains("1 queued, 0 running.") && page.text().contains("/feeds/release/noble.atom")
+    );
     let json = site.get("/api/v1/releases/noble").await.json();
     let amd64 = &json["arches"][0];
     assert_eq!((&amd64["tested"]["failing"], &amd64["waiting"]), (&json!(2), &json!(0)));

@@ -9,9 +9,9 @@ async fn page_of(site: &Site, log: &str) -> String {
 fn long() -> String {
     let begin = "autopkgtest [08:00:00]: @@@@@@@@@@@@@@@@@@@@ test bed setup\n";
     let test = "autopkgtest [08:00:01]: test slow: [-----------------------\n";
-    let lines: String = (3..=80_000).map(|n| format!("the test says {n}\n")).collect();
+    let lines = (3..=20_000).map(|n| format!("the test says {n}\n")).collect::<Vec<_>>().concat();
     let end = "autopkgtest [08:09:00]: @@@@@@@@@@@@@@@@@@@@ summary\nslow                 FAIL timed out\n";
-    [begin, test, &lines, end].concat()
+    [begin, test, lines.as_str(), end].concat()
 }
 
 #[tokio::test]
@@ -21,19 +21,19 @@ async fn a_long_log_is_read_by_parts() {
     let whole = site.browse(&page).await;
     let html = whole.html();
     let summaries = texts(&html, ".log summary");
-    assert_eq!(summaries, ["test bed setup 1 line", "✘ fail test slow 79999 lines", "summary 2 lines"]);
+    assert_eq!(summaries, ["test bed setup 1 line", "✘ fail test slow 19999 lines", "summary 2 lines"]);
     assert_eq!(texts(&html, ".log details[open]").len(), 2);
     let gap = scraper::Selector::parse(".log em a").unwrap();
     let gaps: Vec<_> = html.select(&gap).map(|a| a.attr("href").unwrap()).collect();
     assert_eq!(gaps, [format!("{page}?from=1501#L1501")], "where it goes on");
-    assert!(whole.text().contains("id=\"L80002\"") && whole.text().contains("are left out here"));
+    assert!(whole.text().contains("id=\"L20002\"") && whole.text().contains("are left out here"));
 
-    let part = site.browse(&format!("{page}?from=40000")).await;
+    let part = site.browse(&format!("{page}?from=10000")).await;
     let lines = texts(&part.html(), ".log pre > span");
-    assert_eq!((lines.len(), lines[0].as_str()), (5000, "40000the test says 40000"));
+    assert_eq!((lines.len(), lines[0].as_str()), (5000, "10000the test says 10000"));
     let next = texts(&part.html(), "a[rel=next]");
-    assert!(!next.is_empty() && part.text().contains(&format!("{page}?from=45000")), "{next:?}");
-    let end = site.browse(&format!("{page}?from=80002")).await;
+    assert!(!next.is_empty() && part.text().contains(&format!("{page}?from=15000")), "{next:?}");
+    let end = site.browse(&format!("{page}?from=20002")).await;
     assert_eq!(texts(&end.html(), ".log pre > span").len(), 1);
     assert!(texts(&end.html(), "a[rel=next]").is_empty());
     assert_eq!(site.browse(&format!("{page}?from=90000")).await.status, 200);
@@ -43,13 +43,15 @@ async fn a_long_log_is_read_by_parts() {
 async fn a_log_is_searched() {
     let site = Site::new().await;
     let page = page_of(&site, &long()).await;
-    let found = site.browse(&format!("{page}?q=SAYS+7000")).await;
+    let found = site.browse(&format!("{page}?q=SAYS+1700")).await;
     let html = found.html();
-    assert!(texts(&html, ".answer").iter().any(|said| said.starts_with("Found in 11 of 80002 lines")));
-    assert_eq!(texts(&html, ".log .hit").len(), 11, "7000 and 70000 to 70009");
+    let answers = texts(&html, ".answer");
+    assert!(answers.iter().any(|said| said.starts_with("Found in 11 of 20002 lines.")), "{answers:?}");
+    assert_eq!(texts(&html, ".log .hit").len(), 11, "1700 and 17000 to 17009");
     assert_eq!(texts(&html, ".log pre > span").len(), 11 + 20, "five lines around each");
-    assert!(found.text().contains(&format!("{page}?from=6990#L7000")), "each leads to where it stands");
-    for (query, hits) in [("q=SAYS&case=1", 0), ("q=says+1%24&regex=1", 0), ("q=%5Ethe.*+700%24&regex=1", 1)] {
+    assert!(found.text().contains(&format!("{page}?from=1690#L1700")), "each leads to where it stands");
+    for (query, hits) in [("q=SAYS&case=1", 0), ("q=says+1%24&regex=1", 0), ("q=%5Ethe.*+700%24&regex=1", 1)]
+    {
         let html = site.browse(&format!("{page}?{query}")).await.html();
         assert_eq!(texts(&html, ".log .hit").len(), hits, "{query}");
     }
@@ -66,7 +68,11 @@ async fn what_a_test_prints_is_text() {
     let log = format!("<script>x</script>\x1b[1;31m<b>\x1b[0m\u{202e}\n{}\nlast\n", "y".repeat(1 << 20));
     let page = site.browse(&page_of(&site, &log).await).await;
     let text = page.text();
-    assert!(text.contains("<span class=\"ab a1\">&#60;b&#62;</span>"), "{}", &text[..3000]);
+    assert!(text.contains("<span class=\"ab a1\">&#60;b&#62;</span>"), "{text}");
     assert!(!text.contains("<script>x") && !text.contains('\u{202e}') && !text.contains('\x1b'));
-    assert!(text.contains("… cut: this line has 1.0 MiB") && text.contains("id=\"L3\"") && text.len() < 50_000);
+    assert!(
+        text.contains("… cut here: the whole log has all of this line")
+            && text.contains("id=\"L3\"")
+            && text.len() < 50_000
+    );
 }

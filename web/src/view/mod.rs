@@ -11,7 +11,8 @@ mod time;
 mod verdict;
 
 pub(crate) use address::{
-    Crumb, crumbs, package_path, pair_path, path, ppa_path, release_path, results_path, run_path, trigger_path, user_path,
+    Crumb, crumbs, package_path, pair_path, path, ppa_path, release_path, results_path, run_path,
+    trigger_path, user_path,
 };
 pub(crate) use chart::Chart;
 pub(crate) use job::{JobItem, shown_params};

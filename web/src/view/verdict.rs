@@ -41,19 +41,20 @@ fn failed(tests: &[TestData]) -> String {
 fn passed(tests: &[TestData]) -> String {
     let count = |result: &str| tests.iter().filter(|test| test.result == result).count();
     let (passed, skipped, flaky) = (count("pass"), count("skip"), count("flaky"));
-    let mut text = match (passed, tests.len()) {
+    match (passed, tests.len()) {
         (_, 0) => return "It passed.".to_owned(),
         (1, 1) => return "Its only test passed.".to_owned(),
         (n, all) if n == all => return format!("All {n} tests passed."),
-        (n, all) => format!("{n} of {all} tests passed"),
-    };
+        _ => {}
+    }
+    let mut parts = vec![format!("{passed} of {} tests passed", tests.len())];
     if skipped > 0 {
-        text.push_str(&format!(", {skipped} skipped"));
+        parts.push(format!("{skipped} skipped"));
     }
     if flaky > 0 {
-        text.push_str(&format!(", {flaky} failed that the package calls flaky"));
+        parts.push(format!("{flaky} failed that the package calls flaky"));
     }
-    text + "."
+    format!("{}.", parts.join(", "))
 }
 
 #[cfg(test)]

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_was_packed_is_read_while_more_comes() {
-        let text: String = (1..=40_000).map(|n| format!("line {n}\n")).collect();
+        let text = (1..=40_000).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log.gz");
         let mut packer = Packer::new(File::create(&path).unwrap());

@@ -1,9 +1,6 @@
 //! Reads a log that still grows, for those who look.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    mpsc::Sender,
-};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc::Sender};
 
 use memchr::memchr_iter;
 use tokio::sync::oneshot;

@@ -18,7 +18,9 @@ pub(super) async fn open(db: &Database, epoch: i64) {
     assert_eq!((by("eve", 0).await, by("100%", 0).await), (vec![job], vec![job]));
     assert!(by("ev", 0).await.is_empty() && by("eve", job).await.is_empty() && by("%", 0).await.is_empty());
 
-    let waits = db.waits_from(job - 1, 9).await.unwrap();
+    let now = db.now_us().await.unwrap();
+    assert!(db.waits_since_before(StuckRow::long_ago(now), job - 1, 9).await.unwrap().is_empty());
+    let waits = db.waits_since_before(now + 1, job - 1, 9).await.unwrap();
     let StuckRow { job: row, granted_us, .. } = &waits[0];
     assert_eq!((row.id, *granted_us, waits[0].waits_long(row.received_us)), (job, None, false));
     assert!(waits[0].waits_long(row.received_us + 90_000_000_000));
@@ -30,7 +32,6 @@ pub(super) async fn open(db: &Database, epoch: i64) {
             .map(|row| (row.job.id, row.failed_attempts(), row.runs_long(now_us)))
             .collect::<Vec<_>>()
     };
-    let now = db.now_us().await.unwrap();
     assert!(stuck(now).await.is_empty());
     for attempt in [1, 2] {
         let id = AttemptId { job, attempt };

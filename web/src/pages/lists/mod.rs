@@ -67,7 +67,7 @@ pub(crate) fn address(base: &str, parameters: &[(&str, &str)]) -> String {
 /// A run that a list leads to.
 struct Run {
     path: String,
-    run_id: String,
+    id: String,
     when: Option<When>,
 }
 
@@ -76,7 +76,7 @@ impl Run {
         let at = run_id.parse::<proofhouse_core::run_id::RunId>().ok().and_then(|id| id.time());
         Self {
             path: run_path(package, release, arch, run_id),
-            run_id: run_id.to_owned(),
+            id: run_id.to_owned(),
             when: at.map(|at| When::new(at, now)),
         }
     }

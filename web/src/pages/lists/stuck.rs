@@ -139,11 +139,10 @@ async fn part(app: &App, wanted: &Wanted, now_us: i64) -> Result<(Vec<Stuck>, Op
     let mut rows = app.db().stuck(&filter).await?;
     // Up to here both lists are whole.
     let mut whole_to = rows.last().filter(|_| rows.len() > PAGE).map(|last| last.job.id);
-    let waiting = app.db().waits_from(wanted.after, limit(LOOKED_AT)).await?;
+    let long_ago = StuckRow::long_ago(now_us);
+    let waiting = app.db().waits_since_before(long_ago, wanted.after, limit(LOOKED_AT)).await?;
     // They come in the order in which they wait: behind one that has not waited long there is none that has.
-    if waiting.len() == LOOKED_AT
-        && let Some(last) = waiting.last().filter(|last| last.waits_long(now_us))
-    {
+    if let Some(last) = waiting.last().filter(|_| waiting.len() == LOOKED_AT) {
         whole_to = Some(whole_to.map_or(last.job.id, |id| id.min(last.job.id)));
     }
     rows.extend(waiting);

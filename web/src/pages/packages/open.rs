@@ -82,11 +82,14 @@ impl OpenItem {
 
 /// Marks those that ask for the same as one before them, and says how many there are.
 fn mark_same(items: &mut [OpenItem]) -> usize {
-    let mut seen: Vec<(String, String, Vec<(String, String)>)> = Vec::new();
-    for item in items.iter_mut() {
-        let key = (item.job.release.clone(), item.job.arch.clone(), item.job.params.clone());
-        item.same = seen.contains(&key);
-        seen.push(key);
+    for n in 0..items.len() {
+        let (before, from) = items.split_at_mut(n);
+        let Some(item) = from.first_mut() else { continue };
+        let is_same = |other: &OpenItem| {
+            let (one, other) = (&item.job, &other.job);
+            (&one.release, &one.arch, &one.params) == (&other.release, &other.arch, &other.params)
+        };
+        item.same = before.iter().any(is_same);
     }
     items.iter().filter(|item| item.same).count()
 }

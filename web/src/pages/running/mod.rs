@@ -45,7 +45,7 @@ struct Running {
     /// Without private runs: that they wait or run may be known, but not that they failed.
     parked: i64,
     /// All that run, private ones too.
-    running: usize,
+    all: usize,
     wanted: Wanted,
     filter_releases: Vec<String>,
     filter_arches: Vec<String>,
@@ -176,11 +176,11 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
         held: app.situation().await?.held_back(),
         queued: releases.values().flatten().flat_map(|q| q.waiting).sum(),
         parked: app.db().public_parked_count().await?,
-        running: now.runs.len() + now.private.values().sum::<usize>(),
+        all: now.runs.len() + now.private.values().sum::<usize>(),
         releases,
         filter_releases: choices(settings.releases().into_iter().map(ToString::to_string), &wanted.release),
         filter_arches: choices(settings.arches().into_iter().map(ToString::to_string), &wanted.arch),
-        triggers: Triggers::of(&now, &*app.gates().await?, &wanted),
+        triggers: Triggers::of(&now, &app.gates().await?, &wanted),
         ..Running::of(&part, &usual, wanted)
     })
 }
@@ -215,7 +215,7 @@ impl Running {
             held: vec![],
             queued: 0,
             parked: 0,
-            running: part.runs.len(),
+            all: part.runs.len(),
             filter_releases: vec![],
             filter_arches: vec![],
             triggers: Triggers::default(),
@@ -225,7 +225,11 @@ impl Running {
             open: part.runs.len() <= MOST_OPEN,
             private: part.private.clone(),
             first: wanted.after.is_some().then(|| wanted.at("/running", None)),
-            next: part.runs.last().filter(|_| !part.rest.is_empty()).map(|last| wanted.at("/running", Some(last))),
+            next: part
+                .runs
+                .last()
+                .filter(|_| !part.rest.is_empty())
+                .map(|last| wanted.at("/running", Some(last))),
             rest,
             wanted,
         }

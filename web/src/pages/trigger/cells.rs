@@ -129,8 +129,7 @@ pub(super) enum Judged {
 
 impl Judged {
     fn of(said: SaidBefore) -> Self {
-        let fails =
-            |code: i64| ExitCode(i32::try_from(code).unwrap_or(i32::MIN)).class() == Class::Fail;
+        let fails = |code: i64| ExitCode(i32::try_from(code).unwrap_or(i32::MIN)).class() == Class::Fail;
         match (said.baseline.map(fails), said.before.map(fails)) {
             (Some(true), _) => Self::FailsInBaseline,
             (None, Some(true)) => Self::FailedBefore,
@@ -291,13 +290,7 @@ impl Folds {
     }
 
     fn test(&mut self, release: String, container: String, package: String, arch: String) -> &mut Fold {
-        self.0
-            .entry((release, container))
-            .or_default()
-            .entry(package)
-            .or_default()
-            .entry(arch)
-            .or_default()
+        self.0.entry((release, container)).or_default().entry(package).or_default().entry(arch).or_default()
     }
 
     /// The tests that fail, each with the first run of this upload: what was before says whether it blocks.

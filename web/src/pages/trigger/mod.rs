@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 pub(crate) use self::read::Matrices;
 use self::{
-    cells::{Counts, GOOD, Matrix, Section, Show},
+    cells::{Counts, GOOD, Judged, Matrix, Section, Show},
     shown::{ShownRow, ShownTest},
     wanted::{Place, Wanted},
 };
@@ -107,7 +107,7 @@ impl TestItem {
     fn new(test: &ShownTest, now: Timestamp) -> Self {
         let result = test.result.as_ref().map(|row| {
             let item = ResultItem::new(row, now);
-            (item.outcome, item.path, test.judged.map_or("", |judged| judged.words()))
+            (item.outcome, item.path, test.judged.map_or("", Judged::words))
         });
         let job = test.job.as_ref().map(|job| {
             let estimate = test.waits.as_ref().and_then(|waits| waits.estimate);
@@ -168,8 +168,7 @@ fn plural(n: usize, one: &str, many: &str) -> String {
 fn verdict(counts: &Counts, is_baseline: bool) -> String {
     let n = |show| counts.get(show);
     let blocking = n(Show::Blocking);
-    let unclear: usize =
-        [Show::Tmpfail, Show::Error, Show::Otherfail, Show::Parked].into_iter().map(n).sum();
+    let unclear: usize = [Show::Tmpfail, Show::Error, Show::Otherfail, Show::Parked].into_iter().map(n).sum();
     let (queued, running) = (n(Show::Queued), n(Show::Running));
     let mut parts = vec![match () {
         () if is_baseline => "These are baselines: failures are compared with them".to_owned(),
@@ -257,8 +256,8 @@ impl TriggerPackage {
         let test = |test: ShownTest| TriggerTest {
             arch: section.arches[test.arch].clone(),
             result: test.result.map(|row| ResultData::new(settings, &row)),
-            before: test.judged.map(|judged| judged.as_str()),
-            blocks: test.judged.is_some_and(|judged| judged.blocks()),
+            before: test.judged.map(Judged::as_str),
+            blocks: test.judged.is_some_and(Judged::blocks),
             job: test.job.map(|job| JobData::new(settings, &job)),
             waits: test.waits.map(WaitsData),
         };
@@ -432,7 +431,10 @@ mod tests {
     fn what_blocks_in_words() {
         assert_eq!(of(&[0, 8], &[], None), "Nothing blocks it.");
         assert_eq!(of(&[0], &["waiting"], None), "Nothing blocks it so far, 1 still queued.");
-        assert_eq!(of(&[4], &["running", "waiting"], Some(0)), "Blocked by 1 failure, 1 still queued, 1 running.");
+        assert_eq!(
+            of(&[4], &["running", "waiting"], Some(0)),
+            "Blocked by 1 failure, 1 still queued, 1 running."
+        );
         assert_eq!(of(&[4, 4], &[], None), "Blocked by 2 failures.");
         assert_eq!(of(&[4], &[], Some(6)), "Nothing blocks it. 1 failure was there before, too.");
         let unclear = "No failure blocks it, 2 without a verdict, for infrastructure failed.";

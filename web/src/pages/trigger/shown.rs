@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use proofhouse_core::{
-    db::JobState,
-    queue::Waits,
-};
+use proofhouse_core::{db::JobState, queue::Waits};
 
 use super::{
     super::packages::open::waits,
@@ -63,6 +60,9 @@ pub(super) async fn rows<'a>(app: &App, rows: &'a [Chosen<'a>]) -> Result<Vec<Sh
             waits,
         })
     };
-    let row = |chosen: &'a Chosen<'a>| ShownRow { chosen, tests: chosen.tests.iter().filter_map(&mut shown).collect() };
+    let row = |chosen: &'a Chosen<'a>| ShownRow {
+        chosen,
+        tests: chosen.tests.iter().filter_map(&mut shown).collect(),
+    };
     Ok(rows.iter().map(row).filter(|row| !row.tests.is_empty()).collect())
 }

@@ -114,10 +114,7 @@ impl Wanted {
     }
 
     pub(super) fn is_filter(&self) -> bool {
-        self.show.is_some()
-            || !self.release.is_empty()
-            || !self.arch.is_empty()
-            || !self.package.is_empty()
+        self.show.is_some() || !self.release.is_empty() || !self.arch.is_empty() || !self.package.is_empty()
     }
 
     /// The address of the same list, of its tests that are to be shown, from a place on.
@@ -151,12 +148,11 @@ impl Wanted {
             }
         }
         if !self.by_name {
-            all.sort_by(|one, other| {
-                (one.section.key(), one.rank).cmp(&(other.section.key(), other.rank))
-            });
+            all.sort_by(|one, other| (one.section.key(), one.rank).cmp(&(other.section.key(), other.rank)));
         }
         let packages = all.len();
-        let begin = self.after.as_ref().map_or(0, |after| all.partition_point(|one| self.place(one) <= *after));
+        let begin =
+            self.after.as_ref().map_or(0, |after| all.partition_point(|one| self.place(one) <= *after));
         let mut rows: Vec<Chosen<'a>> = all.into_iter().skip(begin).take(PAGE + 1).collect();
         let more = rows.len() > PAGE;
         rows.truncate(PAGE);
