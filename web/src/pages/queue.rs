@@ -21,7 +21,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     filter::{address, text},
     page,
-    trigger::trigger_path,
     waiting::when,
 };
 use crate::{
@@ -29,7 +28,7 @@ use crate::{
     app::App,
     failure::Failure,
     private::PublicJob,
-    view::{Crumb, JobItem, When, path},
+    view::{Crumb, JobItem, When, path, trigger_path},
     wanted::wants_json,
 };
 

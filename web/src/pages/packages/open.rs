@@ -8,9 +8,9 @@ use proofhouse_core::{db::JobState, names::Package, queue::Waits};
 use crate::{
     app::App,
     failure::Failure,
-    pages::{trigger::trigger_path, waiting::when},
+    pages::waiting::when,
     private::PublicJob,
-    view::{JobItem, duration},
+    view::{JobItem, duration, trigger_path},
 };
 
 /// How many are shown.

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use proofhouse_core::db::GateCount;
 
 use super::Wanted;
-use crate::{
-    live::Now,
-    pages::{filter::address, trigger::trigger_path},
-};
+use crate::{live::Now, pages::filter::address, view::trigger_path};
 
 /// So many have rows of their own: those of which most is open.
 const MOST: usize = 20;

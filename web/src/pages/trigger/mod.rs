@@ -32,15 +32,9 @@ use crate::{
     failure::Failure,
     feeds::trigger_feed,
     settings::Settings,
-    view::{Crumb, JobItem, Outcome, ResultItem, When, duration, package_path, path},
+    view::{Crumb, JobItem, Outcome, ResultItem, When, duration, package_path},
     wanted::wants_json,
 };
-
-/// The page of an upload.
-pub(crate) fn trigger_path(trigger: &str) -> Option<String> {
-    let (source, version) = trigger.split_once('/')?;
-    Some(path(&["trigger", source, version]))
-}
 
 #[derive(Template)]
 #[template(path = "trigger.html")]
