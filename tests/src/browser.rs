@@ -199,9 +199,13 @@ impl Browser {
         Ok(name)
     }
 
-    /// Presses Tab until what has the focus is called so.
-    pub async fn tab_to(&self, name: &str) -> Result<()> {
-        self.tab_until(name, async || Ok(self.focused().await?.contains(name))).await
+    /// Presses Tab until a link whose text holds this has the focus.
+    pub async fn tab_to(&self, text: &str) -> Result<()> {
+        let link = "document.activeElement.tagName === 'A'";
+        self.tab_until(text, async || {
+            Ok(self.focused().await?.contains(text) && self.eval(link).await? == true)
+        })
+        .await
     }
 
     /// Presses Tab until an element of a selector has the focus.

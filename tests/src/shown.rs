@@ -35,8 +35,8 @@ pub const PAGES: &[(&str, &str)] = &[
     ("live-log", "/run/{running}/log"),
     ("compare", "/compare/{package}/noble/amd64/{passed}/{failed}"),
     ("compare-what", "/compare"),
-    ("trigger", "/trigger/{upload}"),
-    ("trigger-failed", "/trigger/{upload}?show=fail"),
+    ("trigger", "/trigger/{source}/{version}"),
+    ("trigger-failed", "/trigger/{source}/{version}?show=fail"),
     ("running", "/running"),
     ("queue", "/queue/ubuntu/noble/armhf"),
     ("queue-none", "/queue/ppa/noble/s390x"),
@@ -162,6 +162,7 @@ impl Shown {
             let sql = "SELECT run_id FROM results WHERE uuid = $1";
             Ok(sqlx::query_scalar(sql).bind(uuid).fetch_one(&mut database).await?)
         };
+        let (source, version) = UPLOAD.split_once('/').context("a version")?;
         let names = [
             ("passed", run_id(passed).await?),
             ("failed", run_id(failed.clone()).await?),
@@ -169,7 +170,8 @@ impl Shown {
             ("package", "red".to_owned()),
             ("requester", "joe".to_owned()),
             ("owner", "owner".to_owned()),
-            ("upload", UPLOAD.to_owned()),
+            ("source", source.to_owned()),
+            ("version", version.to_owned()),
             ("long", long),
         ];
         self.names.extend(names);

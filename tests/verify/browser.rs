@@ -28,6 +28,10 @@ async fn look(browser: &Browser, shown: &Shown) -> Result<()> {
         if !seen.insert(url.clone()) || seen.len() > MOST {
             continue;
         }
+        // Results of `shown.sql` have nothing in the store.
+        if url.contains("/packages/lib") && url.ends_with("/log") {
+            continue;
+        }
         let answer = reqwest::Client::new().get(&url).header("accept", "text/html").send().await?;
         ensure!(answer.status().is_success(), "{url} answers {}", answer.status());
         if !answer

@@ -65,14 +65,15 @@ impl Item {
     }
 }
 
-/// `About 7 start before it, in about 20 min.`, as far as it is known.
+/// `About 7 tests start before it, in about 20 min.`, as far as it is known.
 pub(crate) fn when(waits: &Waits) -> String {
     let starts = waits.estimate.map(|estimate| format!(", in about {}", in_words(estimate.likely_seconds)));
     let starts = starts.unwrap_or_default();
     match waits.place {
         None => String::new(),
         Some(0) => format!("It is the next{starts}."),
-        Some(n) => format!("About {n} start before it{starts}."),
+        Some(1) => format!("About one test starts before it{starts}."),
+        Some(n) => format!("About {n} tests start before it{starts}."),
     }
 }
 

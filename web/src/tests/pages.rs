@@ -187,7 +187,7 @@ async fn a_run_by_its_uuid_from_the_first_second() {
     site.sort(&[(first, lane.clone()), (job, lane)]).await;
     let answer = async |uuid| texts(&site.browse(&format!("/run/{uuid}")).await.html(), ".answer").join(" ");
     assert_eq!(answer(ahead).await, "No worker serves pool amd64. It is the next.");
-    assert_eq!(answer(uuid).await, "No worker serves pool amd64. About 1 start before it.");
+    assert_eq!(answer(uuid).await, "No worker serves pool amd64. About one test starts before it.");
     let json = [("accept", "application/json")];
     let json = site.send(Method::GET, &format!("/run/{uuid}"), &json, "").await;
     let waits = &json.json()["waits"];
@@ -443,8 +443,8 @@ async fn what_waits_is_summed_up_and_says_why() {
     assert_eq!(texts(&page.html(), "table.triggers td.code"), ["two/1", "one/1"]);
     assert_eq!(texts(&page.html(), "table.triggers td.num")[..3], ["3", "0", "0"]);
     let why = texts(&page.html(), "table.jobs td.wide");
-    assert_eq!(why[0], "No worker serves pool amd64. About 1 start before it.");
-    assert!(why[3].starts_with("No worker serves pool amd64. About 3 start before it"), "{why:?}");
+    assert_eq!(why[0], "No worker serves pool amd64. About one test starts before it.");
+    assert!(why[3].starts_with("No worker serves pool amd64. About 3 tests start before it"), "{why:?}");
     assert!(!page.text().contains("hush"));
     let arm = site.browse("/waiting?arch=arm64").await.html();
     assert_eq!(texts(&arm, "table.triggers td.num"), ["1", "0", "0"]);
