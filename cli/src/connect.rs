@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow};
 use proofhouse_core::{
     bus::{self, Bus},
-    config::{BusUrl, Config, DatabaseUrl, StoreUrl},
+    config::{BusUrl, Config, DatabaseUrl, Role, StoreUrl},
     db::{Database, DbError, SchemaState},
     store::{self, Store},
 };
@@ -19,7 +19,10 @@ pub(crate) fn database(config: &Config) -> Result<Database> {
         DatabaseUrl::Postgres(url) => url.to_string(),
         sqlite @ DatabaseUrl::Sqlite(_) => sqlite.to_string(),
     };
-    Ok(Database::open_trusting(&url, None, &config.authorities)?)
+    Ok(match config.role {
+        Role::Web => Database::open_for_pages(&url, &config.authorities)?,
+        _ => Database::open_trusting(&url, None, &config.authorities)?,
+    })
 }
 
 /// The job table for an operator's command: it must be there, with a schema that this program can read.
@@ -88,7 +91,7 @@ fn folder_url(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use proofhouse_core::config::{Options, Role};
+    use proofhouse_core::config::Options;
 
     use super::*;
 

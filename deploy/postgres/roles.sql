@@ -46,7 +46,7 @@ GRANT SELECT, UPDATE ON summed TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, UPDATE, DELETE ON standings, hours TO proofhouse_dispatcher;
 GRANT SELECT, INSERT, DELETE ON flips, names, triggered TO proofhouse_dispatcher;
 GRANT SELECT, INSERT ON triggers TO proofhouse_dispatcher;
-GRANT SELECT ON standings, hours, flips, names, triggers, triggered TO proofhouse_web;
+GRANT SELECT ON summed, standings, hours, flips, names, triggers, triggered TO proofhouse_web;
 -- What every page says at its top.
 GRANT SELECT ON alerts TO proofhouse_web;
 GRANT SELECT, INSERT, UPDATE, DELETE ON alerts TO proofhouse_operator;

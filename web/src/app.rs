@@ -21,6 +21,7 @@ use crate::{
     costly::Costly,
     evidence,
     failure::Failure,
+    files::{self, Queues},
     follow::Follows,
     limits::Limits,
     live::{self, Now},
@@ -33,6 +34,7 @@ use crate::{
     published::Published,
     running::Heard,
     settings::Settings,
+    shared::Shared,
 };
 
 /// Called for every answer with the route's pattern (never the path), the status and the seconds until the answer began.
@@ -80,11 +82,13 @@ struct Inner {
     now: Costly<Now>,
     lanes: Costly<Vec<LaneLoad>>,
     situation: Costly<Situation>,
+    queued: Costly<Queues<Vec<String>>>,
     gates: Costly<Vec<GateCount>>,
     further_triggers: Costly<HashMap<String, Vec<i64>>>,
     matrices: Matrices,
     alerts: Alerts,
     limits: Limits,
+    shared: Shared,
     infrastructure: Costly<Infrastructure>,
     statistics: Mutex<HashMap<statistics::Wanted, Arc<Costly<Statistics>>>>,
 }
@@ -95,6 +99,7 @@ impl App {
         Self(Arc::new(Inner {
             limits: Limits::new(&web.settings),
             alerts: Alerts::default(),
+            shared: Shared::default(),
             web,
             heard: Heard::default(),
             published: Published::default(),
@@ -106,6 +111,7 @@ impl App {
             now: Costly::default(),
             lanes: Costly::default(),
             situation: Costly::default(),
+            queued: Costly::default(),
             gates: Costly::default(),
             further_triggers: Costly::default(),
             matrices: Matrices::default(),
@@ -177,7 +183,17 @@ impl App {
 
     /// What all waiting jobs share.
     pub(crate) async fn situation(&self) -> Result<Arc<Situation>, DbError> {
-        self.0.situation.get(self.db().situation(&self.settings().pools)).await
+        let read = async {
+            let mut situation = self.db().situation(&self.settings().pools).await?;
+            situation.for_everybody = true;
+            Ok(situation)
+        };
+        self.0.situation.get(read).await
+    }
+
+    /// The bodies of all that waits.
+    pub(crate) async fn queued(&self) -> Result<Arc<Queues<Vec<String>>>, Failure> {
+        self.0.queued.get(files::bodies(self)).await
     }
 
     /// What gates wait for, without private runs.
@@ -214,6 +230,11 @@ impl App {
     /// How much an address may ask for.
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// The pages that are being made.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 
     /// Counts an answer.

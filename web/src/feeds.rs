@@ -9,7 +9,7 @@ use axum::{
 use jiff::Timestamp;
 use proofhouse_core::{
     db::{RecentFilter, ResultRow},
-    names::{Package, Pair},
+    names::Package,
     outcome::{Class, ExitCode},
 };
 
@@ -20,7 +20,7 @@ use crate::{
     private::PublicResult,
     settings::Settings,
     validate::dated,
-    view::{package_path, path, release_path, results_path, run_path, user_path},
+    view::{package_path, path, release_path, result_path, results_path, user_path},
 };
 
 /// How many entries a feed has.
@@ -67,15 +67,12 @@ pub(crate) async fn package(
     if !app.db().has_results(&package).await? {
         return Err(unknown());
     }
-    let mut pairs = app.settings().pairs.clone();
-    let known = |release: &str, arch: &str| format!("{release}/{arch}").parse::<Pair>().ok();
-    let standings = app.db().standings_of(&package).await?;
-    pairs.extend(standings.iter().filter_map(|standing| known(&standing.release, &standing.arch)));
-    let mut rows = Vec::new();
-    for pair in &pairs {
-        rows.extend(app.db().results_of(&package, pair, true, None, limit(query.as_deref())).await?);
-    }
-    newest_first(&mut rows);
+    let filter = RecentFilter {
+        package: Some(package.to_string()),
+        limit: limit(query.as_deref()),
+        ..RecentFilter::default()
+    };
+    let rows = app.db().recent(&filter).await?;
     let subject = Subject {
         title: format!("Tests of {package}"),
         path: package_feed(package.as_str()),
@@ -148,7 +145,7 @@ pub(crate) async fn trigger(
     let subject = Subject {
         title: format!("Tests that {name} set off"),
         path: trigger_feed(&source, version),
-        page: path_of_trigger(&source, version),
+        page: crate::view::path(&["trigger", &source, version]),
     };
     feed(&app, &subject, rows, query.as_deref()).await
 }
@@ -175,10 +172,6 @@ pub(crate) fn user_feed(user: &str) -> String {
 /// The feed of what an upload set off.
 pub(crate) fn trigger_feed(source: &str, version: &str) -> String {
     path(&["feeds", "trigger", source, &format!("{version}.atom")])
-}
-
-fn path_of_trigger(source: &str, version: &str) -> String {
-    path(&["trigger", source, version])
 }
 
 /// Only those that say otherwise than the one before of the same test: the first that fails, and each that differs. What
@@ -243,11 +236,7 @@ async fn feed(
 fn entry(settings: &Settings, row: &PublicResult) -> Entry {
     let ResultRow { package, release, arch, run_id, version, container, .. } = &**row;
     let word = row.class().as_str();
-    let page = settings.link(&run_path(package, release, arch, run_id));
-    let own = format!("autopkgtest-{release}");
-    // A run id is unique within its container only.
-    let page =
-        if *container == own { page } else { format!("{page}?container={}", &path(&[container])[1..]) };
+    let page = settings.link(&result_path(row));
     let mut links = vec![link("alternate", "text/html", page)];
     if let Some((series, id)) = row.place() {
         let log = results_path(&series.container, &series.object(&id, proofhouse_core::layout::file::LOG));

@@ -6,7 +6,6 @@ use axum::{
     Json,
     extract::{RawQuery, State},
 };
-use jiff::Timestamp;
 use proofhouse_core::{db::Demand, names::Context};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -16,7 +15,6 @@ use crate::{
     api::ResultData,
     app::App,
     failure::Failure,
-    live,
     pages::recent,
     private::PublicJob,
     running::{PRIVATE_PACKAGE, PRIVATE_TAIL},
@@ -29,7 +27,7 @@ const BATCH: i64 = 1000;
 const PRIVATE_JOB: &str = "private job";
 
 /// Context, then release, then arch.
-type Queues<T> = BTreeMap<Context, BTreeMap<String, BTreeMap<String, T>>>;
+pub(crate) type Queues<T> = BTreeMap<Context, BTreeMap<String, BTreeMap<String, T>>>;
 
 /// Every queue that is configured, empty.
 fn empty<T: Default>(app: &App) -> Queues<T> {
@@ -44,10 +42,10 @@ fn empty<T: Default>(app: &App) -> Queues<T> {
 }
 
 /// JSON of one queue after the other, in the order of [`Context::ALL`].
-fn to_json<T>(queues: Queues<T>, leaf: impl Fn(T) -> Value) -> Value {
-    let contexts = queues.into_iter().map(|(context, releases)| {
-        let releases = releases.into_iter().map(|(release, arches)| {
-            (release, Value::Object(arches.into_iter().map(|(arch, v)| (arch, leaf(v))).collect()))
+fn to_json<T>(queues: &Queues<T>, leaf: impl Fn(&T) -> Value) -> Value {
+    let contexts = queues.iter().map(|(context, releases)| {
+        let releases = releases.iter().map(|(release, arches)| {
+            (release.clone(), Value::Object(arches.iter().map(|(arch, v)| (arch.clone(), leaf(v))).collect()))
         });
         (context.as_str().to_owned(), Value::Object(releases.collect()))
     });
@@ -55,7 +53,7 @@ fn to_json<T>(queues: Queues<T>, leaf: impl Fn(T) -> Value) -> Value {
 }
 
 /// The bodies of all that waits, as they came.
-async fn bodies(app: &App) -> Result<Queues<Vec<String>>, Failure> {
+pub(crate) async fn bodies(app: &App) -> Result<Queues<Vec<String>>, Failure> {
     let mut queues: Queues<Vec<String>> = empty(app);
     let mut after = 0;
     loop {
@@ -79,12 +77,12 @@ async fn bodies(app: &App) -> Result<Queues<Vec<String>>, Failure> {
 
 /// `/queues.json`: context → release → arch → bodies.
 pub(crate) async fn queues(State(app): State<App>) -> Result<Json<Value>, Failure> {
-    Ok(Json(to_json(bodies(&app).await?, Value::from)))
+    Ok(Json(to_json(&*app.queued().await?, |bodies| json!(bodies))))
 }
 
 /// `/queued.json`: the same with sizes.
 pub(crate) async fn queued(State(app): State<App>) -> Result<Json<Value>, Failure> {
-    let queues = to_json(bodies(&app).await?, |bodies| json!({"size": bodies.len(), "requests": bodies}));
+    let queues = to_json(&*app.queued().await?, |bodies| json!({"size": bodies.len(), "requests": bodies}));
     let settings = app.settings();
     Ok(Json(json!({"releases": settings.releases(), "arches": settings.arches(), "queues": queues})))
 }
@@ -101,7 +99,7 @@ pub(crate) async fn queue_size(State(app): State<App>) -> Result<Json<Value>, Fa
             .or_default()
             .insert(count.arch.clone(), count.waiting);
     }
-    Ok(Json(to_json(queues, Value::from)))
+    Ok(Json(to_json(&queues, |n| json!(n))))
 }
 
 /// What is wanted of a pool's workers.
@@ -141,19 +139,18 @@ fn runhash(params: &Map<String, Value>) -> String {
 /// `/static/running.json`: package → runhash → release → arch → parameters, duration, log tail.
 pub(crate) async fn running(State(app): State<App>) -> Result<Json<Value>, Failure> {
     type Runs = BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<String, Value>>>>;
-    let now = live::now(&app, Timestamp::now()).await?;
+    let now = app.now().await?;
     let mut runs = Runs::new();
-    for run in now.runs {
-        let hash = runhash(&run.params);
-        let arches =
-            runs.entry(run.package).or_default().entry(hash).or_default().entry(run.release).or_default();
-        arches.insert(run.arch, json!([run.params, run.duration, run.logtail]));
+    for run in &now.runs {
+        let hashes = runs.entry(run.package.clone()).or_default();
+        let arches = hashes.entry(runhash(&run.params)).or_default().entry(run.release.clone()).or_default();
+        arches.insert(run.arch.clone(), json!([run.params, run.duration, run.logtail]));
     }
     // Nothing tells private runs of a release and arch apart, as in the old system.
-    for (release, arch) in now.private.into_keys() {
+    for (release, arch) in now.private.keys() {
         let hashes = runs.entry(PRIVATE_PACKAGE.to_owned()).or_default();
-        let arches = hashes.entry(String::new()).or_default().entry(release).or_default();
-        arches.insert(arch, json!([{}, 0, PRIVATE_TAIL]));
+        let arches = hashes.entry(String::new()).or_default().entry(release.clone()).or_default();
+        arches.insert(arch.clone(), json!([{}, 0, PRIVATE_TAIL]));
     }
     Ok(Json(json!(runs)))
 }

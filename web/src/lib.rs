@@ -27,6 +27,7 @@ mod routes;
 mod running;
 mod server;
 mod settings;
+mod shared;
 mod statics;
 mod submit;
 #[cfg(test)]

@@ -2,22 +2,27 @@
 //! which costs nearly nothing: others do not notice.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use axum::{
+    body::Body,
     extract::{ConnectInfo, MatchedPath, Request, State},
     http::HeaderMap,
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::StreamExt;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+use percent_encoding::percent_decode_str;
+use url::form_urlencoded;
 
 use crate::{app::App, failure::Failure, settings::Settings};
 
@@ -29,23 +34,35 @@ const COSTLY: u32 = 5 * PAGE;
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// So much of one address is worked on at once. What is sent already does not count.
 const AT_ONCE: usize = 32;
+/// So many logs one address follows at once: some are of many people.
+const STREAMS_AT_ONCE: usize = 100;
+/// What goes on for as long as somebody looks.
+const STREAM: &str = "/run/{uuid}/log/events";
 /// So much of all addresses: more than this many tasks that wait for the database help nobody.
 const ALL_AT_ONCE: usize = 1024;
 /// So often addresses that have not been seen lately are forgotten.
 const SWEEP_EVERY: usize = 4096;
 
-/// What is known of addresses.
-pub(crate) struct Limits {
+/// What is known of addresses. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Limits(Arc<Known>);
+
+struct Known {
     rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
-    at_once: Mutex<HashMap<IpAddr, usize>>,
+    at_once: Mutex<HashMap<Asker, usize>>,
     all: AtomicUsize,
     asked: AtomicUsize,
 }
 
-/// What is worked on; it ends with this.
-struct Open<'a> {
-    limits: &'a Limits,
-    address: Option<IpAddr>,
+/// Who asks, and whether for something that goes on.
+type Asker = (IpAddr, bool);
+
+/// What is worked on, or goes on; it ends with this.
+struct Open {
+    limits: Limits,
+    asker: Option<Asker>,
+    /// It counts for all addresses together.
+    counts: bool,
 }
 
 impl Limits {
@@ -53,37 +70,39 @@ impl Limits {
         let units = settings.address_rate.saturating_mul(PAGE);
         let quota = NonZeroU32::new(units)
             .map(|units| Quota::per_second(units).allow_burst(units.saturating_mul(BURST_SECONDS)));
-        Self {
+        Self(Arc::new(Known {
             rate: quota.map(RateLimiter::keyed),
             at_once: Mutex::default(),
             all: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
-        }
+        }))
     }
 
-    fn at_once(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn at_once(&self) -> MutexGuard<'_, HashMap<Asker, usize>> {
         // Numbers are whole even where a panic cut a change short.
-        self.at_once.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.at_once.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this may be worked on now. None: whoever asks is not bound.
-    fn open(&self, address: Option<IpAddr>, cost: u32) -> Result<Open<'_>, Failure> {
-        if let (Some(address), Some(rate)) = (address, &self.rate) {
+    fn open(&self, address: Option<IpAddr>, cost: u32, goes_on: bool) -> Result<Open, Failure> {
+        if let (Some(address), Some(rate)) = (address, &self.0.rate) {
             self.within(rate, address, cost)?;
         }
-        let mut open = Open { limits: self, address: None };
-        if self.all.fetch_add(1, Ordering::Relaxed) >= ALL_AT_ONCE {
+        // Who follows a log is counted there.
+        let mut open = Open { limits: self.clone(), asker: None, counts: !goes_on };
+        if open.counts && self.0.all.fetch_add(1, Ordering::Relaxed) >= ALL_AT_ONCE {
             return Err(Failure::busy());
         }
-        let Some(address) = address.filter(|_| self.rate.is_some()) else { return Ok(open) };
+        let Some(address) = address.filter(|_| self.0.rate.is_some()) else { return Ok(open) };
+        let (asker, most) = ((address, goes_on), if goes_on { STREAMS_AT_ONCE } else { AT_ONCE });
         let mut at_once = self.at_once();
-        let number = at_once.entry(address).or_default();
-        if *number >= AT_ONCE {
+        let number = at_once.entry(asker).or_default();
+        if *number >= most {
             return Err(Failure::too_fast(1));
         }
         *number += 1;
         drop(at_once);
-        open.address = Some(address);
+        open.asker = Some(asker);
         Ok(open)
     }
 
@@ -93,7 +112,7 @@ impl Limits {
         address: IpAddr,
         cost: u32,
     ) -> Result<(), Failure> {
-        if self.asked.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+        if self.0.asked.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             rate.retain_recent();
         }
         // The outer error: it costs more than there ever is, which no cost of ours does.
@@ -106,47 +125,78 @@ impl Limits {
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.limits.all.fetch_sub(1, Ordering::Relaxed);
-        let Some(address) = self.address else { return };
+        if self.counts {
+            self.limits.0.all.fetch_sub(1, Ordering::Relaxed);
+        }
+        let Some(asker) = self.asker else { return };
         let mut at_once = self.limits.at_once();
-        if let Some(number) = at_once.get_mut(&address) {
+        if let Some(number) = at_once.get_mut(&asker) {
             *number -= 1;
             if *number == 0 {
-                at_once.remove(&address);
+                at_once.remove(&asker);
             }
         }
     }
 }
 
-/// Bounds what an address may ask for.
-pub(crate) async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
+/// What is not worked on, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused(Failure);
+
+/// Answers what is not worked on.
+pub(crate) async fn refuse(mut request: Request, next: Next) -> Response {
+    match request.extensions_mut().remove::<Refused>() {
+        Some(Refused(failure)) => failure.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Bounds what an address may ask for: it is counted here, before answers are shared, and refused where answers are made.
+pub(crate) async fn bound(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let address = peer.and_then(|peer| asking(app.settings(), peer, request.headers()));
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let cost = cost(route, request.uri().path(), request.uri().query());
-    match app.limits().open(address, cost) {
+    let goes_on = route == STREAM;
+    match app.limits().open(address, cost, goes_on) {
+        Ok(open) if goes_on => next.run(request).await.map(|body| held(body, open)),
         Ok(_open) => next.run(request).await,
-        Err(failure) => failure.into_response(),
+        Err(failure) => {
+            request.extensions_mut().insert(Refused(failure));
+            next.run(request).await
+        }
     }
+}
+
+/// A body that counts as long as somebody reads it.
+fn held(body: Body, open: Open) -> Body {
+    Body::from_stream(body.into_data_stream().inspect(move |_| {
+        let _ = &open;
+    }))
 }
 
 /// What an answer costs: a file hardly anything, what reads much of the past or unpacks logs more than a page.
 fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
-    let asks = |name: &str| query.is_some_and(|query| query.split('&').any(|part| part.starts_with(name)));
-    match route {
-        "/static/{file}" | "/results" | "/results/" | "/results/{*path}" | "/robots.txt" => 1,
+    let query = query.unwrap_or_default().as_bytes();
+    let asks = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+        matches!(&*name, "q" | "user" | "offset") || name == "limit" && value.len() > 3
+    };
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    match route.strip_prefix("/api/v1").unwrap_or(route) {
+        "/static/{file}" | "/results" | "/results/" | "/results/{*path}" | "/robots.txt" | STREAM => 1,
         "/search" | "/compare" | "/running" | "/queues.json" | "/queued.json" | "/static/running.json" => {
             COSTLY
         }
-        _ if ["/trigger/", "/feeds/", "/compare/", "/api/v1/compare/"]
-            .iter()
-            .any(|base| route.starts_with(base)) =>
+        route
+            if ["/trigger/", "/triggers/", "/feeds/", "/compare/"]
+                .iter()
+                .any(|base| route.starts_with(base)) =>
         {
             COSTLY
         }
-        _ if path.ends_with("/log") || asks("q=") || asks("user=") || asks("offset=") => COSTLY,
+        _ if path.ends_with("/log") || form_urlencoded::parse(query).any(asks) => COSTLY,
         _ => PAGE,
     }
 }
@@ -208,30 +258,34 @@ mod tests {
     fn as_much_as_was_said_and_others_do_not_notice() {
         let limits = Limits::new(&Settings { address_rate: 1, ..settings() });
         let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let taken = (0..100).take_while(|_| limits.open(Some(one), PAGE).is_ok()).count();
+        let taken = (0..100).take_while(|_| limits.open(Some(one), PAGE, false).is_ok()).count();
         assert!((10..=11).contains(&taken), "{taken}");
-        let refused = limits.open(Some(one), PAGE).err().unwrap();
+        let refused = limits.open(Some(one), PAGE, false).err().unwrap();
         assert_eq!((refused.status.as_u16(), refused.retry_after.is_some_and(|s| s >= 1)), (429, true));
-        assert!(limits.open(Some(other), COSTLY).is_ok());
-        assert!((0..1000).all(|_| limits.open(None, COSTLY).is_ok()), "who is not bound");
+        assert!(limits.open(Some(other), COSTLY, false).is_ok());
+        assert!((0..1000).all(|_| limits.open(None, COSTLY, false).is_ok()), "who is not bound");
     }
 
     #[test]
     fn only_so_much_at_once() {
         let limits = Limits::new(&Settings { address_rate: 1000, ..settings() });
         let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let mut open: Vec<_> = (0..AT_ONCE).map(|_| limits.open(Some(one), 1).ok().unwrap()).collect();
-        assert_eq!(limits.open(Some(one), 1).err().unwrap().status, 429);
-        assert!(limits.open(Some(other), 1).is_ok());
+        let mut open: Vec<_> = (0..AT_ONCE).map(|_| limits.open(Some(one), 1, false).ok().unwrap()).collect();
+        assert_eq!(limits.open(Some(one), 1, false).err().unwrap().status, 429);
+        assert!(limits.open(Some(other), 1, false).is_ok());
+        let streams: Vec<_> =
+            (0..STREAMS_AT_ONCE).map(|_| limits.open(Some(one), 1, true).ok().unwrap()).collect();
+        assert_eq!(limits.open(Some(one), 1, true).err().unwrap().status, 429);
         open.pop();
-        assert!(limits.open(Some(one), 1).is_ok());
-        let all: Vec<_> = std::iter::from_fn(|| limits.open(None, 1).ok()).collect();
+        assert!(limits.open(Some(one), 1, false).is_ok());
+        drop(streams);
+        let all: Vec<_> = std::iter::from_fn(|| limits.open(None, 1, false).ok()).collect();
         assert_eq!(
-            (all.len() + open.len(), limits.open(Some(other), 1).err().unwrap().status.as_u16()),
+            (all.len() + open.len(), limits.open(Some(other), 1, false).err().unwrap().status.as_u16()),
             (ALL_AT_ONCE, 503)
         );
         drop((all, open));
-        assert!(limits.at_once().is_empty() && limits.all.load(Ordering::Relaxed) == 0);
+        assert!(limits.at_once().is_empty() && limits.0.all.load(Ordering::Relaxed) == 0);
     }
 
     #[test]
@@ -240,6 +294,11 @@ mod tests {
         assert_eq!(cost("/packages/{*path}", "/packages/green", None), PAGE);
         assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/log", None), COSTLY);
         assert_eq!(cost("/recent", "/recent", Some("limit=5&user=joe")), COSTLY);
+        assert_eq!(cost("/recent", "/recent", Some("limit=100")), PAGE);
+        assert_eq!(cost("/recent", "/recent", Some("limit=1000")), COSTLY);
+        assert_eq!(cost("/recent", "/recent", Some("%6Fffset=5")), COSTLY);
+        assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/%6Cog", None), COSTLY);
+        assert_eq!(cost("/api/v1/triggers/{source}/{version}", "", None), COSTLY);
         assert_eq!(cost("", "/nope", None), PAGE);
     }
 }

@@ -135,8 +135,7 @@ pub(crate) async fn now(app: &App, now: Timestamp) -> Result<Now, DbError> {
 
 /// One run by its uuid, as its messages tell of it.
 pub(crate) fn heard_of(app: &App, uuid: &str) -> Option<Said> {
-    let (heard, _) = app.heard().now(Instant::now());
-    heard.into_iter().find(|said| said.status.uuid.is_some_and(|u| u.to_string() == uuid))
+    app.heard().of(uuid, Instant::now())
 }
 
 /// The state is one in which something runs.

@@ -25,8 +25,10 @@ use crate::{
     badge,
     failure::{Failure, dress},
     feeds, files,
-    limits::bound,
-    pages, published, results, statics, submit,
+    limits::{bound, refuse},
+    pages, published, results,
+    shared::share,
+    statics, submit,
     validate::validate,
 };
 
@@ -122,12 +124,14 @@ pub fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Failure::internal().into_response()
         }))
-        .layer(from_fn_with_state(app.clone(), bound))
+        .layer(from_fn(refuse))
         .layer(from_fn_with_state(app.clone(), dress))
         .layer(from_fn_with_state(app.clone(), tell))
         .layer(from_fn(validate))
         .layer(from_fn_with_state(app.clone(), secure))
         .layer(packed())
+        .layer(from_fn_with_state(app.shared().clone(), share))
+        .layer(from_fn_with_state(app.clone(), bound))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }

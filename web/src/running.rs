@@ -132,6 +132,14 @@ impl Heard {
         runs.insert(key, Said { status, at: now, bytes });
     }
 
+    /// A public run by its uuid.
+    pub(crate) fn of(&self, uuid: &str, now: Instant) -> Option<Said> {
+        let runs = self.runs();
+        let said = runs.get(&Key::Public(uuid.to_owned()))?;
+        (said.status.uuid.is_some() && now.saturating_duration_since(said.at) < FORGOTTEN_AFTER)
+            .then(|| said.clone())
+    }
+
     /// Public runs, and the pairs (release, arch) of which a private run was heard.
     pub(crate) fn now(&self, now: Instant) -> (Vec<Said>, BTreeSet<(String, String)>) {
         let mut public = Vec::new();

@@ -30,8 +30,8 @@ pub async fn log_page(pieces: Vec<Bytes>) -> Result<String, askama::Error> {
     Page { log }.render()
 }
 
-/// The page of what runs, where only these status messages were heard.
-pub fn running_page<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Result<String, askama::Error> {
+/// The page of what runs, where only these status messages were heard; none where it cannot be made.
+pub fn running_page<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
     let (heard, now) = (Heard::default(), Instant::now());
     for message in messages {
         heard.hear_message(message, now);
@@ -39,7 +39,7 @@ pub fn running_page<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Result<
     let (public, private) = heard.now(now);
     let runs = public.into_iter().map(|said| Live::of_message(said, now)).collect();
     let private: BTreeMap<_, _> = private.into_iter().map(|pair| (pair, 1)).collect();
-    pages::running::alone(&Now { runs, private })
+    pages::running::alone(&Now { runs, private }).ok()
 }
 
 /// The requests that a form (or a JSON object) of somebody who may do everything asks for; none where it is refused.

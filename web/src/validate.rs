@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::failure::Failure;
 
 /// Answers that are longer are not looked at: the largest are lists that change all the time.
-const LONGEST: u64 = 8 << 20;
+pub(crate) const LONGEST: u64 = 8 << 20;
 
 /// Adds a tag; where the client has what it stands for, the answer is that nothing changed.
 pub(crate) async fn validate(request: Request, next: Next) -> Response {

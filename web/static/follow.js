@@ -4,6 +4,7 @@
   const log = document.querySelector(".log.live");
   const pre = log?.querySelector("pre");
   const said = document.getElementById("said");
+  const sections = document.querySelector("#sections p");
   const follow = document.getElementById("follow");
   if (!pre || !window.EventSource) return;
   const most = 20000;
@@ -27,6 +28,12 @@
       if (item.id && number <= last) continue;
       if (item.id) last = number;
       pre.append(item);
+      if (item.dataset.section) {
+        const link = document.createElement("a");
+        link.href = "#" + item.id;
+        link.textContent = item.dataset.section;
+        sections?.append(link, " ");
+      }
     }
     if (pre.childElementCount > most) {
       while (pre.childElementCount > most) pre.firstElementChild.remove();
@@ -37,6 +44,7 @@
   document.getElementById("switch").hidden = false;
   follow.checked = !location.hash;
   follow.addEventListener("change", toEnd);
+  sections?.addEventListener("click", () => { follow.checked = false; });
   addEventListener("wheel", (event) => { if (event.deltaY < 0) follow.checked = false; }, { passive: true });
   addEventListener("keydown", (event) => { if (["PageUp", "Home", "ArrowUp"].includes(event.key)) follow.checked = false; });
   addEventListener("touchmove", () => { follow.checked = false; }, { passive: true });

@@ -84,12 +84,17 @@ CREATE TABLE alerts (
     person TEXT COLLATE "C" NOT NULL
 );
 
+-- With the number: what is sorted by both is read in the order of the index.
+DROP INDEX results_package;
+CREATE INDEX results_package ON results (package, release, arch, run_id, id);
+DROP INDEX results_requester;
+CREATE INDEX results_requester ON results (requester, run_id, id) WHERE requester IS NOT NULL;
 CREATE INDEX results_uuid ON results (uuid) WHERE uuid IS NOT NULL;
 -- Newest first of any release, arch and class. The expression is core::db::results' class_of.
 CREATE INDEX results_class ON results (release, arch, (CASE WHEN exit_code IN (0, 2) THEN 'pass' WHEN exit_code = 8 THEN 'neutral'
     WHEN exit_code IN (4, 6, 12, 14) THEN 'fail' WHEN exit_code = 16 THEN 'tmpfail' WHEN exit_code = 20 THEN 'error'
-    WHEN exit_code = 99 THEN 'denylisted' ELSE 'otherfail' END), run_id) WHERE stored AND NOT private;
-CREATE INDEX results_container ON results (container, run_id) WHERE stored AND container <> 'autopkgtest-' || release;
+    WHEN exit_code = 99 THEN 'denylisted' ELSE 'otherfail' END), run_id, id) INCLUDE (exit_code) WHERE stored AND NOT private;
+CREATE INDEX results_container ON results (container, run_id, id) WHERE stored AND container <> 'autopkgtest-' || release;
 -- What people asked for and is not done, and what waits for another attempt: few of all that is open.
 CREATE INDEX jobs_open_people ON jobs (id)
     WHERE requesters <> '' AND state IN ('waiting', 'running', 'publishing', 'storing', 'parked');

@@ -5,7 +5,8 @@ use std::{str::FromStr, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use sqlx::{
-    Arguments, ConnectOptions, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    Arguments, ConnectOptions, Connection, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool,
+    Transaction,
     migrate::{MigrateError, Migrator},
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{
@@ -84,7 +85,16 @@ impl DbError {
 
 /// The server ends a transaction whose client hangs or vanished before a leadership ends: it holds locks that the next leader
 /// needs, that of the leadership itself before all; and another of the same client may wait for them.
-const NO_IDLE_LOCKS: &str = "SET idle_in_transaction_session_timeout = '3s'";
+///
+/// Nor is a statement of ours one that compiling makes faster.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '3s'; SET jit = off";
+
+/// What a page asks for is ended after so long: whoever asked has gone, and others wait for the connection.
+const SESSION_OF_PAGES: &str =
+    "SET idle_in_transaction_session_timeout = '3s'; SET jit = off; SET statement_timeout = '10s'";
+
+/// For so long a connection that lies idle is taken to be alive.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What is known of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,7 +289,7 @@ impl Database {
     ///
     /// `url`: `postgres://user[:password]@host[:port]/name[?…]` or `sqlite://path`; the password may come by itself.
     pub fn open(url: &str, password: Option<&SecretString>) -> Result<Self, DbError> {
-        Self::open_trusting(url, password, &Authorities::default())
+        Self::open_as(url, password, &Authorities::default(), SESSION)
     }
 
     /// As [`Database::open`]; these may sign the server's certificate beside those that the system trusts, unless the URL
@@ -289,8 +299,22 @@ impl Database {
         password: Option<&SecretString>,
         authorities: &Authorities,
     ) -> Result<Self, DbError> {
+        Self::open_as(url, password, authorities, SESSION)
+    }
+
+    /// The same for pages: none of its statements takes longer than ten seconds.
+    pub fn open_for_pages(url: &str, authorities: &Authorities) -> Result<Self, DbError> {
+        Self::open_as(url, None, authorities, SESSION_OF_PAGES)
+    }
+
+    fn open_as(
+        url: &str,
+        password: Option<&SecretString>,
+        authorities: &Authorities,
+        session: &'static str,
+    ) -> Result<Self, DbError> {
         match url.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => Self::open_postgres(url, password, authorities),
+            Some(("postgres" | "postgresql", _)) => Self::open_postgres(url, password, authorities, session),
             Some(("sqlite", path)) => Self::open_sqlite(path),
             _ => Err(DbError::Url("it begins with postgres:// or sqlite://".to_owned())),
         }
@@ -300,6 +324,7 @@ impl Database {
         url: &str,
         password: Option<&SecretString>,
         authorities: &Authorities,
+        session: &'static str,
     ) -> Result<Self, DbError> {
         let bad = || DbError::Url("postgres://USER[:PASSWORD]@HOST[:PORT]/NAME".to_owned());
         let mut options = PgConnectOptions::from_str(url).map_err(|_| bad())?;
@@ -322,9 +347,19 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(10)
             .acquire_timeout(Duration::from_secs(10))
-            .after_connect(|connection, _| {
+            // It was alive when it was given back: only what lay idle since is asked again.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(move |connection, _| {
                 nodelay::everywhere();
-                Box::pin(async move { connection.execute(NO_IDLE_LOCKS).await.map(drop) })
+                Box::pin(async move { connection.execute(session).await.map(drop) })
             })
             .connect_lazy_with(options);
         Ok(Self { pool: Pool::Postgres(pool), address })

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     names::Pool,
-    queue::{Class, Durations, Lane, PoolRules, Reason, Serving, Situation, Subject, Waits},
+    queue::{Class, Durations, Lane, PoolRules, Reason, Running, Serving, Situation, Subject, Waits},
 };
 
 /// So many of the attempts that ended last tell how long one takes.
@@ -43,10 +43,11 @@ impl Database {
         let mut situation = Situation::new(self.now_us().await?, rules.clone(), self.controls().await?);
         situation.leader = self.has_leader().await?;
         situation.durations = self.durations().await?;
-        for (pool, lane, package, trigger, requesters) in self.in_use().await? {
+        for (pool, lane, package, trigger, requesters, private) in self.in_use().await? {
             let Ok(pool) = pool.parse() else { continue };
             let requester = first_line(&requesters);
-            situation.in_use.add(&pool, parsed(lane.as_deref()).as_ref(), &package, &trigger, requester);
+            let running = Running { package: &package, trigger: &trigger, requester, private };
+            situation.in_use.add(&pool, parsed(lane.as_deref()).as_ref(), &running);
         }
         situation.serving = self.serving(situation.now_us).await?;
         situation.set_lanes(lanes);
@@ -129,9 +130,9 @@ impl Database {
         Ok(ends_us > self.now_us().await?)
     }
 
-    async fn in_use(&self) -> Result<Vec<(String, Option<String>, String, String, String)>, DbError> {
+    async fn in_use(&self) -> Result<Vec<(String, Option<String>, String, String, String, bool)>, DbError> {
         self.all(
-            "SELECT pool, lane, package, trigger, requesters FROM jobs WHERE state IN ('running', 'publishing')",
+            "SELECT pool, lane, package, trigger, requesters, private FROM jobs WHERE state IN ('running', 'publishing')",
             vec![],
         )
         .await

@@ -318,7 +318,7 @@ impl Database {
         .await
     }
 
-    /// What is queued, runs or is parked of a package; release and arch narrow it down.
+    /// What is queued, runs or is parked of a package, without private runs; release and arch narrow it down.
     pub async fn open_jobs_of(
         &self,
         package: &Package,
@@ -331,7 +331,8 @@ impl Database {
                 "SELECT ",
                 job_columns!(),
                 " FROM jobs WHERE package = $1 AND ($2 IS NULL OR release = $2) AND ($3 IS NULL OR arch = $3)
-                   AND state IN ('waiting', 'running', 'publishing', 'storing', 'parked') ORDER BY id LIMIT $4"
+                   AND NOT private AND state IN ('waiting', 'running', 'publishing', 'storing', 'parked')
+                 ORDER BY id LIMIT $4"
             ),
             args![package.as_str(), release, arch, limit],
         )

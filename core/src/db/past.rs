@@ -219,11 +219,12 @@ impl Database {
             concat!(
                 "SELECT ",
                 result_columns!(),
-                " FROM results WHERE id IN (SELECT d.result FROM triggered d JOIN triggers t ON t.id = d.trigger
-                    WHERE t.name = $1 AND ($2 IS NULL OR d.result < $2) ORDER BY d.result DESC LIMIT $3)
+                " FROM results WHERE id IN (SELECT d.result FROM triggered d
+                    WHERE d.trigger = (SELECT id FROM triggers WHERE name = $1) AND d.result < $2
+                    ORDER BY d.result DESC LIMIT $3)
                     AND stored AND NOT private ORDER BY id DESC"
             ),
-            args![trigger, before, limit],
+            args![trigger, before.unwrap_or(i64::MAX), limit],
         )
         .await
     }

@@ -120,8 +120,10 @@ pub struct RecentFilter {
     pub limit: i64,
 }
 
-/// So many rows of each release, arch and class are merged at most; behind that, all are looked through.
-const MERGED: i64 = 2000;
+/// So many rows of each release, arch and class, or of each pair, are merged at once.
+const CHUNK: i64 = 1000;
+/// More results than this that are not summed up yet are not looked through for their kinds.
+const FRESH: usize = 1000;
 
 /// The newest of a package on a release and architecture, by the index of its runs.
 macro_rules! of_package {
@@ -136,14 +138,6 @@ macro_rules! of_package {
             " = $4) AND (run_id, id) < ($5, $6) ORDER BY run_id DESC, id DESC LIMIT $7"
         )
     };
-}
-
-/// What a page shows of all that was merged for it.
-fn part_of(mut merged: Vec<ResultRow>, filter: &RecentFilter) -> Vec<ResultRow> {
-    merged.sort_by(|a, b| (&b.run_id, b.id).cmp(&(&a.run_id, a.id)));
-    let skipped = usize::try_from(filter.offset).unwrap_or(usize::MAX);
-    let limit = usize::try_from(filter.limit).unwrap_or_default();
-    merged.into_iter().skip(skipped).take(limit).collect()
 }
 
 /// The newest results before a place, of a person or of all.
@@ -192,43 +186,82 @@ macro_rules! latest_of {
                 SELECT release, arch FROM standings WHERE package = $1 UNION ",
             $pairs,
             ") n JOIN results r ON r.id = (SELECT l.id FROM results l WHERE l.package = $1 AND l.release = n.release
-                AND l.arch = n.arch AND l.stored AND NOT l.private AND l.container = 'autopkgtest-' || l.release
-                ORDER BY l.run_id DESC, l.id DESC LIMIT 1) ORDER BY r.release, r.arch"
+                AND l.arch = n.arch AND l.stored AND NOT l.private AND l.container = 'autopkgtest-' || n.release
+                ORDER BY l.run_id DESC LIMIT 1) ORDER BY r.release, r.arch"
         )
     };
+}
+
+fn int(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Database {
     /// Public results, newest first.
     pub async fn recent(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
         let RecentFilter { release, arch, package, user, class, before, offset, limit } = filter;
-        if let Some(package) = package {
-            return self.recent_of_package(package, filter).await;
-        }
-        let is_narrow = user.is_none() && (release.is_some() || arch.is_some() || class.is_some());
-        if is_narrow && offset.saturating_add(*limit) <= MERGED {
-            return self.recent_merged(filter).await;
+        let is_narrow = release.is_some() || arch.is_some() || class.is_some();
+        if (package.is_some() || user.is_none() && is_narrow)
+            && let Some(kinds) = self.kinds_of_results().await?
+        {
+            return self.recent_merged(filter, kinds).await;
         }
         let (run_id, id) = before.clone().unwrap_or_else(newest);
-        let sql = if user.is_some() { newest_of!("requester = $3") } else { newest_of!("$3 IS NULL") };
+        let sql = match (package, user) {
+            (Some(_), _) => newest_of!("package = $9 AND ($3 IS NULL OR requester = $3)"),
+            (None, Some(_)) => newest_of!("requester = $3"),
+            (None, None) => newest_of!("$3 IS NULL"),
+        };
         let class = class.map(Class::as_str);
-        self.all(sql, args![release.clone(), arch.clone(), user.clone(), class, run_id, id, *limit, *offset])
-            .await
+        let mut values =
+            args![release.clone(), arch.clone(), user.clone(), class, run_id, id, *limit, *offset];
+        values.extend(package.clone().map(Into::into));
+        self.all(sql, values).await
     }
 
-    /// The same of releases, architectures and classes: the newest of each that there is, merged. However seldom one of them
-    /// is, no more is looked at than is shown.
-    async fn recent_merged(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
+    /// The same of releases, architectures and classes, or of a package: the newest of each kind that there is, merged, some at
+    /// a time. However seldom one of them is, no more is looked at than is shown.
+    async fn recent_merged(
+        &self,
+        filter: &RecentFilter,
+        mut kinds: Vec<(String, String, String)>,
+    ) -> Result<Vec<ResultRow>, DbError> {
         let fits = |wanted: Option<&str>, one: &str| wanted.is_none_or(|wanted| wanted == one);
         let class = filter.class.map(Class::as_str);
-        let mut kinds = self.kinds_of_results().await?;
         kinds.retain(|(release, arch, name)| {
             fits(filter.release.as_deref(), release)
                 && fits(filter.arch.as_deref(), arch)
                 && fits(class, name)
         });
-        let (run_id, id) = filter.before.clone().unwrap_or_else(newest);
-        let most = filter.offset.saturating_add(filter.limit);
+        let mut before = filter.before.clone().unwrap_or_else(newest);
+        let (mut skipped, mut rows) = (0, Vec::new());
+        loop {
+            let open = filter.offset.saturating_sub(skipped) + filter.limit - int(rows.len());
+            let chunk = open.min(CHUNK);
+            let part = match &filter.package {
+                Some(package) => self.chunk_of_package(package, filter, &kinds, &before, chunk).await?,
+                None => self.chunk_of(&kinds, &before, chunk).await?,
+            };
+            let came = int(part.len());
+            if let Some(last) = part.last() {
+                before = (last.run_id.clone(), last.id);
+            }
+            let skip = (filter.offset - skipped).clamp(0, came);
+            skipped += skip;
+            rows.extend(part.into_iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)));
+            if came < chunk || int(rows.len()) >= filter.limit {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// The newest of these kinds before a place.
+    async fn chunk_of(
+        &self,
+        kinds: &[(String, String, String)],
+        (run_id, id): &(String, i64),
+        most: i64,
+    ) -> Result<Vec<ResultRow>, DbError> {
         let text =
             |value: serde_json::Result<String>| value.map_err(|error| DbError::Value(error.to_string()));
         if !self.is_sqlite() {
@@ -237,20 +270,19 @@ impl Database {
                 result_columns!(),
                 " FROM results WHERE id IN (SELECT p.id FROM json_array_elements($1::json) AS n CROSS JOIN LATERAL (",
                 places_of!("n.value ->> 0", "n.value ->> 1", "n.value ->> 2"),
-                ") p ORDER BY p.run_id DESC, p.id DESC LIMIT $5 OFFSET $6) ORDER BY run_id DESC, id DESC"
+                ") p ORDER BY p.run_id DESC, p.id DESC LIMIT $4) ORDER BY run_id DESC, id DESC"
             );
             let kinds = text(serde_json::to_string(&kinds))?;
-            return self.all(sql, args![kinds, run_id, id, most, filter.limit, filter.offset]).await;
+            return self.all(sql, args![kinds, run_id, *id, most]).await;
         }
         let mut places: Vec<(String, i64)> = Vec::new();
         for (release, arch, name) in kinds {
-            let values = args![release, run_id.clone(), id, most, arch, name];
+            let values = args![release, run_id, *id, most, arch, name];
             places.extend(self.all::<(String, i64)>(places_of!("$1", "$5", "$6"), values).await?);
         }
         places.sort_unstable_by(|a, b| b.cmp(a));
-        let skipped = usize::try_from(filter.offset).unwrap_or(usize::MAX);
-        let limit = usize::try_from(filter.limit).unwrap_or_default();
-        let shown: Vec<i64> = places.into_iter().skip(skipped).take(limit).map(|(_, id)| id).collect();
+        let most = usize::try_from(most).unwrap_or_default();
+        let shown: Vec<i64> = places.into_iter().take(most).map(|(_, id)| id).collect();
         let sql = concat!(
             "SELECT ",
             result_columns!(),
@@ -259,35 +291,33 @@ impl Database {
         self.all(sql, args![text(serde_json::to_string(&shown))?]).await
     }
 
-    /// The same of a package: its newest on each release and architecture, merged.
-    async fn recent_of_package(
+    /// The newest of a package before a place, on each of these releases and architectures.
+    async fn chunk_of_package(
         &self,
         package: &str,
         filter: &RecentFilter,
+        kinds: &[(String, String, String)],
+        (run_id, id): &(String, i64),
+        most: i64,
     ) -> Result<Vec<ResultRow>, DbError> {
-        let RecentFilter { user, class, before, offset, limit, .. } = filter;
-        let kinds = self.kinds_of_results().await?.into_iter();
-        let pairs: BTreeSet<(String, String)> = kinds
-            .map(|(release, arch, _)| (release, arch))
-            .filter(|(release, arch)| {
-                filter.release.as_ref().is_none_or(|wanted| wanted == release)
-                    && filter.arch.as_ref().is_none_or(|wanted| wanted == arch)
-            })
-            .collect();
-        let (run_id, id) = before.clone().unwrap_or_else(newest);
-        let values = |pairs: String, arch: Option<String>| {
+        let RecentFilter { user, class, .. } = filter;
+        let pairs: BTreeSet<(&str, &str)> =
+            kinds.iter().map(|(release, arch, _)| (release.as_str(), arch.as_str())).collect();
+        let values = |pairs: String, arch: Option<&str>| {
             let class = class.map(Class::as_str);
-            let most = offset.saturating_add(*limit);
-            let mut values = args![pairs, package, user.clone(), class, run_id.clone(), id, most];
+            let mut values = args![pairs, package, user.clone(), class, run_id, *id, most];
             values.extend(arch.map(Into::into));
             values
         };
-        let mut merged: Vec<ResultRow> = Vec::new();
         if self.is_sqlite() {
+            let mut merged: Vec<ResultRow> = Vec::new();
             for (release, arch) in pairs {
                 let sql = of_package!("release = $1 AND arch = $8");
-                merged.extend(self.all::<ResultRow>(sql, values(release, Some(arch))).await?);
+                merged.extend(self.all::<ResultRow>(sql, values(release.to_owned(), Some(arch))).await?);
             }
+            merged.sort_by(|a, b| (&b.run_id, b.id).cmp(&(&a.run_id, a.id)));
+            merged.truncate(usize::try_from(most).unwrap_or_default());
+            Ok(merged)
         } else {
             let pairs = serde_json::to_string(&pairs).map_err(|error| DbError::Value(error.to_string()))?;
             let sql = concat!(
@@ -295,50 +325,68 @@ impl Database {
                 of_package!("release = n.value ->> 0 AND arch = n.value ->> 1"),
                 ") r ORDER BY run_id DESC, id DESC LIMIT $7"
             );
-            merged = self.all(sql, values(pairs, None)).await?;
+            self.all(sql, values(pairs, None)).await
         }
-        Ok(part_of(merged, filter))
     }
 
     /// Each release, architecture and class that public results have: by the summaries, and those that are not in them yet.
-    async fn kinds_of_results(&self) -> Result<Vec<(String, String, String)>, DbError> {
-        self.all(
-            concat!(
-                "SELECT release, arch, name FROM hours WHERE what = 'results' AND hour = 0 AND n > 0
-                 UNION SELECT release, arch, ",
-                class_of!(),
-                " FROM (SELECT release, arch, exit_code FROM results WHERE stored AND edition IS NULL AND NOT private
-                    ORDER BY id DESC LIMIT 1000) fresh"
-            ),
-            vec![],
-        )
-        .await
+    /// None where too many are not, as after summaries began anew.
+    async fn kinds_of_results(&self) -> Result<Option<Vec<(String, String, String)>>, DbError> {
+        let fresh: Vec<(String, String, String)> = self
+            .all(
+                concat!(
+                    "SELECT release, arch, ",
+                    class_of!(),
+                    " FROM (SELECT release, arch, exit_code FROM results WHERE edition IS NOT NULL
+                        AND (edition, id) > ((SELECT edition FROM summed), (SELECT result FROM summed)) LIMIT $1) behind
+                     UNION ALL SELECT release, arch, ",
+                    class_of!(),
+                    " FROM (SELECT release, arch, exit_code FROM results WHERE stored AND edition IS NULL LIMIT $1) fresh"
+                ),
+                args![i64::try_from(FRESH).unwrap_or(i64::MAX)],
+            )
+            .await?;
+        if fresh.len() >= FRESH {
+            return Ok(None);
+        }
+        let mut kinds: BTreeSet<(String, String, String)> = fresh.into_iter().collect();
+        kinds.extend(
+            self.all::<(String, String, String)>(
+                "SELECT release, arch, name FROM hours WHERE what = 'results' AND hour = 0 AND n > 0",
+                vec![],
+            )
+            .await?,
+        );
+        Ok(Some(kinds.into_iter().collect()))
     }
 
-    /// Public results of a package on a release and arch, newest first, before `before` (exclusive), at most `limit`.
+    /// Public results of a package on a release and arch, newest first, before `before` (a run id and its number), at most
+    /// `limit`.
     /// Runs with PPAs are not among them: `all_containers` adds them.
     pub async fn results_of(
         &self,
         package: &Package,
         pair: &Pair,
         all_containers: bool,
-        before: Option<&RunId>,
+        before: Option<(String, i64)>,
         limit: i64,
     ) -> Result<Vec<ResultRow>, DbError> {
+        let (run_id, id) = before.unwrap_or_else(newest);
         self.all(
             concat!(
                 "SELECT ",
                 result_columns!(),
                 " FROM results WHERE package = $1 AND release = $2 AND arch = $3 AND stored AND NOT private
-                    AND ($4 OR container = 'autopkgtest-' || release) AND run_id < $5
-                  ORDER BY run_id DESC, id DESC LIMIT $6"
+                    AND ($4 OR container = 'autopkgtest-' || release) AND (run_id, id) < ($5, $6)
+                  ORDER BY run_id DESC, id DESC LIMIT $7"
             ),
             args![
                 package.as_str(),
                 pair.release.as_str(),
                 pair.arch.as_str(),
                 all_containers,
-                before.map_or_else(|| newest().0, ToString::to_string),
+                run_id,
+                id,
                 limit
             ],
         )
@@ -422,7 +470,8 @@ impl Database {
     pub async fn has_results(&self, package: &Package) -> Result<bool, DbError> {
         let found: Option<(i64,)> = self
             .optional(
-                "SELECT id FROM results WHERE package = $1 AND stored AND NOT private LIMIT 1",
+                // By the index of its runs, in its order.
+                "SELECT id FROM results WHERE package = $1 AND stored AND NOT private ORDER BY release, arch, run_id LIMIT 1",
                 args![package.as_str()],
             )
             .await?;

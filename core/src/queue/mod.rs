@@ -10,7 +10,7 @@ mod shares;
 
 pub use self::{
     controls::{Cap, CapKind, Controls, Pause},
-    explain::{Durations, Estimate, InUse, Reason, Serving, Situation, Subject, Waits, in_words},
+    explain::{Durations, Estimate, InUse, Reason, Running, Serving, Situation, Subject, Waits, in_words},
     lane::{ANSWERS, ASKED, Class, EMERGENCY, Lane, MOST_RAISED},
     pools::{BadPools, Labels, PoolRules},
     shares::slots_of_people,

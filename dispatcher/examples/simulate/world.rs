@@ -9,7 +9,7 @@ use std::{
 use proofhouse_core::{
     db::Candidate,
     names::Pool,
-    queue::{Class, Controls, Durations, InUse, Lane, Serving, Situation, Subject},
+    queue::{Class, Controls, Durations, InUse, Lane, Running, Serving, Situation, Subject},
 };
 use proofhouse_dispatcher::schedule::{Next, Queue, Use};
 
@@ -160,7 +160,13 @@ impl World<'_> {
         let mut in_use = InUse::default();
         for used in self.running.values() {
             let lane = used.lane.parse().ok();
-            in_use.add(&used.pool, lane.as_ref(), &used.package, &used.trigger, &used.requester);
+            let running = Running {
+                package: &used.package,
+                trigger: &used.trigger,
+                requester: &used.requester,
+                private: false,
+            };
+            in_use.add(&used.pool, lane.as_ref(), &running);
         }
         situation.in_use = in_use;
         let n = f64::from(u32::try_from(self.lately.len()).expect("few"));

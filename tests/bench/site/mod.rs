@@ -117,7 +117,7 @@ impl Index {
     async fn make(bed: &Bed, kind: Kind, made: Made, results: u64) -> Result<Self> {
         let site = bed.site().await?;
         let Results::Folder(store) = &site.cluster.results else { anyhow::bail!("no local store") };
-        for run in runs(&made, results) {
+        for run in runs(&made, results)? {
             rebuild::write(store, &run)?;
         }
         let (url, of_web) = match kind {
@@ -143,7 +143,7 @@ impl Index {
         let releases = RELEASES.map(|(release, _)| release).join(",");
         let web = site.cluster.web().quiet().arg("--database", of_web).arg("--address-rate", "0");
         let web = web.arg("--releases", releases).arg("--arches", ARCHES.join(",")).start().await?;
-        let sights = Sights::of(&made, results, much);
+        let sights = Sights::of(&made, results, much)?;
         Ok(Self { kind, made, results, sights, database, epoch, filler, web, site, copied })
     }
 

@@ -1,5 +1,7 @@
 //! The pages that are measured.
 
+use anyhow::{Context, Result};
+
 use super::{
     made::{BEFORE_LARGE, LARGE, Line, Made},
     now::{Much, waiting_uuid},
@@ -66,19 +68,24 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
 /// Those that most people look at.
 pub(crate) const COMMON: [&str; 4] = ["front page", "package", "runs of a test", "run"];
 
+/// Among so many results before a run another of the same test is looked for.
+const LOOKED_THROUGH: u64 = 20_000;
+
 /// Two runs of a test of the distribution that everybody may see, the newer one first.
-pub(crate) fn runs(made: &Made, results: u64) -> [Line; 2] {
-    let mut newest = (10..BEFORE_LARGE).map(|age| made.result(age));
-    let ran = newest.find(|ran| ran.container == format!("autopkgtest-{}", ran.release));
-    let ran = ran.unwrap_or_else(|| made.result(BEFORE_LARGE));
-    let is_same = |other: &Line| {
-        other.run_id < ran.run_id
-            && [&other.container, &other.package] == [&ran.container, &ran.package]
-            && other.arch == ran.arch
+pub(crate) fn runs(made: &Made, results: u64) -> Result<[Line; 2]> {
+    let pair = |age: u64| {
+        let ran = made.result(age);
+        let is_same = |other: &Line| {
+            other.run_id < ran.run_id
+                && [&other.container, &other.package] == [&ran.container, &ran.package]
+                && other.arch == ran.arch
+        };
+        let is_own = ran.container == format!("autopkgtest-{}", ran.release);
+        let mut before = (age + 1..results.min(age + LOOKED_THROUGH)).map(|age| made.result(age));
+        let earlier = before.find(is_same).filter(|_| is_own)?;
+        Some([ran, earlier])
     };
-    let earlier = (10..results).map(|age| made.result(age)).find(is_same);
-    let earlier = earlier.unwrap_or_else(|| made.result(BEFORE_LARGE));
-    [ran, earlier]
+    (10..BEFORE_LARGE).find_map(pair).context("no test ran twice")
 }
 
 /// What is looked at.
@@ -86,12 +93,12 @@ pub(crate) struct Sights(Vec<(&'static str, String)>);
 
 impl Sights {
     /// In an index of so many results.
-    pub(crate) fn of(made: &Made, results: u64, much: Much) -> Self {
-        let [ran, earlier] = runs(made, results);
+    pub(crate) fn of(made: &Made, results: u64, much: Much) -> Result<Self> {
+        let [ran, earlier] = runs(made, results)?;
         // The package of the upload's results that come first of all.
         let tested = made.result(BEFORE_LARGE);
         let small = made.upload(0, 40);
-        Self(vec![
+        Ok(Self(vec![
             ("package", tested.package),
             ("seldom", made.package(made.large - 1)),
             ("release", tested.release.to_owned()),
@@ -109,7 +116,7 @@ impl Sights {
             ("owner", Made::ppa_owner(0)),
             ("large", LARGE.to_owned()),
             ("small", small),
-        ])
+        ]))
     }
 
     /// The address of a page.

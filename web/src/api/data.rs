@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::{
     private::{PublicJob, PublicResult},
     settings::Settings,
-    view::{path, results_path, run_path},
+    view::{path, result_path, results_path, run_path},
 };
 
 /// A moment, from microseconds since 1970.
@@ -75,7 +75,7 @@ impl ResultData {
             env: row.env.clone(),
             requester: row.requester.clone(),
             container: row.container.clone(),
-            url: settings.link(&run_path(&row.package, &row.release, &row.arch, &row.run_id)),
+            url: settings.link(&result_path(row)),
             log: folder.map(|folder| settings.link(&format!("{folder}/log.gz"))),
         }
     }

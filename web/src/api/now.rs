@@ -166,7 +166,7 @@ pub(super) async fn running(
 ) -> Result<Json<Running>, Failure> {
     let wanted = running::Wanted::parse(query.as_deref())?;
     let now = app.now().await?;
-    let part = wanted.part(&now, MOST);
+    let part = wanted.part(&now, MOST)?;
     let usual = running::usual(&app, &part.runs).await?;
     let last = part.runs.last().filter(|_| !part.rest.is_empty());
     let private = part.private.into_iter();

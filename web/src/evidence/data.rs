@@ -109,6 +109,13 @@ pub(crate) struct TestbedData {
     pub(crate) packages: Option<usize>,
 }
 
+/// Variables of the test as autopkgtest noted them, but its triggers.
+pub(super) fn variables(contents: &Contents) -> impl Iterator<Item = &str> {
+    let all = contents.info.get("custom_environment").and_then(Value::as_array);
+    let all = all.into_iter().flatten().filter_map(Value::as_str);
+    all.filter(|text| !text.starts_with("ADT_TEST_TRIGGERS="))
+}
+
 impl TestbedData {
     pub(super) fn of(contents: &Contents) -> Self {
         let text = |key: &str| {
@@ -123,19 +130,13 @@ impl TestbedData {
             };
             (!text.is_empty()).then_some(text)
         };
-        let variables = contents.info.get("custom_environment").and_then(Value::as_array);
-        let variables = variables.into_iter().flatten().filter_map(Value::as_str);
         Self {
             provider: text("virt_server"),
             kernel: text("test_kernel_versions").or_else(|| text("kernel_version")),
             processor: text("cpu_model"),
             processors: text("nproc"),
             worker: text("worker"),
-            variables: variables
-                .filter(|text| !text.starts_with("ADT_TEST_TRIGGERS="))
-                .take(MOST_VARIABLES)
-                .map(shown)
-                .collect(),
+            variables: variables(contents).take(MOST_VARIABLES).map(shown).collect(),
             packages: contents.packages.as_ref().map(|packages| packages.versions.len()),
         }
     }

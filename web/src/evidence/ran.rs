@@ -7,7 +7,7 @@ use proofhouse_core::{
     request::Request,
 };
 
-use super::{Changes, Evidence, Found, Side, contents_of};
+use super::{Changes, Evidence, Found, Side, contents_of, data::variables};
 use crate::{
     app::App,
     private::{PublicJob, PublicResult},
@@ -65,13 +65,17 @@ impl Ran {
             Class::Fail => app.db().passed_before(row).await?.and_then(PublicResult::of),
             _ => None,
         };
-        let request = request_of(row, job.as_ref());
+        let mut request = request_of(row, job.as_ref());
         let (evidence, of_passed) = tokio::join!(Evidence::of(app, row), async {
             match &passed {
                 Some(passed) => contents_of(app, passed).await,
                 None => Found::Missing,
             }
         });
+        // The index has no variables: where the job is gone, the evidence has them.
+        if let (None, Some(request), Found::Here(contents)) = (&job, &mut request, &evidence.contents) {
+            request.env = variables(contents).filter_map(|text| text.parse().ok()).collect();
+        }
         let since_pass = match passed {
             Some(passed) => {
                 let job = job_of(app, &passed).await?;

@@ -10,7 +10,7 @@ use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::watch::{PULSE_SECONDS, Piece};
 
-use crate::log::{LineView, Lines};
+use crate::log::{LineView, Lines, Marks};
 
 /// How much of the beginning is kept, in bytes of the page.
 const HEAD: usize = 256 << 10;
@@ -61,6 +61,7 @@ pub(crate) struct Buffer {
     /// How much came, in bytes of the log.
     pub(super) end: u64,
     lines: Lines,
+    marks: Marks,
     head: Vec<Arc<Batch>>,
     head_size: usize,
     tail: VecDeque<Arc<Batch>>,
@@ -108,12 +109,10 @@ impl Buffer {
         }
         if known <= bytes.len() {
             self.end += new.len() as u64;
-            let mut show = shower(&mut html);
-            self.lines.push(new, &mut show);
+            self.lines.push(new, shower(&mut html, &mut self.marks));
         }
         if piece.over {
-            let mut show = shower(&mut html);
-            self.lines.finish(&mut show);
+            self.lines.finish(shower(&mut html, &mut self.marks));
             heard.changed |= self.set_phase(Phase::Over);
         }
         if !html.is_empty() {
@@ -144,6 +143,11 @@ impl Buffer {
         self.head.iter().chain(&self.tail).filter(|batch| batch.last > line).cloned().collect()
     }
 
+    /// Its sections: the number of the first line, and the heading.
+    pub(crate) fn sections(&self) -> Vec<(u64, String)> {
+        self.marks.begun().iter().map(|section| (section.first, section.title.clone())).collect()
+    }
+
     /// The number of the last line.
     pub(crate) fn last(&self) -> u64 {
         self.lines.whole()
@@ -169,9 +173,10 @@ impl Buffer {
 }
 
 /// Adds each line to what the page shows.
-fn shower(html: &mut String) -> impl FnMut(crate::log::Raw<'_>) -> bool {
+fn shower(html: &mut String, marks: &mut Marks) -> impl FnMut(crate::log::Raw<'_>) -> bool {
     move |raw| {
-        let line = LineView::new(raw, format!("#L{}", raw.number), false);
+        let section = marks.read(raw).map(|section| section.title.clone());
+        let line = LineView { section, ..LineView::new(raw, format!("#L{}", raw.number), false) };
         // Writing to a String cannot fail.
         let _ = LineHtml { line }.render_into(&mut *html);
         true

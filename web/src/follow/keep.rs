@@ -49,11 +49,13 @@ pub(super) async fn keep(app: App, log: Arc<Log>) {
             Ok(()) = link.changed() => asked = None,
             () = app.follows().closing.cancelled() => break,
         }
-        if log.buffer().phase() == Phase::Over {
+        if log.buffer().phase() == Phase::Over || !app.follows().has(&log) {
             break;
         }
     }
-    app.follows().logs().remove(&log.id);
+    if app.follows().has(&log) {
+        app.follows().logs().remove(&log.id);
+    }
 }
 
 /// Who runs the attempt; none inside where nobody knows just now. None once it is over: then those who look are told.

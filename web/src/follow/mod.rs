@@ -102,6 +102,11 @@ impl Follows {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// True while it is one of those that are kept.
+    fn has(&self, log: &Arc<Log>) -> bool {
+        self.logs().get(&log.id).is_some_and(|kept| Arc::ptr_eq(kept, log))
+    }
+
     /// Takes a message in.
     pub(crate) fn hear(&self, piece: &Piece) {
         let Some(log) = self.logs().get(&piece.id).cloned() else { return };
@@ -125,7 +130,11 @@ pub(crate) fn follow(app: &App, job: &PublicJob, run_path: &str) -> Result<Arc<L
         return Ok(log.clone());
     }
     if logs.len() >= MOST_LOGS {
-        return Err(Failure::busy());
+        // One that nobody looks at any more makes room.
+        let unseen =
+            logs.values().filter(|log| log.changed.receiver_count() == 0).min_by_key(|log| *log.looked());
+        let id = unseen.map(|log| log.id).ok_or_else(Failure::busy)?;
+        logs.remove(&id);
     }
     let log = Arc::new(Log::new(id, run_path.to_owned()));
     logs.insert(id, log.clone());

@@ -46,6 +46,23 @@ fn pieces_are_put_together_whatever_happens_on_their_way() {
 }
 
 #[test]
+fn sections_are_named_as_they_begin() {
+    let mut buffer = Buffer::default();
+    let setup = "autopkgtest [08:00:01]: @@@@@@@@@@@@@@@@@@@@ test bed setup\nGet:1 x\nautopkgtest [08:0";
+    buffer.hear(&piece(ID, (0, 0, 0), setup));
+    buffer.hear(&piece(
+        ID,
+        (setup.len() as u64, setup.len() as u64, 2),
+        "0:09]: test \"b>: preparing testbed\n",
+    ));
+    let named = ["test bed setup", "test \"b>"].map(str::to_owned);
+    assert_eq!(buffer.sections(), [1, 3].into_iter().zip(named).collect::<Vec<_>>());
+    let shown = html(&buffer, 0);
+    assert!(shown.contains("id=\"L3\" data-section=\"test &#34;b&#62;\""), "{shown}");
+    assert_eq!(shown.matches("data-section").count(), 2, "{shown}");
+}
+
+#[test]
 fn beginning_and_end_of_a_long_log_are_kept() {
     let mut buffer = Buffer::default();
     let mut at = 0;

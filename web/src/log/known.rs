@@ -16,6 +16,7 @@ use super::{
     feed::{Unread, feed},
     index::{Index, Scan, most_scanned},
     part::{Part, Reader, Sought},
+    view::LONGEST_READ,
 };
 use crate::app::App;
 
@@ -113,15 +114,18 @@ impl Stored {
         Ok(feed(object.stream, scan).await?.finish())
     }
 
-    /// Reads a part of it.
+    /// Reads a part of it, from a line on; what is sought there knows until when.
     pub(super) async fn part(
         &self,
         app: &App,
         index: Option<&Index>,
-        sought: Sought,
+        from: u64,
+        sought: impl FnOnce(Instant) -> Sought,
     ) -> Result<Part, Unread> {
         let _place = app.logs().places.acquire().await;
-        let place = index.and_then(|index| index.place_before(sought.from));
+        // Others' reading is not counted.
+        let sought = sought(Instant::now() + LONGEST_READ);
+        let place = index.and_then(|index| index.place_before(from));
         let range = place.map(|place| ByteRange::From(place.packed, None));
         let object = app.store().get(&self.key.container, &self.key.object, range).await?;
         Ok(feed(object.stream, Reader::new(sought, place)).await?.finish())

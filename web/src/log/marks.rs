@@ -15,6 +15,8 @@ const MOST_SECTIONS: usize = 1000;
 const MOST_ENDS: usize = 1000;
 /// Longest heading, in characters.
 const LONGEST_TITLE: usize = 120;
+/// Longest name of a test that is told from others, in characters.
+const LONGEST_TEST: usize = 500;
 /// What each line that marks something holds near its beginning, behind the clock of newer versions.
 static PROGRAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"autopkgtest ["));
 /// How far from the beginning.
@@ -95,32 +97,39 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Reads a line.
-    pub(crate) fn read(&mut self, line: Raw<'_>) {
+    /// Reads a line; returns the section that it begins.
+    pub(crate) fn read(&mut self, line: Raw<'_>) -> Option<&Section> {
         let is_near = PROGRAM.find(&line.text[..line.text.len().min(NEAR)]).is_some();
         let in_summary = self.sections.last().is_some_and(|section| section.title == SUMMARY_TITLE);
         if (is_near || in_summary) && self.sections.len() < MOST_SECTIONS {
             let text = plain(&String::from_utf8_lossy(line.text));
             if let Some((title, test)) = self.heading(&text) {
-                return self.begin(line.number, title, test);
+                return Some(self.begin(line.number, title, test));
             }
             if in_summary
                 && self.ends.len() < MOST_ENDS
                 && let Some(found) = SUMMARY.captures(&text)
             {
-                self.ends.insert(found["test"].to_owned(), Verdict::parse(&found["word"]));
+                let name = found["test"].chars().take(LONGEST_TEST).collect();
+                self.ends.insert(name, Verdict::parse(&found["word"]));
             }
         }
-        if self.sections.is_empty() {
-            self.begin(line.number, "start".to_owned(), None);
-        }
+        let is_first = self.sections.is_empty();
+        is_first.then(|| self.begin(line.number, "start".to_owned(), None))
     }
 
-    fn begin(&mut self, first: u64, title: String, test: Option<String>) {
+    /// The sections so far.
+    pub(crate) fn begun(&self) -> &[Section] {
+        &self.sections
+    }
+
+    fn begin(&mut self, first: u64, title: String, test: Option<String>) -> &Section {
         if title == SUMMARY_TITLE {
             self.ends.clear();
         }
+        let at = self.sections.len();
         self.sections.push(Section { title, first, verdict: None, open: false, test });
+        &self.sections[at]
     }
 
     /// The section that a line begins.
@@ -128,10 +137,11 @@ impl Marks {
         let mark = MARK.captures(line)?;
         let cut = |text: &str| text.trim().chars().take(LONGEST_TITLE).collect::<String>();
         let current = self.sections.last().and_then(|section| section.test.as_deref());
+        let test = |name: &str| name.chars().take(LONGEST_TEST).collect::<String>();
         match (mark.name("part"), mark.name("test")) {
             (Some(part), _) => Some((cut(part.as_str()), None)),
-            (None, Some(test)) if current != Some(test.as_str()) => {
-                Some((format!("test {}", cut(test.as_str())), Some(test.as_str().to_owned())))
+            (None, Some(name)) if current != Some(&test(name.as_str())) => {
+                Some((format!("test {}", cut(name.as_str())), Some(test(name.as_str()))))
             }
             _ => None,
         }

@@ -13,6 +13,7 @@ mod wanted;
 
 pub(crate) use known::Logs;
 pub(crate) use lines::{Lines, Raw};
+pub(crate) use marks::Marks;
 pub(crate) use plain::plain;
 pub(crate) use view::{Item, LineView, LogView};
 pub(crate) use wanted::LONGEST_QUERY;

@@ -165,7 +165,7 @@ impl Write for Sink {
             if !self.has_enough && Instant::now() >= self.sought.until {
                 self.has_enough = true;
                 self.part.late = true;
-                self.part.next.get_or_insert(self.lines.whole() + 1);
+                self.part.next.get_or_insert((self.lines.whole() + 1).max(self.sought.from));
             }
         }
         if self.has_enough { Err(io::Error::other("enough was read")) } else { Ok(bytes.len()) }

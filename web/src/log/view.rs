@@ -24,7 +24,7 @@ use crate::{app::App, failure::Failure, view::size};
 /// Of a log that is too long for a page this many lines of the beginning are shown, and then as many of the end as fit.
 const HEAD_LINES: usize = MOST_SHOWN * 3 / 10;
 /// A part of a log, or a search, takes no longer.
-const LONGEST_READ: Duration = Duration::from_secs(5);
+pub(super) const LONGEST_READ: Duration = Duration::from_secs(5);
 /// Who follows a link to a line sees so many before it.
 const BEFORE: u64 = 10;
 
@@ -36,6 +36,8 @@ pub(crate) struct LogView {
     path: String,
     pub(crate) wanted: Wanted,
     pub(crate) sections: Vec<SectionView>,
+    /// To read as far as what was asked for took too long.
+    pub(crate) late: bool,
     /// How many lines it has; none while it is still read.
     pub(crate) lines: Option<u64>,
     /// How many of them are left out in its middle.
@@ -94,6 +96,8 @@ pub(crate) struct LineView {
     pub(crate) hit: bool,
     /// It is longer than what is shown.
     pub(crate) cut: bool,
+    /// The section that it begins, where nothing else says so.
+    pub(crate) section: Option<String>,
 }
 
 impl LineView {
@@ -104,6 +108,7 @@ impl LineView {
             pieces: styled(&String::from_utf8_lossy(line.text)),
             hit,
             cut: line.length > line.text.len() as u64,
+            section: None,
         }
     }
 }
@@ -131,9 +136,9 @@ impl LogView {
         let part = match index {
             Some(index) if pattern.is_none() && wanted.from.is_none() => both_ends(index),
             _ => {
-                let until = Instant::now() + LONGEST_READ;
                 let from = wanted.from.unwrap_or(1);
-                log.part(app, index, Sought { from, pattern, until, most: log.most() }).await?
+                let sought = |until| Sought { from, pattern, until, most: log.most() };
+                log.part(app, index, from, sought).await?
             }
         };
         let most = log.most();
@@ -185,6 +190,7 @@ impl LogView {
             Item::Line(LineView::new(line.raw(), path, line.hit))
         };
         Self {
+            late: part.late && !is_search,
             sections: match index {
                 Some(index) => lay_out(&index.sections, index.lines, part.lines, is_part, line, gap),
                 None => alone(part.lines, line),
@@ -210,6 +216,11 @@ impl LogView {
     /// The page of the whole log.
     pub(crate) fn all_path(&self) -> String {
         self.wanted.link(&self.path, false, None)
+    }
+
+    /// The same part again.
+    pub(crate) fn here_path(&self) -> String {
+        self.wanted.link(&self.path, false, self.wanted.from)
     }
 
     /// Which log, beside the path.

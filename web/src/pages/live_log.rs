@@ -36,6 +36,8 @@ struct Page {
     job: JobItem,
     /// The lines, as HTML that was made of them.
     lines: String,
+    /// The number of the first line of each section, and its heading.
+    sections: Vec<(u64, String)>,
     /// The number of the last one.
     last: u64,
     phase: Phase,
@@ -60,6 +62,7 @@ pub(crate) async fn get(
     let _ = tokio::time::timeout(PATIENCE, log.first_word()).await;
     let buffer = log.buffer();
     let (phase, last) = (buffer.phase(), buffer.last());
+    let sections = buffer.sections();
     let lines = buffer.behind(0).iter().map(|batch| batch.html.as_str()).collect();
     drop(buffer);
     let said = live::heard_of(&app, &job.uuid).filter(|_| phase == Phase::Unheard);
@@ -70,6 +73,7 @@ pub(crate) async fn get(
         events_path: format!("{}/log/events", item.path),
         job: item,
         lines,
+        sections,
         last,
         phase,
         logtail: said.map(|said| crate::log::plain(&said.status.logtail)).unwrap_or_default(),

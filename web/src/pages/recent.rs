@@ -24,6 +24,8 @@ use crate::{
 
 /// The most that one answer lists.
 const MOST: i64 = 10_000;
+/// So many can be skipped; what is older is found by `before`.
+const FARTHEST: i64 = 100_000;
 /// What it lists when nothing is said.
 const USUAL: i64 = 100;
 
@@ -34,8 +36,8 @@ pub(crate) struct Wanted {
     /// How many, up to 10000.
     #[param(default = 100, minimum = 1, maximum = 10_000)]
     pub(crate) limit: i64,
-    /// Skip so many: for old links. `before` costs the same however far back it leads.
-    #[param(default = 0, minimum = 0)]
+    /// Skip so many, up to 100000: for old links. `before` costs the same however far back it leads.
+    #[param(default = 0, minimum = 0, maximum = 100_000)]
     pub(crate) offset: i64,
     /// Only this architecture.
     #[param(required = false)]
@@ -73,7 +75,7 @@ impl Wanted {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "limit" => wanted.limit = number("limit", &value, 1, MOST, USUAL)?,
-                "offset" => wanted.offset = number("offset", &value, 0, i64::MAX, 0)?,
+                "offset" => wanted.offset = number("offset", &value, 0, FARTHEST, 0)?,
                 "arch" => wanted.arch = plain(&value)?,
                 "release" => wanted.release = plain(&value)?,
                 "package" => wanted.package = plain(&value)?,
@@ -135,12 +137,12 @@ impl Wanted {
 }
 
 /// A result's place in a list: its run id, which ends in `@`, and its number.
-pub(super) fn place_of(row: &ResultRow) -> String {
+pub(crate) fn place_of(row: &ResultRow) -> String {
     format!("{}{}", row.run_id, row.id)
 }
 
 /// The same, as an address has it.
-pub(super) fn place(value: &str) -> Result<Option<(String, i64)>, Failure> {
+pub(crate) fn place(value: &str) -> Result<Option<(String, i64)>, Failure> {
     if value.is_empty() {
         return Ok(None);
     }
@@ -165,8 +167,9 @@ pub(super) fn number(name: &str, value: &str, least: i64, most: i64, usual: i64)
         return Ok(usual);
     }
     value.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| {
-        let most = if most == i64::MAX { String::new() } else { format!(" to {most}") };
-        Failure::bad(format!("{name} must be a number from {least}{most}."), "")
+        let advice =
+            if name == "offset" { "Follow the links to what is older, or give before=." } else { "" };
+        Failure::bad(format!("{name} must be a number from {least} to {most}."), advice)
     })
 }
 

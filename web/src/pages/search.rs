@@ -30,6 +30,8 @@ use crate::{
     view::{Crumb, ResultItem, package_path, path, ppa_path, user_path},
 };
 
+/// Longer names are not looked for, in characters.
+const LONGEST: usize = 200;
 /// How many of a kind are shown beside others,
 const FEW: usize = 10;
 /// and how many alone.
@@ -119,7 +121,14 @@ impl Wanted {
                 Failure::bad("This kind is not known.", &format!("Known are {known}."))
             })?),
         };
-        Ok(Self { q: text(query, "q")?, kind, after: text(query, "after")? })
+        let q = text(query, "q")?;
+        if q.chars().count() > LONGEST {
+            return Err(Failure::bad(
+                format!("q is longer than {LONGEST} characters."),
+                "No name is that long.",
+            ));
+        }
+        Ok(Self { q, kind, after: text(query, "after")? })
     }
 
     fn at(&self, base: &str, kind: Kind, after: &str) -> String {

@@ -1,6 +1,10 @@
 //! One run, what changed, and the history of a package.
 
-use proofhouse_core::evidence::{gzip, result_tar};
+use proofhouse_core::{
+    evidence::{gzip, result_tar},
+    index::{FoundRun, Said, StoredResult},
+    layout::Series,
+};
 use scraper::{ElementRef, Html, Selector};
 use serde_json::{Value, json};
 
@@ -171,6 +175,35 @@ async fn what_changed_since_the_last_pass() {
     for bad in ["/compare?package=green", "/compare?package=green&release=noble&arch=amd64&after=x"] {
         assert_eq!(site.browse(bad).await.status, 400, "{bad}");
     }
+}
+
+#[tokio::test]
+async fn a_run_whose_job_is_gone_is_repeated_as_it_was() {
+    let [before, site] = [Site::new().await, Site::new().await];
+    let [_, run] = passed_and_failed(&before).await;
+    keep(&site, &run, "FAIL", "2.40", "libc/2.40");
+    // As an index that was rebuilt has it.
+    let series = Series {
+        container: run.container.parse().unwrap(),
+        pair: "noble/amd64".parse().unwrap(),
+        package: "green".parse().unwrap(),
+    };
+    let found = FoundRun { series, run_id: run.run_id.parse().unwrap() };
+    let said = Said {
+        exit_code: 4,
+        version: "2.10-3".to_owned(),
+        triggers: Some("libc/2.40".to_owned()),
+        env: String::new(),
+        requester: None,
+        duration_seconds: 1,
+        uuid: Some(run.uuid),
+        rule: None,
+    };
+    let stored = StoredResult { run: found.clone(), said, readable_by: Vec::new() };
+    assert_eq!(site.db.index(&[found], &[stored], None).await.unwrap(), 1);
+    let again = |page: &Answer| page.text().contains("trigger=libc%2F2.40&#38;env=A_B%3Dc");
+    let shown = site.browse(&page(&run)).await;
+    assert!(again(&shown), "{}", shown.text());
 }
 
 #[tokio::test]

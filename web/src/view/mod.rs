@@ -19,6 +19,6 @@ pub(crate) use job::{JobItem, shown_params};
 pub(crate) use outcome::Outcome;
 pub(crate) use picture::{Axis, Picture, Sums, Unit};
 pub(crate) use python::{python_list, python_str};
-pub(crate) use result::ResultItem;
+pub(crate) use result::{ResultItem, result_path};
 pub(crate) use time::{When, duration, size};
 pub(crate) use verdict::verdict;

@@ -4,6 +4,7 @@ use super::{Outcome, When, duration, package_path, pair_path, path, results_path
 use crate::private::PublicResult;
 use jiff::Timestamp;
 use proofhouse_core::{
+    db::ResultRow,
     layout::file,
     outcome::{ExitCode, decided_by},
     run_id::RunId,
@@ -37,21 +38,28 @@ pub(crate) struct ResultItem {
     pub(crate) ppa_container: Option<String>,
 }
 
+/// What the address of a run with PPAs has behind it: a run id is unique within its container only.
+fn container_query(row: &ResultRow) -> String {
+    if row.container == format!("autopkgtest-{}", row.release) {
+        return String::new();
+    }
+    format!("?container={}", path(&[&row.container]).trim_start_matches('/'))
+}
+
+/// The page of a result.
+pub(crate) fn result_path(row: &ResultRow) -> String {
+    let page = run_path(&row.package, &row.release, &row.arch, &row.run_id);
+    format!("{page}{}", container_query(row))
+}
+
 impl ResultItem {
     pub(crate) fn new(row: &PublicResult, now: Timestamp) -> Self {
         let (package, release, arch, run_id) = (&row.package, &row.release, &row.arch, &row.run_id);
-        let own = row.container == format!("autopkgtest-{release}");
-        let mut own_path = run_path(package, release, arch, run_id);
-        let mut log_path = format!("{own_path}/log");
-        if !own {
-            // A run id is unique within its container only.
-            let query = format!("?container={}", path(&[&row.container]).trim_start_matches('/'));
-            own_path.push_str(&query);
-            log_path.push_str(&query);
-        }
+        let base = run_path(package, release, arch, run_id);
+        let query = container_query(row);
         Self {
-            path: own_path,
-            log_path,
+            path: format!("{base}{query}"),
+            log_path: format!("{base}/log{query}"),
             package_path: package_path(package),
             pair_path: pair_path(package, release, arch),
             // What did not run left nothing.
@@ -73,7 +81,7 @@ impl ResultItem {
             when: run_id.parse::<RunId>().ok().and_then(|id| id.time()).map(|at| When::new(at, now)),
             duration: duration(row.duration_seconds),
             seconds: row.duration_seconds,
-            ppa_container: (!own).then(|| row.container.clone()),
+            ppa_container: (!query.is_empty()).then(|| row.container.clone()),
         }
     }
 

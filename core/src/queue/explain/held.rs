@@ -28,11 +28,11 @@ impl Situation {
     fn is_reached(&self, cap: &Cap) -> bool {
         let Ok(kind) = cap.kind.parse::<CapKind>() else { return false };
         if cap.name != "*" {
-            return self.reached(kind, &cap.name).is_some();
+            return self.told(kind, &cap.name).is_some();
         }
         let own =
             |name: &str| self.controls.caps.iter().any(|other| other.kind == cap.kind && other.name == name);
-        cap.most <= 0 || self.in_use.names(kind).any(|name| !own(name) && self.reached(kind, name).is_some())
+        cap.most <= 0 || self.in_use.names(kind).any(|name| !own(name) && self.told(kind, name).is_some())
     }
 }
 

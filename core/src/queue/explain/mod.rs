@@ -17,7 +17,7 @@ use self::place::View;
 pub use self::{
     estimate::{Estimate, in_words},
     reason::Reason,
-    situation::{Durations, InUse, Serving, Situation},
+    situation::{Durations, InUse, Running, Serving, Situation},
 };
 use super::{ANSWERS, CapKind, EMERGENCY, Lane};
 use crate::names::Pool;
@@ -143,7 +143,7 @@ impl Situation {
             (CapKind::Requester, &job.requester),
         ];
         let own = own.into_iter().find_map(|(kind, name)| {
-            let (running, most) = self.reached(kind, name)?;
+            let (running, most) = self.told(kind, name)?;
             let name = (!job.private).then(|| name.clone());
             Some(Reason::Cap { kind, name, running, most })
         });

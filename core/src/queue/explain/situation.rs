@@ -26,6 +26,8 @@ pub struct Situation {
     pub serving: Vec<Serving>,
     /// What runs.
     pub in_use: InUse,
+    /// What is said is for everybody: no cap tells that a private run counts for it.
+    pub for_everybody: bool,
     /// How long attempts took lately.
     pub durations: BTreeMap<Pool, Durations>,
     pub(super) lanes: Vec<Load>,
@@ -58,10 +60,25 @@ pub struct Durations {
     pub deviation: f64,
 }
 
+/// A job that runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// Its package.
+    pub package: &'a str,
+    /// Its first trigger.
+    pub trigger: &'a str,
+    /// Who asked for it first.
+    pub requester: &'a str,
+    /// Not everybody may know of it.
+    pub private: bool,
+}
+
 /// How much runs, by what limits it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InUse {
     capped: HashMap<(CapKind, String), usize>,
+    /// How many of those are private. Of a pool everybody may know how many run.
+    private: HashMap<(CapKind, String), usize>,
     people: BTreeMap<Pool, usize>,
     emergencies: BTreeMap<Pool, usize>,
 }
@@ -77,15 +94,17 @@ pub(super) struct Load {
 
 impl InUse {
     /// A job runs in a pool.
-    pub fn add(&mut self, pool: &Pool, lane: Option<&Lane>, package: &str, trigger: &str, requester: &str) {
-        let named = [
-            (CapKind::Package, package),
-            (CapKind::Trigger, trigger),
-            (CapKind::Requester, requester),
-            (CapKind::Pool, pool.as_str()),
+    pub fn add(&mut self, pool: &Pool, lane: Option<&Lane>, job: &Running<'_>) {
+        let own = [
+            (CapKind::Package, job.package),
+            (CapKind::Trigger, job.trigger),
+            (CapKind::Requester, job.requester),
         ];
-        for (kind, name) in named {
+        for (kind, name) in own.into_iter().chain([(CapKind::Pool, pool.as_str())]) {
             *self.capped.entry((kind, name.to_owned())).or_default() += 1;
+        }
+        for (kind, name) in own.into_iter().filter(|_| job.private) {
+            *self.private.entry((kind, name.to_owned())).or_default() += 1;
         }
         if lane.is_some_and(|lane| lane.class == Class::People) {
             *self.people.entry(pool.clone()).or_default() += 1;
@@ -161,6 +180,14 @@ impl Situation {
         let most = self.controls.most(kind, name)?;
         let running = self.in_use.of(kind, name);
         (running >= most).then_some((running, most))
+    }
+
+    /// The same, as far as whoever is told may know it.
+    pub(super) fn told(&self, kind: CapKind, name: &str) -> Option<(usize, usize)> {
+        let (running, most) = self.reached(kind, name)?;
+        let private = self.in_use.private.get(&(kind, name.to_owned())).copied().unwrap_or(0);
+        let told = if self.for_everybody { running - private } else { running };
+        (told >= most).then_some((told, most))
     }
 
     /// True where an emergency waits or runs in a pool.

@@ -28,6 +28,10 @@ fn situation(lanes: &[(&str, i64)]) -> Situation {
     situation
 }
 
+fn running<'a>(package: &'a str, trigger: &'a str) -> Running<'a> {
+    Running { package, trigger, requester: "", private: false }
+}
+
 const GREEN: &str = "0 gates ubuntu noble/amd64 - green/2";
 
 fn job(text: &str, before: i64) -> Subject {
@@ -168,12 +172,35 @@ fn caps_are_said_with_their_numbers_and_name_nothing_private() {
         let green = job(GREEN, 5);
         for n in 0..2 {
             assert_ne!(name(&all, &green), "cap", "{n} run");
-            all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "hello", "green/2", "");
+            all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), &running("hello", "green/2"));
         }
         let waits = all.explain(&green);
         assert!(waits.sentence.contains(shown) && waits.sentence.contains("than 2"), "{waits:?}");
         let private = serde_json::to_string(&all.explain(&Subject { private: true, ..green })).unwrap();
         assert!(!private.contains("green") && !private.contains("hello"), "{private}");
+    }
+}
+
+#[test]
+fn no_cap_tells_everybody_of_a_private_run() {
+    let green = Subject { requester: "joe".to_owned(), ..job(GREEN, 5) };
+    let hidden = Running { requester: "joe", private: true, ..running("hello", "green/2") };
+    for (kind, name) in [("package", "hello"), ("trigger", "*"), ("requester", "joe")] {
+        let mut all = situation(&[]);
+        all.controls.caps = vec![capped(kind, name, 1)];
+        all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), &hidden);
+        assert!(matches!(all.explain(&green).reason, Reason::Cap { running: 1, .. }), "operators are told");
+        all.for_everybody = true;
+        assert!(
+            matches!(all.explain(&green).reason, Reason::Slot { .. }) && all.held_back().is_empty(),
+            "{kind}"
+        );
+        all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), &Running { private: false, ..hidden });
+        assert!(
+            matches!(all.explain(&green).reason, Reason::Cap { running: 1, .. }),
+            "without the private one"
+        );
+        assert_eq!(all.held_back().len(), 1, "{kind}");
     }
 }
 
@@ -217,7 +244,7 @@ fn what_is_held_back_names_nothing_that_may_be_private() {
     ];
     all.set_lanes([(lane("1000 gates ubuntu noble/amd64 - fire/1"), 1)]);
     for trigger in ["green/2", "green/2", "blue/1"] {
-        all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "red", trigger, "");
+        all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), &running("red", trigger));
     }
     assert_eq!(
         all.held_back(),
@@ -227,7 +254,7 @@ fn what_is_held_back_names_nothing_that_may_be_private() {
             "ann lets no more than 1 in pool amd64 run at once, since 1970-01-01 00:00 UTC.",
         ]
     );
-    all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), "red", "blue/1", "");
+    all.in_use.add(&pool("amd64"), Some(&lane(GREEN)), &running("red", "blue/1"));
     assert!(all.held_back()[3].contains("no more than 2 of each trigger"), "{:?}", all.held_back());
 }
 

@@ -18,7 +18,10 @@ use crate::{
     badge::Badges,
     failure::Failure,
     feeds::package_feed,
-    pages::{page, parameter},
+    pages::{
+        page, parameter,
+        recent::{place, place_of},
+    },
     private::{PublicJob, PublicResult},
     reproduce::{Reproduce, request_of},
     view::{Chart, Crumb, JobItem, ResultItem, crumbs, pair_path, shown_params},
@@ -64,17 +67,21 @@ struct Asked {
 /// What an address asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    before: Option<RunId>,
+    before: Option<(String, i64)>,
     result: Option<Class>,
 }
 
 impl Wanted {
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, Failure> {
         let text = |name: &str| parameter(query, name).filter(|text| !text.is_empty());
-        let before = text("before").map(|text| text.parse()).transpose();
+        // A run id alone, too, as addresses had it.
+        let before = |text: String| match text.parse::<RunId>() {
+            Ok(run_id) => Ok(Some((run_id.to_string(), i64::MIN))),
+            Err(_) => place(&text),
+        };
         let class = |text: String| Class::ALL.into_iter().find(|class| class.as_str() == text).ok_or(());
         Ok(Self {
-            before: before.map_err(|_| Failure::bad("before must be a run id.", ""))?,
+            before: text("before").map_or(Ok(None), before)?,
             result: text("result").map(class).transpose().map_err(|()| {
                 let all = Class::ALL.map(Class::as_str).join(", ");
                 Failure::bad("result is no outcome.", &format!("It can be {all}."))
@@ -110,7 +117,7 @@ pub(crate) struct Part {
     pub(crate) rows: Vec<PublicResult>,
     /// How many were looked through for these.
     looked: usize,
-    /// The run id behind which there is more.
+    /// The place behind which there is more.
     pub(crate) next: Option<String>,
 }
 
@@ -125,16 +132,16 @@ pub(crate) async fn part(
 ) -> Result<Part, DbError> {
     let look = if wanted.result.is_some() { LOOKED_THROUGH.max(most) } else { most };
     let limit = i64::try_from(look + 1).unwrap_or(i64::MAX);
-    let mut rows = app.db().results_of(package, pair, true, wanted.before.as_ref(), limit).await?;
+    let mut rows = app.db().results_of(package, pair, true, wanted.before.clone(), limit).await?;
     let mut has_more = rows.len() > look;
     rows.truncate(look);
-    let (looked, mut last) = (rows.len(), rows.last().map(|row| row.run_id.clone()));
+    let (looked, mut last) = (rows.len(), rows.last().map(place_of));
     let mut rows = PublicResult::all(rows);
     rows.retain(|row| wanted.result.is_none_or(|class| row.class() == class));
     if rows.len() > most {
         rows.truncate(most);
         has_more = true;
-        last = rows.last().map(|row| row.run_id.clone());
+        last = rows.last().map(|row| place_of(row));
     }
     Ok(Part { rows, looked, next: last.filter(|_| has_more) })
 }
@@ -189,7 +196,7 @@ pub(super) async fn get(
         runs: results.into_iter().zip(asked(app, &rows, &pair).await?).collect(),
         looked,
         newest: (!wanted.is_first()).then(|| wanted.at(&path, None)),
-        older: next.map(|run_id| wanted.at(&path, Some(&run_id))),
+        older: next.map(|place| wanted.at(&path, Some(&place))),
         path,
         wanted,
         package,

@@ -168,7 +168,7 @@ pub(crate) async fn usual(app: &App, runs: &[&Live]) -> Result<Vec<Option<i64>>,
 pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let wanted = Wanted::parse(query.as_deref())?;
     let now = app.now().await?;
-    let part = wanted.part(&now, PAGE);
+    let part = wanted.part(&now, PAGE)?;
     let usual = usual(&app, &part.runs).await?;
     let releases = queues(&app).await?;
     let settings = app.settings();
@@ -198,7 +198,9 @@ impl Running {
         }
         let mut rest: Vec<Rest> = Vec::new();
         let last = packages.last().map(|(package, _)| package.clone());
-        for live in part.rest.iter().filter(|live| Some(&live.package) != last.as_ref()) {
+        // Only a list by package has a place for each.
+        let behind = part.rest.iter().filter(|_| !wanted.is_longest_first());
+        for live in behind.filter(|live| Some(&live.package) != last.as_ref()) {
             match rest.last_mut() {
                 Some(other) if other.package == live.package => other.runs += 1,
                 _ => rest.push(Rest {
@@ -237,9 +239,9 @@ impl Running {
 }
 
 /// The page, where nothing else is known.
-pub(crate) fn alone(now: &Now) -> Result<String, askama::Error> {
+pub(crate) fn alone(now: &Now) -> Result<String, Failure> {
     let wanted = Wanted::default();
-    let part = wanted.part(now, PAGE);
+    let part = wanted.part(now, PAGE)?;
     let usual = vec![None; part.runs.len()];
-    Running::of(&part, &usual, wanted).render()
+    Ok(Running::of(&part, &usual, wanted).render()?)
 }

@@ -27,10 +27,16 @@ pub(crate) struct Wanted {
     /// Only what is run for this upload, `source/version`.
     #[param(required = false)]
     pub(crate) trigger: String,
+    /// `longest`: those that run longest first; otherwise by package.
+    #[param(required = false)]
+    pub(crate) sort: String,
     /// Only runs behind this place, as `next` has it.
     #[param(value_type = Option<String>)]
     pub(crate) after: Option<Place>,
 }
+
+/// The order by which what runs longest comes first.
+const LONGEST: &str = "longest";
 
 /// A place in the list: package, release, arch, uuid.
 pub(crate) type Place = [String; 4];
@@ -67,7 +73,12 @@ impl Wanted {
                 Failure::bad("after is no place in the list.", "Follow the links of the list.")
             })?),
         };
+        let sort = text(query, "sort")?;
+        if !matches!(sort.as_str(), "" | LONGEST) {
+            return Err(Failure::bad("This order is not known.", "sort may be longest."));
+        }
         Ok(Self {
+            sort,
             package: Wildcard::read(query, "package")?,
             release: text(query, "release")?,
             arch: text(query, "arch")?,
@@ -91,6 +102,7 @@ impl Wanted {
             ("arch", &self.arch),
             ("context", &self.context),
             ("trigger", &self.trigger),
+            ("sort", &self.sort),
             ("after", &after),
         ];
         address(base, &parameters)
@@ -104,13 +116,34 @@ impl Wanted {
             && self.package.fits(&live.package)
     }
 
-    /// The part of what runs that is asked for, at most `limit` long, or as much longer as runs have the same place.
-    pub(crate) fn part<'a>(&self, now: &'a Now, limit: usize) -> Part<'a> {
-        let all: Vec<&Live> = now.runs.iter().filter(|live| self.fits(live)).collect();
-        let begin = match &self.after {
-            Some(after) => all.partition_point(|live| place(live) <= *after),
-            None => 0,
+    pub(crate) fn is_longest_first(&self) -> bool {
+        self.sort == LONGEST
+    }
+
+    /// Where the part that is asked for begins.
+    fn begin(&self, all: &[&Live]) -> Result<usize, Failure> {
+        let Some(after) = &self.after else { return Ok(0) };
+        if !self.is_longest_first() {
+            return Ok(all.partition_point(|live| place(live) <= *after));
+        }
+        // How long it ran by then is not in its place: that grows.
+        let last = all.iter().rposition(|live| place(live) == *after);
+        let ended = || {
+            Failure::bad(
+                "The run behind which this part begins has ended.",
+                "Begin with the first part again.",
+            )
         };
+        last.map(|last| last + 1).ok_or_else(ended)
+    }
+
+    /// The part of what runs that is asked for, at most `limit` long, or as much longer as runs have the same place.
+    pub(crate) fn part<'a>(&self, now: &'a Now, limit: usize) -> Result<Part<'a>, Failure> {
+        let mut all: Vec<&Live> = now.runs.iter().filter(|live| self.fits(live)).collect();
+        if self.is_longest_first() {
+            all.sort_by_cached_key(|live| (std::cmp::Reverse(live.duration), place(live)));
+        }
+        let begin = self.begin(&all)?;
         let mut end = all.len().min(begin + limit);
         while end > begin && end < all.len() && place(all[end]) == place(all[end - 1]) {
             end += 1;
@@ -120,12 +153,12 @@ impl Wanted {
         let private = now.private.iter().filter(|((release, arch), _)| {
             is_known && self.after.is_none() && is(&self.release, release) && is(&self.arch, arch)
         });
-        Part {
+        Ok(Part {
             runs: all[begin..end].to_vec(),
             rest: all[end..].to_vec(),
             fitting: all.len(),
             private: private.map(|((release, arch), n)| (release.clone(), arch.clone(), *n)).collect(),
-        }
+        })
     }
 }
 
@@ -154,10 +187,30 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_longest_comes_first() {
+        let mut now = now(&["blue", "green", "red", "white"]);
+        for (live, seconds) in now.runs.iter_mut().zip([5, 70, 5, 600]) {
+            live.duration = seconds;
+        }
+        let mut names = Vec::new();
+        let mut wanted = Wanted::parse(Some("sort=longest")).unwrap();
+        loop {
+            let part = wanted.part(&now, 1).unwrap();
+            names.extend(part.runs.iter().map(|live| live.package.clone()));
+            let Some(last) = part.runs.last().filter(|_| !part.rest.is_empty()) else { break };
+            let next = wanted.at("", Some(last));
+            wanted = Wanted::parse(next.strip_prefix('?')).unwrap();
+        }
+        assert_eq!(names, ["white", "green", "blue", "red"]);
+        now.runs.retain(|live| live.package == "green");
+        assert!(wanted.part(&now, 1).is_err(), "the run before it has ended");
+    }
+
+    #[test]
     fn filters_and_parts() {
         let now = now(&["libb", "liba", "green", "blue"]);
         let names = |query: &str| -> Vec<String> {
-            let part = Wanted::parse(Some(query)).unwrap().part(&now, 10);
+            let part = Wanted::parse(Some(query)).unwrap().part(&now, 10).unwrap();
             part.runs.iter().map(|live| live.package.clone()).collect()
         };
         assert_eq!(names("package=lib*"), ["liba", "libb"]);
@@ -165,12 +218,12 @@ mod tests {
         assert_eq!(names("trigger=perl/5").len(), 4);
         assert!(names("release=jammy").is_empty());
         let wanted = Wanted::parse(Some("trigger=perl/5")).unwrap();
-        let part = wanted.part(&now, 3);
+        let part = wanted.part(&now, 3).unwrap();
         assert_eq!((part.runs.len(), part.rest.len(), part.fitting, part.private.len()), (3, 1, 4, 0));
         let next = wanted.at("", part.runs.last().copied());
         assert_eq!(names(next.strip_prefix('?').unwrap()), ["libb"]);
-        assert_eq!(Wanted::default().part(&now, 3).private.len(), 1);
-        for bad in ["after=x", "package=%5B", "trigger=%00"] {
+        assert_eq!(Wanted::default().part(&now, 3).unwrap().private.len(), 1);
+        for bad in ["after=x", "sort=x", "package=%5B", "trigger=%00"] {
             assert!(Wanted::parse(Some(bad)).is_err(), "{bad}");
         }
     }

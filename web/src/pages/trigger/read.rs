@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -29,9 +29,17 @@ const OLDEST: SignedDuration = SignedDuration::from_mins(2);
 /// In so many lanes it is looked when the last test starts.
 const LANES: usize = 50;
 
-/// Large matrices that somebody looks at, the one that was asked for last first.
+/// Matrices that somebody looks at.
 #[derive(Debug, Default)]
-pub(crate) struct Matrices(Mutex<Vec<(String, Arc<Kept>)>>);
+pub(crate) struct Matrices(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Large ones, the one that was asked for last first.
+    large: Vec<(String, Arc<Kept>)>,
+    /// Those that are being read, which may be of an upload that there is not.
+    reading: HashMap<String, Weak<Kept>>,
+}
 
 /// A matrix that is read once for all who ask.
 #[derive(Debug, Default)]
@@ -57,13 +65,28 @@ impl Kept {
 
 impl Matrices {
     fn of(&self, name: &str) -> Arc<Kept> {
-        let mut all = locked(&self.0);
-        let known = all.iter().position(|(other, _)| other == name);
-        let entry = known.map_or_else(|| (name.to_owned(), Arc::default()), |n| all.remove(n));
-        let kept = entry.1.clone();
-        all.insert(0, entry);
-        all.truncate(KEPT);
+        let mut known = locked(&self.0);
+        if let Some(at) = known.large.iter().position(|(other, _)| other == name) {
+            known.large[..=at].rotate_right(1);
+            return known.large[0].1.clone();
+        }
+        known.reading.retain(|_, kept| kept.strong_count() > 0);
+        if let Some(kept) = known.reading.get(name).and_then(Weak::upgrade) {
+            return kept;
+        }
+        let kept = Arc::default();
+        known.reading.insert(name.to_owned(), Arc::downgrade(&kept));
         kept
+    }
+
+    /// Keeps a large one, and forgets one that is no more.
+    fn keep(&self, name: String, kept: Arc<Kept>, is_large: bool) {
+        let mut known = locked(&self.0);
+        known.large.retain(|(other, _)| *other != name);
+        if is_large {
+            known.large.insert(0, (name, kept));
+            known.large.truncate(KEPT);
+        }
     }
 
     /// What an upload set off, as far as everybody may see it. Of a large one that was read lately nobody waits for a newer one.
@@ -83,9 +106,7 @@ impl Matrices {
             return Ok(last);
         }
         let matrix = kept.read(app, trigger).await?;
-        if matrix.tests < LARGE {
-            locked(&self.0).retain(|(other, _)| *other != name);
-        }
+        self.keep(name, kept, matrix.tests >= LARGE);
         Ok(matrix)
     }
 }
