@@ -88,9 +88,8 @@ impl Limits {
         if let (Some(address), Some(rate)) = (address, &self.0.rate) {
             self.within(rate, address, cost)?;
         }
-        // Who follows a log is counted there.
-        let mut open = Open { limits: self.clone(), asker: None, counts: !goes_on };
-        if open.counts && self.0.all.fetch_add(1, Ordering::Relaxed) >= ALL_AT_ONCE {
+        let mut open = Open { limits: self.clone(), asker: None, counts: true };
+        if self.0.all.fetch_add(1, Ordering::Relaxed) >= ALL_AT_ONCE {
             return Err(Failure::busy());
         }
         let Some(address) = address.filter(|_| self.0.rate.is_some()) else { return Ok(open) };
@@ -125,11 +124,18 @@ impl Limits {
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        if self.counts {
+impl Open {
+    /// From here on it counts for its address alone.
+    fn goes_on(&mut self) {
+        if std::mem::take(&mut self.counts) {
             self.limits.0.all.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.goes_on();
         let Some(asker) = self.asker else { return };
         let mut at_once = self.limits.at_once();
         if let Some(number) = at_once.get_mut(&asker) {
@@ -161,7 +167,11 @@ pub(crate) async fn bound(State(app): State<App>, mut request: Request, next: Ne
     let cost = cost(route, request.uri().path(), request.uri().query());
     let goes_on = route == STREAM;
     match app.limits().open(address, cost, goes_on) {
-        Ok(open) if goes_on => next.run(request).await.map(|body| held(body, open)),
+        Ok(mut open) if goes_on => {
+            let response = next.run(request).await;
+            open.goes_on();
+            response.map(|body| held(body, open))
+        }
         Ok(_open) => next.run(request).await,
         Err(failure) => {
             request.extensions_mut().insert(Refused(failure));
@@ -184,8 +194,10 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
         matches!(&*name, "q" | "user" | "offset") || name == "limit" && value.len() > 3
     };
     let path = percent_decode_str(path).decode_utf8_lossy();
+    if ["/static/{file}", "/results", "/results/", "/results/{*path}", "/robots.txt"].contains(&route) {
+        return 1;
+    }
     match route.strip_prefix("/api/v1").unwrap_or(route) {
-        "/static/{file}" | "/results" | "/results/" | "/results/{*path}" | "/robots.txt" | STREAM => 1,
         "/search" | "/compare" | "/running" | "/queues.json" | "/queued.json" | "/static/running.json" => {
             COSTLY
         }
@@ -299,6 +311,8 @@ mod tests {
         assert_eq!(cost("/recent", "/recent", Some("%6Fffset=5")), COSTLY);
         assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/%6Cog", None), COSTLY);
         assert_eq!(cost("/api/v1/triggers/{source}/{version}", "", None), COSTLY);
+        assert_eq!(cost("/api/v1/results", "/api/v1/results", None), PAGE);
+        assert_eq!(cost(STREAM, "/run/x/log/events", None), PAGE);
         assert_eq!(cost("", "/nope", None), PAGE);
     }
 }

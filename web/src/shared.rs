@@ -17,8 +17,10 @@ use axum::{
 
 use crate::{limits::Refused, validate::LONGEST};
 
-/// What is streamed, or lies in memory anyway.
-const ALONE: [&str; 9] = [
+/// What changes something, is streamed, or lies in memory anyway.
+const ALONE: [&str; 10] = [
+    // What it does is done for each who asks.
+    "/request.cgi",
     "/results",
     "/results/",
     "/results/{*path}",
@@ -37,9 +39,11 @@ const VARIES: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_ENCODING, header
 
 type Key = (String, Vec<HeaderValue>);
 
-/// The pages that are being made. Cloning shares them.
+/// The pages that are being made, each with how many ask for it. Cloning shares them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shared(Arc<Mutex<HashMap<Key, Arc<Slot>>>>);
+pub(crate) struct Shared(Arc<Mutex<All>>);
+
+type All = HashMap<Key, (usize, Arc<Slot>)>;
 
 /// Who makes a page holds it; what was made last is in it.
 type Slot = tokio::sync::Mutex<Option<Made>>;
@@ -48,7 +52,8 @@ type Slot = tokio::sync::Mutex<Option<Made>>;
 struct Made {
     /// When its making began.
     began: Instant,
-    answer: Answer,
+    /// None: it is nothing that can be shared.
+    answer: Option<Answer>,
 }
 
 /// A whole answer.
@@ -67,23 +72,27 @@ struct Asking<'a> {
 }
 
 impl Shared {
-    fn all(&self) -> MutexGuard<'_, HashMap<Key, Arc<Slot>>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         // Changes are whole even where a panic cut one short.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn asking(&self, key: Key) -> Asking<'_> {
-        let slot = self.all().entry(key.clone()).or_default().clone();
-        Asking { shared: self, key, slot }
+        let mut all = self.all();
+        let (number, slot) = all.entry(key.clone()).or_default();
+        *number += 1;
+        Asking { shared: self, key, slot: slot.clone() }
     }
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         let mut all = self.shared.all();
-        // The table's and this one.
-        if Arc::strong_count(&self.slot) == 2 {
-            all.remove(&self.key);
+        if let Some((number, _)) = all.get_mut(&self.key) {
+            *number -= 1;
+            if *number == 0 {
+                all.remove(&self.key);
+            }
         }
     }
 }
@@ -116,7 +125,11 @@ impl Answer {
         let is_made_here = response.status().is_client_error()
             || response.status().is_server_error()
             || response.headers().contains_key(header::ETAG);
-        let is_whole = (is_short || is_made_here) && !response.headers().contains_key(header::ACCEPT_RANGES);
+        let is_for_one = response.status().is_success()
+            && response.headers().get(header::CACHE_CONTROL).is_some_and(|value| value == "no-store");
+        let is_whole = (is_short || is_made_here)
+            && !is_for_one
+            && !response.headers().contains_key(header::ACCEPT_RANGES);
         if !is_whole {
             return Err(response);
         }
@@ -142,17 +155,26 @@ pub(crate) async fn share(State(shared): State<Shared>, request: Request, next: 
     let Some(key) = key(&request) else { return next.run(request).await };
     let asked = Instant::now();
     let asking = shared.asking(key);
-    let mut made = asking.slot.lock().await;
-    if let Some(made) = made.as_ref().filter(|made| made.began >= asked) {
-        return made.answer.clone().into_response();
+    let mut guard = asking.slot.lock().await;
+    if let Some(made) = guard.as_ref().filter(|made| made.began >= asked) {
+        let answer = made.answer.clone();
+        drop(guard);
+        // Each makes its own, all at once, where one cannot serve them.
+        return match answer {
+            Some(answer) => answer.into_response(),
+            None => next.run(request).await,
+        };
     }
     let began = Instant::now();
     match Answer::of(next.run(request).await).await {
         Ok(answer) => {
-            *made = Some(Made { began, answer: answer.clone() });
+            *guard = Some(Made { began, answer: Some(answer.clone()) });
             answer.into_response()
         }
-        Err(response) => response,
+        Err(response) => {
+            *guard = Some(Made { began, answer: None });
+            response
+        }
     }
 }
 

@@ -201,31 +201,20 @@ impl Database {
     pub async fn recent(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
         let RecentFilter { release, arch, package, user, class, before, offset, limit } = filter;
         let is_narrow = release.is_some() || arch.is_some() || class.is_some();
-        if (package.is_some() || user.is_none() && is_narrow)
-            && let Some(kinds) = self.kinds_of_results().await?
-        {
-            return self.recent_merged(filter, kinds).await;
+        if package.is_some() || user.is_none() && is_narrow {
+            return self.recent_merged(filter).await;
         }
         let (run_id, id) = before.clone().unwrap_or_else(newest);
-        let sql = match (package, user) {
-            (Some(_), _) => newest_of!("package = $9 AND ($3 IS NULL OR requester = $3)"),
-            (None, Some(_)) => newest_of!("requester = $3"),
-            (None, None) => newest_of!("$3 IS NULL"),
-        };
+        let sql = if user.is_some() { newest_of!("requester = $3") } else { newest_of!("$3 IS NULL") };
         let class = class.map(Class::as_str);
-        let mut values =
-            args![release.clone(), arch.clone(), user.clone(), class, run_id, id, *limit, *offset];
-        values.extend(package.clone().map(Into::into));
-        self.all(sql, values).await
+        self.all(sql, args![release.clone(), arch.clone(), user.clone(), class, run_id, id, *limit, *offset])
+            .await
     }
 
     /// The same of releases, architectures and classes, or of a package: the newest of each kind that there is, merged, some at
     /// a time. However seldom one of them is, no more is looked at than is shown.
-    async fn recent_merged(
-        &self,
-        filter: &RecentFilter,
-        mut kinds: Vec<(String, String, String)>,
-    ) -> Result<Vec<ResultRow>, DbError> {
+    async fn recent_merged(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
+        let mut kinds = self.kinds_of_results().await?;
         let fits = |wanted: Option<&str>, one: &str| wanted.is_none_or(|wanted| wanted == one);
         let class = filter.class.map(Class::as_str);
         kinds.retain(|(release, arch, name)| {
@@ -329,25 +318,27 @@ impl Database {
         }
     }
 
-    /// Each release, architecture and class that public results have: by the summaries, and those that are not in them yet.
-    /// None where too many are not, as after summaries began anew.
-    async fn kinds_of_results(&self) -> Result<Option<Vec<(String, String, String)>>, DbError> {
+    /// Each release, architecture and class that public results have: by the summaries and those that are not in them yet;
+    /// where too many are not, as after summaries began anew, by the index.
+    pub(super) async fn kinds_of_results(&self) -> Result<Vec<(String, String, String)>, DbError> {
         let fresh: Vec<(String, String, String)> = self
             .all(
                 concat!(
                     "SELECT release, arch, ",
                     class_of!(),
                     " FROM (SELECT release, arch, exit_code FROM results WHERE edition IS NOT NULL
-                        AND (edition, id) > ((SELECT edition FROM summed), (SELECT result FROM summed)) LIMIT $1) behind
+                        AND (edition, id) > ((SELECT edition FROM summed), (SELECT result FROM summed))
+                        ORDER BY edition, id LIMIT $1) behind
                      UNION ALL SELECT release, arch, ",
                     class_of!(),
-                    " FROM (SELECT release, arch, exit_code FROM results WHERE stored AND edition IS NULL LIMIT $1) fresh"
+                    " FROM (SELECT release, arch, exit_code FROM results WHERE stored AND edition IS NULL
+                        ORDER BY id LIMIT $1) fresh"
                 ),
                 args![i64::try_from(FRESH).unwrap_or(i64::MAX)],
             )
             .await?;
         if fresh.len() >= FRESH {
-            return Ok(None);
+            return self.kinds_by_index().await;
         }
         let mut kinds: BTreeSet<(String, String, String)> = fresh.into_iter().collect();
         kinds.extend(
@@ -357,7 +348,34 @@ impl Database {
             )
             .await?,
         );
-        Ok(Some(kinds.into_iter().collect()))
+        Ok(kinds.into_iter().collect())
+    }
+
+    /// The same from one kind to the next in `results_class`; SQLite reads all of it.
+    pub(super) async fn kinds_by_index(&self) -> Result<Vec<(String, String, String)>, DbError> {
+        let sql = if self.is_sqlite() {
+            concat!(
+                "SELECT DISTINCT release, arch, ",
+                class_of!(),
+                " FROM results WHERE stored AND NOT private"
+            )
+        } else {
+            concat!(
+                "WITH RECURSIVE kinds (release, arch, name) AS (
+                    (SELECT release, arch, ",
+                class_of!(),
+                " FROM results WHERE stored AND NOT private ORDER BY release, arch, ",
+                class_of!(),
+                " LIMIT 1) UNION ALL SELECT n.* FROM kinds k CROSS JOIN LATERAL (SELECT release, arch, ",
+                class_of!(),
+                " FROM results WHERE stored AND NOT private AND (release, arch, ",
+                class_of!(),
+                ") > (k.release, k.arch, k.name) ORDER BY release, arch, ",
+                class_of!(),
+                " LIMIT 1) n) SELECT release, arch, name FROM kinds"
+            )
+        };
+        self.all(sql, vec![]).await
     }
 
     /// Public results of a package on a release and arch, newest first, before `before` (a run id and its number), at most

@@ -10,7 +10,7 @@ use crate::{log::plain, view};
 /// The longest text of an archive that is shown, in characters.
 const LONGEST: usize = 300;
 /// More variables than any request has.
-const MOST_VARIABLES: usize = 1000;
+pub(super) const MOST_VARIABLES: usize = 1000;
 
 /// What a test wrote, as a line that is no more than text.
 pub(super) fn shown(text: &str) -> String {

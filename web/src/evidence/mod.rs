@@ -22,7 +22,7 @@ use self::times::Times;
 pub(crate) use self::{
     changes::{Changes, PackageChange, Side, TestPackages},
     data::{FileData, TestData, TestbedData},
-    ran::{Ran, SincePass, job_of},
+    ran::{Ran, SincePass, asked_for, job_of},
 };
 use crate::{app::App, private::PublicResult, view::results_path};
 

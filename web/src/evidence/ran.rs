@@ -2,12 +2,16 @@
 
 use proofhouse_core::{
     db::{AttemptRow, DbError},
+    evidence::Contents,
     names::Pair,
     outcome::Class,
     request::Request,
 };
 
-use super::{Changes, Evidence, Found, Side, contents_of, data::variables};
+use super::{
+    Changes, Evidence, Found, Side, contents_of,
+    data::{MOST_VARIABLES, variables},
+};
 use crate::{
     app::App,
     private::{PublicJob, PublicResult},
@@ -51,6 +55,19 @@ pub(crate) async fn job_of(app: &App, row: &PublicResult) -> Result<Option<Publi
     }
 }
 
+/// As a run was asked for. The index has no variables: where the job is gone, the evidence has them.
+pub(crate) fn asked_for(
+    row: &PublicResult,
+    job: Option<&PublicJob>,
+    contents: &Found<Contents>,
+) -> Option<Request> {
+    let mut request = request_of(row, job)?;
+    if let (None, Found::Here(contents)) = (job, contents) {
+        request.env = variables(contents).take(MOST_VARIABLES).filter_map(|text| text.parse().ok()).collect();
+    }
+    Some(request)
+}
+
 impl Ran {
     /// Reads it.
     pub(crate) async fn of(app: &App, row: &PublicResult) -> Result<Self, DbError> {
@@ -65,21 +82,17 @@ impl Ran {
             Class::Fail => app.db().passed_before(row).await?.and_then(PublicResult::of),
             _ => None,
         };
-        let mut request = request_of(row, job.as_ref());
         let (evidence, of_passed) = tokio::join!(Evidence::of(app, row), async {
             match &passed {
                 Some(passed) => contents_of(app, passed).await,
                 None => Found::Missing,
             }
         });
-        // The index has no variables: where the job is gone, the evidence has them.
-        if let (None, Some(request), Found::Here(contents)) = (&job, &mut request, &evidence.contents) {
-            request.env = variables(contents).filter_map(|text| text.parse().ok()).collect();
-        }
+        let request = asked_for(row, job.as_ref(), &evidence.contents);
         let since_pass = match passed {
             Some(passed) => {
                 let job = job_of(app, &passed).await?;
-                let asked = request_of(&passed, job.as_ref());
+                let asked = asked_for(&passed, job.as_ref(), &of_passed);
                 let before =
                     Side { row: &passed, request: asked.as_ref(), contents: &of_passed, packages: None };
                 let after =

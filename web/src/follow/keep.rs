@@ -53,8 +53,9 @@ pub(super) async fn keep(app: App, log: Arc<Log>) {
             break;
         }
     }
-    if app.follows().has(&log) {
-        app.follows().logs().remove(&log.id);
+    let mut logs = app.follows().logs();
+    if logs.get(&log.id).is_some_and(|kept| Arc::ptr_eq(kept, &log)) {
+        logs.remove(&log.id);
     }
 }
 

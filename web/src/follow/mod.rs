@@ -9,7 +9,7 @@ mod viewer;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use proofhouse_core::{
@@ -28,6 +28,9 @@ use crate::{app::App, failure::Failure, private::PublicJob};
 const MOST_LOGS: usize = 200;
 /// More people at once are told to come back: each holds a connection.
 const MOST_VIEWERS: usize = 2000;
+
+/// Whoever asked for a log so lately may be about to look at it.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// The logs that somebody looks at.
 pub(crate) struct Follows {
@@ -131,8 +134,8 @@ pub(crate) fn follow(app: &App, job: &PublicJob, run_path: &str) -> Result<Arc<L
     }
     if logs.len() >= MOST_LOGS {
         // One that nobody looks at any more makes room.
-        let unseen =
-            logs.values().filter(|log| log.changed.receiver_count() == 0).min_by_key(|log| *log.looked());
+        let is_unseen = |log: &&Arc<Log>| log.changed.receiver_count() == 0 && log.looked().elapsed() > FRESH;
+        let unseen = logs.values().filter(is_unseen).min_by_key(|log| *log.looked());
         let id = unseen.map(|log| log.id).ok_or_else(Failure::busy)?;
         logs.remove(&id);
     }

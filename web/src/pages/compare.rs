@@ -23,10 +23,9 @@ use super::{
 use crate::{
     api::ResultData,
     app::App,
-    evidence::{Changes, PackageChange, Side, comparable, job_of},
+    evidence::{Changes, PackageChange, Side, asked_for, comparable, job_of},
     failure::Failure,
     private::PublicResult,
-    reproduce::request_of,
     view::{Crumb, ResultItem, crumbs, path},
     wanted::wants_json,
 };
@@ -133,8 +132,8 @@ impl Wanted {
 /// What differs between two runs.
 async fn changes(app: &App, before: &PublicResult, after: &PublicResult) -> Result<Changes, Failure> {
     let jobs = [job_of(app, before).await?, job_of(app, after).await?];
-    let requests = [request_of(before, jobs[0].as_ref()), request_of(after, jobs[1].as_ref())];
     let ((old, of_old), (new, of_new)) = tokio::join!(comparable(app, before), comparable(app, after));
+    let requests = [asked_for(before, jobs[0].as_ref(), &old), asked_for(after, jobs[1].as_ref(), &new)];
     Ok(Changes::of(
         &Side { row: before, request: requests[0].as_ref(), contents: &old, packages: of_old.as_ref() },
         &Side { row: after, request: requests[1].as_ref(), contents: &new, packages: of_new.as_ref() },

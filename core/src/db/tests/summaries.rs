@@ -1,5 +1,7 @@
 //! Results are summed up, each once, in whatever order they come.
 
+use std::collections::BTreeSet;
+
 use super::{Database, in_store};
 use crate::{
     db::{
@@ -109,6 +111,9 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
     let recent = async |filter: &RecentFilter| db.recent(filter).await.unwrap();
     let rows = recent(&filter).await;
     assert_eq!((rows.len(), rows[0].run_id.as_str()), (6, "20261103_100000_aaaaa@"));
+    let known = db.kinds_of_results().await.unwrap();
+    let by_index: BTreeSet<_> = db.kinds_by_index().await.unwrap().into_iter().collect();
+    assert!(by_index.len() > 3 && by_index.iter().eq(&known), "{by_index:?} {known:?}");
     let older = RecentFilter { before: Some((rows[0].run_id.clone(), rows[0].id)), ..filter.clone() };
     assert_eq!(recent(&older).await.len(), 5);
     assert_eq!(

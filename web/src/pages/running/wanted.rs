@@ -1,5 +1,7 @@
 //! Which part of what runs an address asks for.
 
+use std::{cmp::Reverse, collections::HashMap};
+
 use utoipa::IntoParams;
 
 use crate::{
@@ -141,7 +143,13 @@ impl Wanted {
     pub(crate) fn part<'a>(&self, now: &'a Now, limit: usize) -> Result<Part<'a>, Failure> {
         let mut all: Vec<&Live> = now.runs.iter().filter(|live| self.fits(live)).collect();
         if self.is_longest_first() {
-            all.sort_by_cached_key(|live| (std::cmp::Reverse(live.duration), place(live)));
+            // Those of the same place stay together.
+            let mut longest: HashMap<Place, i64> = HashMap::new();
+            for live in &all {
+                let most = longest.entry(place(live)).or_default();
+                *most = live.duration.max(*most);
+            }
+            all.sort_by_cached_key(|live| (Reverse(longest[&place(live)]), place(live)));
         }
         let begin = self.begin(&all)?;
         let mut end = all.len().min(begin + limit);
