@@ -5,8 +5,7 @@ use std::{str::FromStr, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use sqlx::{
-    Arguments, ConnectOptions, Connection, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool,
-    Transaction,
+    Arguments, ConnectOptions, Executor, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{
@@ -92,9 +91,6 @@ const SESSION: &str = "SET idle_in_transaction_session_timeout = '3s'; SET jit =
 /// What a page asks for is ended after so long: whoever asked has gone, and others wait for the connection.
 const SESSION_OF_PAGES: &str =
     "SET idle_in_transaction_session_timeout = '3s'; SET jit = off; SET statement_timeout = '10s'";
-
-/// For so long a connection that lies idle is taken to be alive.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// What is known of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -347,16 +343,6 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(10)
             .acquire_timeout(Duration::from_secs(10))
-            // It was alive when it was given back: only what lay idle since is asked again.
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for >= FRESH {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
             .after_connect(move |connection, _| {
                 nodelay::everywhere();
                 Box::pin(async move { connection.execute(session).await.map(drop) })

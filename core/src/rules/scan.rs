@@ -59,14 +59,16 @@ impl Scanner {
         if !self.line.is_empty() {
             self.end_line();
         }
+        let forged = self.sections.forged();
+        self.take_back(|line| forged.iter().any(|stretch| stretch.contains(&line)));
         Findings { rules: self.rules, matches: self.matches }
     }
 
     fn end_line(&mut self) {
         self.number += 1;
-        let place = self.sections.see(self.number, self.line.tail());
+        let place = self.sections.see(self.number, self.line.head(), self.line.tail());
         if let Some(since) = place.not_since {
-            self.take_back(since);
+            self.take_back(|line| line >= since);
         }
         let head = self.line.head();
         for n in &self.rules.patterns.matches(head) {
@@ -79,11 +81,11 @@ impl Scanner {
         self.line.clear();
     }
 
-    /// From line `since` on it was a test's output after all.
-    fn take_back(&mut self, since: u64) {
+    /// These lines were a test's output after all.
+    fn take_back(&mut self, were: impl Fn(u64) -> bool) {
         for (rule, matches) in self.rules.rules.iter().zip(&mut self.matches) {
             if rule.reads == Reads::Autopkgtest {
-                matches.retain(|(line, _)| *line < since);
+                matches.retain(|(line, _)| !were(*line));
             }
         }
     }

@@ -8,9 +8,14 @@
 //! A test can print markers too. So a test's output runs from the first opening marker of its name to the last closing
 //! one, whatever stands between: a closing marker takes back what was believed since. More markers can only make more of
 //! the log a test's output, never less.
+//!
+//! What it wrote to stderr is shown without what it wrote to stdout in between: there may be markers in it that were none
+//! before. So a testbed counts as prepared for a test only where the results of all tests, which nothing follows, say that
+//! it ran; without such results, the run ended before its tests did.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    ops::Range,
     sync::LazyLock,
 };
 
@@ -25,6 +30,12 @@ static MARK: LazyLock<Regex> = LazyLock::new(|| {
     let what = r"\[-{23}|-{23}\]|preparing testbed";
     let line = format!(r"\[\d\d:\d\d:\d\d\]: (?:test ([^ \t]{{1,255}}): ({what})|@{{20}} summary)[ \r]*$");
     RegexBuilder::new(&line).unicode(false).build().expect("a constant pattern")
+});
+
+/// How a test that ran ended, among the results of all. One that was left out may be called as a test likes.
+static ENDED: LazyLock<Regex> = LazyLock::new(|| {
+    let line = r"^([^ \t]{1,255})[ \t]+(?:PASS|FAIL|FLAKY)\b";
+    RegexBuilder::new(line).unicode(false).build().expect("a constant pattern")
 });
 
 /// What a line says of the log's sections.
@@ -76,19 +87,40 @@ pub(super) struct Sections {
     /// For whom a testbed was prepared, and where what counts for nothing begins should that be said again: once said, it
     /// ends nothing any more.
     prepared: HashMap<Vec<u8>, u64>,
+    /// Since when there was no test's output before it, and for whom a testbed is said to have been prepared then.
+    prepares: Vec<(u64, Vec<u8>)>,
+    /// Which tests ran, by the last results of all; none before there are any.
+    ended: Option<HashSet<Vec<u8>>>,
     /// Whom a test named as one that a testbed is prepared for: the same line in its stderr ends nothing.
     printed: HashSet<Vec<u8>>,
 }
 
 impl Sections {
-    /// The next line, by its number and its end.
-    pub(super) fn see(&mut self, number: u64, end: &[u8]) -> Place {
-        let known = self.outputs.len() + self.prepared.len() + self.printed.len();
+    /// The next line, by its number, its beginning and its end.
+    pub(super) fn see(&mut self, number: u64, begin: &[u8], end: &[u8]) -> Place {
+        let ended = self.ended.as_ref().map_or(0, HashSet::len);
+        let known = self.outputs.len() + self.prepared.len() + self.printed.len() + ended;
         if known > MOST_NAMES {
             return Place { own: false, not_since: Some(0) };
         }
+        if let Some(all) = &mut self.ended
+            && let Some(found) = ENDED.captures(begin)
+        {
+            all.insert(found[1].to_owned());
+        }
         let not_since = Mark::of(end).and_then(|mark| self.mark(number, mark));
         Place { own: !self.inside() && self.results.is_none(), not_since }
+    }
+
+    /// Once the log is over: the stretches that count for nothing, as they begin with a testbed for a test that did not run.
+    pub(super) fn forged(&self) -> Vec<Range<u64>> {
+        let Some(ended) = &self.ended else { return Vec::new() };
+        let ends = self.prepares.iter().skip(1).map(|(since, _)| *since).chain([u64::MAX]);
+        let stretches = self.prepares.iter().zip(ends);
+        stretches
+            .filter(|((_, name), _)| !ended.contains(name))
+            .map(|((since, _), end)| *since..end)
+            .collect()
     }
 
     fn inside(&self) -> bool {
@@ -110,6 +142,7 @@ impl Sections {
                 Some(first)
             }
             Mark::Summary => {
+                self.ended = Some(HashSet::new());
                 if !self.inside() {
                     self.results.get_or_insert(number);
                 }
@@ -128,6 +161,7 @@ impl Sections {
         let before = self.prepared.get(name).copied();
         if before.is_none() {
             self.prepared.insert(name.to_owned(), since);
+            self.prepares.push((since, name.to_owned()));
             if !self.printed.contains(name) {
                 self.results = None;
             }
@@ -145,12 +179,14 @@ mod tests {
     const PREPARE: &str = "autopkgtest [10:11:12]: test N: preparing testbed";
     const SUMMARY: &str = "autopkgtest [10:11:12]: @@@@@@@@@@@@@@@@@@@@ summary";
 
-    /// `[a`, `]a`, `+a` (preparing), `summary`; anything else stands for itself.
+    /// `[a`, `]a`, `+a` (preparing), `summary`, `=a` (it failed), `~a` (it was left out); anything else stands for itself.
     fn line(word: &str) -> String {
         match word.split_at(1) {
             ("[", name) => OPEN.replace('N', name),
             ("]", name) => CLOSE.replace('N', name),
             ("+", name) => PREPARE.replace('N', name),
+            ("=", name) => format!("{name}                    FAIL non-zero exit status 1"),
+            ("~", name) => format!("{name}                    SKIP it cannot run here"),
             _ => match word {
                 "summary" => SUMMARY.to_owned(),
                 _ => word.to_owned(),
@@ -158,11 +194,13 @@ mod tests {
         }
     }
 
-    /// The upper-case words that count in the end.
+    /// The upper-case words that count in the end. Where the results of all tests say nothing, a, b and c ran.
     fn counted(log: &str) -> String {
+        let log = if log.ends_with("summary") { format!("{log} =a =b =c") } else { log.to_owned() };
         let (mut sections, mut counted) = (Sections::default(), Vec::new());
         for (number, word) in (1_u64..).zip(log.split_whitespace()) {
-            let place = sections.see(number, line(word).as_bytes());
+            let text = line(word);
+            let place = sections.see(number, text.as_bytes(), text.as_bytes());
             if let Some(since) = place.not_since {
                 counted.retain(|(number, _)| *number < since);
             }
@@ -170,6 +208,8 @@ mod tests {
                 counted.push((number, word));
             }
         }
+        let forged = sections.forged();
+        counted.retain(|(number, _)| !forged.iter().any(|stretch| stretch.contains(number)));
         counted.into_iter().map(|(_, word)| word).collect::<Vec<_>>().join(" ")
     }
 
@@ -197,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_a_sound_log_says() {
-        assert_eq!(counted("A +a B [a x X ]a X results X stderr X +b C [b X ]b X summary X"), "A B C");
+        assert_eq!(counted("A +a B [a x X ]a X results X stderr X +b C [b X ]b X summary =a =b X"), "A B C");
         assert_eq!(counted("A +a B [a X"), "A B", "the testbed died in mid-test");
         assert_eq!(counted("A"), "A");
     }
@@ -234,14 +274,30 @@ mod tests {
     }
 
     #[test]
+    fn what_stderr_alone_shows() {
+        // Something on stdout stood in the marker when both came together.
+        assert_eq!(counted("A +a B [a ]a results stderr +z X summary =a"), "A B");
+        assert_eq!(counted("A +a B [a ]a results stderr +z X [z ]z summary =a"), "A B");
+        assert_eq!(counted("A +a B [a ]a results stderr +z X summary =z summary =a"), "A B");
+        assert_eq!(counted("A +a B [a ]a results stderr +z X summary =a ~z"), "A B", "z did not run");
+        assert_eq!(counted("A +a B [a ]a results stderr +z X +y X +b C [b ]b summary =a =b"), "A B C");
+        assert_eq!(
+            counted("A +a B [a ]a results +b C [b ]b +c D [c ]c summary =a ~b =c"),
+            "A B D",
+            "b left itself out"
+        );
+        assert_eq!(counted("A +a B [a ]a results +b C"), "A B C", "the testbed died");
+    }
+
+    #[test]
     fn names_without_end() {
         let mut sections = Sections::default();
         for number in 1..=20_000 {
-            sections.see(number, OPEN.replace('N', &number.to_string()).as_bytes());
+            sections.see(number, b"", OPEN.replace('N', &number.to_string()).as_bytes());
         }
         assert_eq!(sections.outputs.len(), MOST_NAMES + 1);
         let nothing = Place { own: false, not_since: Some(0) };
-        assert_eq!(sections.see(20_001, CLOSE.replace('N', "1").as_bytes()), nothing);
+        assert_eq!(sections.see(20_001, b"", CLOSE.replace('N', "1").as_bytes()), nothing);
     }
     #[test]
     fn markers_without_end_cost_little() {

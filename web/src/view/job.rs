@@ -5,7 +5,7 @@ use proofhouse_core::{db::JobState, request::Request};
 use serde_json::Value;
 
 use super::{Outcome, When, package_path, pair_path, path, python_str};
-use crate::private::PublicJob;
+use crate::{log::plain, private::PublicJob};
 
 /// A job that is not done.
 #[derive(Debug, Clone)]
@@ -39,7 +39,8 @@ pub(crate) fn shown_params(request: &Request) -> Vec<(String, String)> {
         .params()
         .iter()
         .filter(|(key, _)| !ELSEWHERE.contains(&key.as_str()))
-        .map(|(key, value)| (key.clone(), shown(value)))
+        // Parameters that nobody knows are kept as they came.
+        .map(|(key, value)| (plain(key), plain(&shown(value))))
         .collect()
 }
 
