@@ -116,6 +116,11 @@ pub fn honest() -> impl Iterator<Item = Package> {
     })
 }
 
+/// An honest one that runs while the hostile ones come and go, on two slots beside it.
+pub fn patient() -> Package {
+    Package { name: "patient".to_owned(), ends: Ends::Pass, test: "sleep 150\n".to_owned() }
+}
+
 /// The hostile ones.
 pub fn hostile() -> impl Iterator<Item = Package> {
     let package = |name: &str, test: String| Package { name: name.to_owned(), ends: Ends::Fail, test };

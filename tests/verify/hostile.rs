@@ -15,7 +15,8 @@ async fn a_hostile_package_in_a_container_fails_its_own_run_and_touches_nothing_
     anyhow::ensure!(nix::unistd::geteuid().is_root(), "LXD needs root: run `make verify` as root");
     let lxd = Lxd::with_quotas().await?;
     let folder = tempfile::tempdir()?;
-    let packages: Vec<Package> = hostile::hostile().chain(hostile::honest()).collect();
+    let packages: Vec<Package> =
+        [hostile::patient()].into_iter().chain(hostile::hostile()).chain(hostile::honest()).collect();
     let up = Proofhouse::role("up")
         .arg("--releases", "bookworm")
         .arg("--arches", "amd64")

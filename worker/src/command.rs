@@ -132,6 +132,10 @@ fn provider(run: &Run) -> Vec<OsString> {
     }
 }
 
+/// Users of a container's own. What LXD starts in containers shares a process group with it (`lxc exec`), and a signal to
+/// one's group (`kill 0`) knows no container: it reaches all in the group who are the same user on the host.
+const OWN_IDS: &str = "security.idmap.isolated=true";
+
 fn lxd_args(run: &Run, lxd: &Lxd) -> Vec<String> {
     let Grant { id, pair, lists, .. } = run.grant;
     let vm = lists.vm && VM_ARCHES.contains(&pair.arch.as_str());
@@ -144,6 +148,10 @@ fn lxd_args(run: &Run, lxd: &Lxd) -> Vec<String> {
     }
     let image = for_pair(&lxd.image, pair);
     args.push(if vm { format!("{image}/vm") } else { image });
+    // A virtual machine, which has a kernel of its own, is refused with it. What comes later counts.
+    if !vm && !lxd.args.iter().any(|arg| arg == "--vm") {
+        args.extend(["-c", OWN_IDS].map(str::to_owned));
+    }
     args.extend(lxd.args.iter().cloned());
     args.extend(testbed::lxd::labels(run.worker, *id).into_iter().flat_map(|label| ["-c".to_owned(), label]));
     let size = if lists.big { &lxd.size_big } else { &lxd.size_default };

@@ -326,31 +326,32 @@ fn what_a_private_run_tests_stands_in_a_file() {
 #[test]
 fn lists_and_architectures_decide_testbed_and_timeouts() {
     let label = "-c user.proofhouse.job=7 -c user.proofhouse.attempt=2 -c user.proofhouse.worker=w";
+    let own = "-c security.idmap.isolated=true";
     let image = "far:autopkgtest/ubuntu/noble";
     let (small, big) = ("-c limits.cpu=2 -c limits.memory=4GiB", "-c limits.cpu=4 -c limits.memory=8GiB");
     let one_cpu = "-c limits.cpu=1 -c limits.memory=4GiB";
     let none = Listed::default();
     let rows: Vec<(&str, Listed, &str, String, &str)> = vec![
-        ("noble/amd64", none, "10000", format!("{image}/amd64 -p extra {label} {small}"), ""),
+        ("noble/amd64", none, "10000", format!("{image}/amd64 {own} -p extra {label} {small}"), ""),
         (
             "noble/amd64",
             Listed { big: true, ..none },
             "20000",
-            format!("{image}/amd64 -p extra {label} {big}"),
+            format!("{image}/amd64 {own} -p extra {label} {big}"),
             "",
         ),
         (
             "noble/amd64",
             Listed { long: true, ..none },
             "40000",
-            format!("{image}/amd64 -p extra {label} {small}"),
+            format!("{image}/amd64 {own} -p extra {label} {small}"),
             "",
         ),
         (
             "noble/amd64",
             Listed { big: true, long: true, ..none },
             "40000",
-            format!("{image}/amd64 -p extra {label} {big}"),
+            format!("{image}/amd64 {own} -p extra {label} {big}"),
             "",
         ),
         (
@@ -371,25 +372,31 @@ fn lists_and_architectures_decide_testbed_and_timeouts() {
             "noble/arm64",
             Listed { vm: true, ..none },
             "10000",
-            format!("{image}/arm64 -p extra {label} {small}"),
+            format!("{image}/arm64 {own} -p extra {label} {small}"),
             "",
         ),
-        ("noble/s390x", none, "10000", format!("{image}/s390x -p extra {label} {one_cpu}"), ""),
+        ("noble/s390x", none, "10000", format!("{image}/s390x {own} -p extra {label} {one_cpu}"), ""),
         (
             "noble/s390x",
             Listed { big: true, ..none },
             "20000",
-            format!("{image}/s390x -p extra {label} {}", big.replace("cpu=4", "cpu=1")),
+            format!("{image}/s390x {own} -p extra {label} {}", big.replace("cpu=4", "cpu=1")),
             "",
         ),
-        ("noble/riscv64", none, "40000", format!("{image}/riscv64 -p extra {label} {small}"), ""),
-        ("noble/i386", none, "10000", format!("{image}/amd64 -p extra {label} {small}"), ""),
+        ("noble/riscv64", none, "40000", format!("{image}/riscv64 {own} -p extra {label} {small}"), ""),
+        ("noble/i386", none, "10000", format!("{image}/amd64 {own} -p extra {label} {small}"), ""),
     ];
     for (pair, lists, timeout, expected, vm) in rows {
         let case = Case { pair, lists, settings: settings(lxd()), ..Case::new(json!({})) };
         assert_eq!(case.provider(), format!("lxd -r far {vm}{expected}"), "{pair} {lists:?}");
         assert!(case.words().contains(&format!("--timeout-test={timeout}")), "{pair} {lists:?}");
     }
+    let mut machines = settings(lxd());
+    if let Provider::Lxd(lxd) = &mut machines.provider {
+        lxd.args.push("--vm".to_owned());
+    }
+    let case = Case { settings: machines, ..Case::new(json!({})) };
+    assert!(!case.provider().contains("idmap"), "{}", case.provider());
 }
 
 #[test]
