@@ -88,7 +88,10 @@ impl Intake {
         let text = request.to_body();
         let hashed = body.unwrap_or(text.as_bytes());
         let kept = if request.has_credentials() {
-            request.sealed(self.keys.as_ref())?.to_body()
+            let sealed = request.sealed(self.keys.as_ref())?.to_body();
+            // What is sealed is longer than what came, and has its limits, too: nobody could run what cannot be read again.
+            Request::parse(sealed.as_bytes())?;
+            sealed
         } else {
             String::from_utf8_lossy(hashed).into_owned()
         };
@@ -259,6 +262,14 @@ mod tests {
         assert!(body.len() < MAX_BODY && Request::parse(body.as_bytes()).is_ok());
         let rejection = prepare(&intake(&[]), "debci-ppa-noble-amd64", &body).unwrap_err();
         assert_eq!(rejection.kind, "too-large");
+        // Neither can a token be so long that it is too long once it is sealed.
+        let token = "s3cret".repeat(600);
+        let body = format!("green {{\"ppas\": [\"joe:{token}@own/foo\"], \"swiftuser\": \"sec\"}}");
+        assert!(Request::parse(body.as_bytes()).is_ok());
+        let rejection = prepare(&intake(&[]), "debci-ppa-noble-amd64", &body).unwrap_err();
+        assert_eq!(rejection.kind, "bad-value");
+        let said = rejection.reason + &String::from_utf8(rejection.body).unwrap();
+        assert!(said.contains("4096 characters") && !said.contains("s3cret"), "{said}");
     }
 
     #[test]

@@ -240,7 +240,9 @@ impl FromStr for Ppa {
         let parts = if text.len() <= 4096 { PPA.captures(text) } else { None };
         let Some(parts) = parts else {
             // The text may hold a token: an error never repeats it.
-            return Err(BadName::new("PPA", "…", "[user:token@]owner/name[:fingerprint]"));
+            let rule =
+                "[user:token@]owner/name[:fingerprint], 4096 characters at most, with a sealed token, too";
+            return Err(BadName::new("PPA", "…", rule));
         };
         let part = |n: usize| parts.get(n).map(|m| m.as_str().to_owned());
         let credentials = part(1).zip(part(2)).map(|(user, token)| PpaCredentials { user, token });
