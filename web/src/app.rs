@@ -168,23 +168,27 @@ impl App {
 
     /// How much waits and runs, per queue that has any.
     pub(crate) async fn queue_counts(&self) -> Result<Arc<Vec<QueueCount>>, DbError> {
-        self.0.counts.get(self.db().queue_counts()).await
+        let app = self.clone();
+        self.0.counts.get(async move { app.db().queue_counts().await }).await
     }
 
     /// How much waits in each lane.
     pub(crate) async fn lanes(&self) -> Result<Arc<Vec<LaneLoad>>, DbError> {
-        self.0.lanes.get(self.db().lane_loads(Timestamp::now().as_microsecond())).await
+        let app = self.clone();
+        self.0.lanes.get(async move { app.db().lane_loads(Timestamp::now().as_microsecond()).await }).await
     }
 
     /// What runs.
     pub(crate) async fn now(&self) -> Result<Arc<Now>, DbError> {
-        self.0.now.get(live::now(self, Timestamp::now())).await
+        let app = self.clone();
+        self.0.now.get(async move { live::now(&app, Timestamp::now()).await }).await
     }
 
     /// What all waiting jobs share.
     pub(crate) async fn situation(&self) -> Result<Arc<Situation>, DbError> {
-        let read = async {
-            let mut situation = self.db().situation(&self.settings().pools).await?;
+        let app = self.clone();
+        let read = async move {
+            let mut situation = app.db().situation(&app.settings().pools).await?;
             situation.for_everybody = true;
             Ok(situation)
         };
@@ -193,17 +197,20 @@ impl App {
 
     /// The bodies of all that waits.
     pub(crate) async fn queued(&self) -> Result<Arc<Queues<Vec<String>>>, Failure> {
-        self.0.queued.get(files::bodies(self)).await
+        let app = self.clone();
+        self.0.queued.get(async move { files::bodies(&app).await }).await
     }
 
     /// What gates wait for, without private runs.
     pub(crate) async fn gates(&self) -> Result<Arc<Vec<GateCount>>, DbError> {
-        self.0.gates.get(self.db().public_gates()).await
+        let app = self.clone();
+        self.0.gates.get(async move { app.db().public_gates().await }).await
     }
 
     /// Unfinished public jobs by each trigger that is not their first.
     pub(crate) async fn further_triggers(&self) -> Result<Arc<HashMap<String, Vec<i64>>>, DbError> {
-        self.0.further_triggers.get(self.db().further_triggers()).await
+        let app = self.clone();
+        self.0.further_triggers.get(async move { app.db().further_triggers().await }).await
     }
 
     /// What large uploads set off.
@@ -213,7 +220,8 @@ impl App {
 
     /// Who runs tests.
     pub(crate) async fn infrastructure(&self) -> Result<Arc<Infrastructure>, Failure> {
-        self.0.infrastructure.get(infrastructure::read(self)).await
+        let app = self.clone();
+        self.0.infrastructure.get(async move { infrastructure::read(&app).await }).await
     }
 
     /// What was last read of this, for all who ask for it.

@@ -7,6 +7,7 @@ mod alerts;
 mod api;
 mod app;
 mod badge;
+mod connections;
 mod costly;
 mod evidence;
 mod failure;

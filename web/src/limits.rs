@@ -215,7 +215,7 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
 
 /// Who asks: the peer, or whom the proxies that are trusted name. None for this machine's own programs and for the proxies
 /// themselves, which are not bound.
-fn asking(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn asking(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
     let trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|network| network.contains(address));
     let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let named: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();

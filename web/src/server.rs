@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
+use axum::http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{App, Web},
+    connections::{self, USUAL},
     follow,
+    limits::asking,
     listener::listen,
     routes::router,
 };
@@ -43,15 +46,14 @@ pub async fn run(web: Web, listener: TcpListener, stop: Stop) -> Result<(), Erro
     let app = App::new(web);
     app.tasks().spawn(listen(app.clone(), stop.drain.clone()));
     app.tasks().spawn(follow::listen(app.clone(), stop.drain.clone()));
-    let drained = stop.drain.clone().cancelled_owned();
-    let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let serve = axum::serve(listener, service).with_graceful_shutdown(drained);
+    // Where nobody is bound, nobody is.
+    let settings = app.settings();
+    let bound = |peer| asking(settings, peer, &HeaderMap::new()).filter(|_| settings.address_rate > 0);
     let finish = async {
-        serve.await.map_err(Error::Socket)?;
-        stop.drain.cancel();
+        connections::serve(listener, router(app.clone()), bound, USUAL, stop.drain.clone()).await;
         app.tasks().close();
         app.tasks().wait().await;
-        Ok(())
     };
-    stop.hard.run_until_cancelled(finish).await.unwrap_or(Ok(()))
+    stop.hard.run_until_cancelled(finish).await;
+    Ok(())
 }

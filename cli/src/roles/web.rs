@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource::RLIMIT_NOFILE, getrlimit, setrlimit};
 use proofhouse_core::{
     bus::{Bus, local::Local},
     config::{Config, Options, Role},
@@ -24,6 +25,7 @@ const REQUESTS_PER_HOUR: i64 = 1000;
 /// Runs until it is told to stop.
 pub(crate) async fn main(options: &Options) -> Result<Status> {
     telemetry::init()?;
+    take_descriptors();
     let mut process = Process::start(Config::load_here(Role::Web, options)?).await?;
     let bus = bus(&mut process)?;
     let store = process.store()?;
@@ -36,6 +38,17 @@ pub(crate) async fn main(options: &Options) -> Result<Status> {
         spawn(&process, Served { database, bus, store, listener, site, open: false }, ready, drain);
     }
     process.finished().await
+}
+
+/// Each connection takes one: the usual 1,024 are soon used up by those who follow logs.
+fn take_descriptors() {
+    const ENOUGH: u64 = 65_536;
+    if let Ok((now, most)) = getrlimit(RLIMIT_NOFILE) {
+        let wanted = ENOUGH.min(most).max(now);
+        if let Err(error) = setrlimit(RLIMIT_NOFILE, wanted, most) {
+            tracing::warn!(error = %error, "the site keeps to {now} open files");
+        }
+    }
 }
 
 /// A site without a broker hears nothing of what runs; the dispatcher finds its requests in the job table.

@@ -27,10 +27,27 @@ pub struct QueueFilter {
     pub package: Option<String>,
     /// Only jobs whose first trigger is this one.
     pub trigger: Option<String>,
-    /// Only jobs with a greater number.
+    /// Those that came last first.
+    pub newest: bool,
+    /// Only jobs behind this number in that order; 0: from the begin.
     pub after: i64,
     /// At most so many.
     pub limit: i64,
+}
+
+macro_rules! queue_part {
+    ($behind:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            job_columns!(),
+            " FROM jobs WHERE state = 'waiting' AND context = $1 AND release = $2 AND arch = $3 AND ",
+            $behind,
+            " AND ($5 IS NULL OR (package = $5 AND NOT private)) AND ($6 IS NULL OR (trigger = $6 AND NOT private))
+              ORDER BY ",
+            $order,
+            " LIMIT $7"
+        )
+    };
 }
 
 impl Database {
@@ -45,23 +62,22 @@ impl Database {
         .await
     }
 
-    /// What waits in a queue, in the order in which it came, from behind `after`, at most `limit`. Where a package or a trigger
+    /// What waits in a queue, in the order in which it came or from its end, behind `after`, at most `limit`. Where a package or a trigger
     /// is asked for, no private job is among them: it would tell of it.
     pub async fn queue_part(&self, filter: &QueueFilter) -> Result<Vec<JobRow>, DbError> {
-        let QueueFilter { context, pair, package, trigger, after, limit } = filter;
+        let QueueFilter { context, pair, package, trigger, newest, after, limit } = filter;
+        let (sql, behind) = match *newest {
+            false => (queue_part!("id > $4", "id"), *after),
+            true if *after == 0 => (queue_part!("id < $4", "id DESC"), i64::MAX),
+            true => (queue_part!("id < $4", "id DESC"), *after),
+        };
         self.all(
-            concat!(
-                "SELECT ",
-                job_columns!(),
-                " FROM jobs WHERE state = 'waiting' AND context = $1 AND release = $2 AND arch = $3 AND id > $4
-                    AND ($5 IS NULL OR (package = $5 AND NOT private)) AND ($6 IS NULL OR (trigger = $6 AND NOT private))
-                  ORDER BY id LIMIT $7"
-            ),
+            sql,
             args![
                 context.as_str(),
                 pair.release.as_str(),
                 pair.arch.as_str(),
-                *after,
+                behind,
                 package.clone(),
                 trigger.clone(),
                 *limit

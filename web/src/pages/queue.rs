@@ -49,20 +49,35 @@ pub(crate) struct Wanted {
     /// Only what is run for this upload, `source/version`, first.
     #[param(required = false)]
     trigger: String,
+    /// `newest`: those that came last first; otherwise in the order in which they came.
+    #[param(required = false)]
+    sort: String,
     /// Only jobs behind this number, as `next` has it.
     #[param(default = 0, minimum = 0)]
     after: i64,
 }
 
+/// The order by which what came last comes first.
+const NEWEST: &str = "newest";
+
 impl Wanted {
     fn parse(query: Option<&str>) -> Result<Self, Failure> {
         let after = text(query, "after")?;
         let after = if after.is_empty() { Some(0) } else { after.parse().ok().filter(|n| *n >= 0) };
+        let sort = text(query, "sort")?;
+        if !matches!(sort.as_str(), "" | NEWEST) {
+            return Err(Failure::bad("This order is not known.", "sort may be newest."));
+        }
         Ok(Self {
             package: text(query, "package")?,
             trigger: text(query, "trigger")?,
+            sort,
             after: after.ok_or_else(|| Failure::bad("after must be a number.", ""))?,
         })
+    }
+
+    fn is_newest_first(&self) -> bool {
+        self.sort == NEWEST
     }
 
     fn is_filter(&self) -> bool {
@@ -76,6 +91,7 @@ impl Wanted {
             pair: queue.pair.clone(),
             package: some(&self.package),
             trigger: some(&self.trigger),
+            newest: self.is_newest_first(),
             after: self.after,
             limit: i64::try_from(PAGE + 1).unwrap_or(i64::MAX),
         }
@@ -83,7 +99,8 @@ impl Wanted {
 
     fn at(&self, base: &str, after: i64) -> String {
         let after = if after > 0 { after.to_string() } else { String::new() };
-        address(base, &[("package", &self.package), ("trigger", &self.trigger), ("after", &after)])
+        let (package, trigger, sort) = (&*self.package, &*self.trigger, &*self.sort);
+        address(base, &[("package", package), ("trigger", trigger), ("sort", sort), ("after", &after)])
     }
 }
 
@@ -169,7 +186,7 @@ async fn part(app: &App, queue: &Queue, wanted: &Wanted) -> Result<Part, Failure
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
     let jobs = explained(app, &situation, &rows).await?;
-    let is_first = wanted.after == 0 && !wanted.is_filter();
+    let is_first = wanted.after == 0 && !wanted.is_filter() && !wanted.is_newest_first();
     Ok(Part {
         contexts,
         waiting,
@@ -278,9 +295,9 @@ pub(crate) struct QueuePart {
     newest: Option<Timestamp>,
     /// Why they wait; of what holds single packages back only `jobs` tells.
     reasons: Vec<QueueReason>,
-    /// Those that start next, where `jobs` does not have them all: at most twenty, on the first part.
+    /// Those that start next, where `jobs` does not have them all: at most twenty, on the first part in the usual order.
     first: Vec<QueuedJob>,
-    /// In the order in which they came, a hundred at once.
+    /// In the order in which they came, or the last first, a hundred at once.
     jobs: Vec<QueuedJob>,
     /// How many of this part are private.
     private: usize,
@@ -333,7 +350,7 @@ fn as_json(app: &App, queue: &Queue, wanted: &Wanted, part: Part, base: &str) ->
 
 /// One queue: what waits in it, and why
 ///
-/// In the order in which it came; `place` and `estimate` say in which order it starts.
+/// In the order in which it came, or the last first; `place` and `estimate` say in which order it starts.
 #[utoipa::path(get, path = "/api/v1/queue/{context}/{release}/{arch}", tag = "now",
     params(
         ("context" = String, Path, description = "ubuntu, huge, ppa or upstream."),

@@ -183,11 +183,11 @@ async fn statistics(app: &App, query: Option<&str>) -> Result<(Wanted, Arc<Stati
     let wanted = Wanted::parse(query)?;
     // Any number of releases can be made up: those that are configured are kept.
     let known = app.settings().releases().iter().any(|release| release.as_str() == wanted.release);
-    let read = read(app, &wanted);
     let statistics = if known || wanted.release.is_empty() {
-        app.statistics(&wanted).get(read).await?
+        let (app, wanted) = (app.clone(), wanted.clone());
+        app.statistics(&wanted).get(async move { read(&app, &wanted).await }).await?
     } else {
-        Arc::new(read.await?)
+        Arc::new(read(app, &wanted).await?)
     };
     Ok((wanted, statistics))
 }

@@ -159,6 +159,12 @@ async fn one_queue() {
     let jobs = json(&site, &format!("/api/v1{next}")).await["jobs"].clone();
     let places: Vec<&Value> = jobs.as_array().unwrap().iter().map(|job| &job["waits"]["place"]).collect();
     assert!(places[0].as_i64() < places[1].as_i64() && places[1].as_i64() < places[2].as_i64(), "{places:?}");
+    let newest = site.browse(&format!("{uri}?sort=newest")).await;
+    let packages = texts(&newest.html(), "table.jobs td:nth-child(2)");
+    assert_eq!((packages.len(), packages[0].as_str(), packages[1].as_str()), (99, "fresh", "p102"));
+    let older = json(&site, &format!("{uri}?sort=newest")).await["next"].as_str().unwrap().to_owned();
+    let older = texts(&site.browse(&older).await.html(), "table.jobs td:nth-child(2)");
+    assert_eq!(older, ["p004", "p003", "p002", "p001", "p000"]);
     let some = site.browse(&format!("{uri}?package=p007")).await.html();
     assert_eq!(texts(&some, "table.jobs td:nth-child(2)"), ["p007"]);
     let some = json(&site, &format!("{uri}?package=hush")).await;
@@ -167,7 +173,9 @@ async fn one_queue() {
     for unknown in ["/queue/x/noble/amd64", "/queue/ubuntu/noble/-", "/queue/ubuntu/other/amd64"] {
         assert_eq!(site.browse(unknown).await.status, 404, "{unknown}");
     }
-    assert_eq!(site.browse(&format!("{uri}?after=x")).await.status, 400);
+    for bad in ["after=x", "sort=x"] {
+        assert_eq!(site.browse(&format!("{uri}?{bad}")).await.status, 400, "{bad}");
+    }
     for from in ["/", "/running", "/statistics"] {
         assert!(site.browse(from).await.text().contains(&format!("\"{uri}\"")), "{from}");
     }

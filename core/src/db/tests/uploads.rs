@@ -2,7 +2,7 @@
 
 use super::{Database, job, message};
 use crate::{
-    db::{QueueFilter, SaidBefore, TestBefore},
+    db::{JobRow, QueueFilter, SaidBefore, TestBefore},
     index::{FoundRun, StoredResult},
     layout::Series,
     names::Context,
@@ -86,6 +86,7 @@ async fn queue(db: &Database) {
         pair: pair.clone(),
         package: None,
         trigger: None,
+        newest: false,
         after: 0,
         limit: 10,
     };
@@ -95,8 +96,18 @@ async fn queue(db: &Database) {
         let filter = QueueFilter { package: Some(package.to_owned()), ..filter.clone() };
         assert_eq!(db.queue_part(&filter).await.unwrap().len(), number, "{package}");
     }
-    let filter = QueueFilter { trigger: Some("mauve/1:2".to_owned()), after: rows[0].id, ..filter };
-    assert_eq!(db.queue_part(&filter).await.unwrap().len(), 1);
+    let behind = async |newest, after: &JobRow| {
+        let trigger = Some("mauve/1:2".to_owned());
+        db.queue_part(&QueueFilter { trigger, newest, after: after.id, ..filter.clone() })
+            .await
+            .unwrap()
+            .len()
+    };
+    assert_eq!([behind(false, &rows[0]).await, behind(true, &rows[0]).await], [1, 0]);
+    let mut newest = db.queue_part(&QueueFilter { newest: true, ..filter }).await.unwrap();
+    newest.reverse();
+    let ids = |rows: &[JobRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(&newest), ids(&rows));
     let ends = db.queue_ends(Context::Ubuntu, &pair).await.unwrap();
     assert_eq!(ends, Some((rows[0].received_us, rows[3].received_us)));
     assert_eq!(db.queue_ends(Context::Huge, &pair).await.unwrap(), None);

@@ -2,10 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +23,7 @@ const KEPT: usize = 8;
 /// One of so many tests is large.
 const LARGE: usize = 2000;
 /// An older one is not shown.
-const OLDEST: SignedDuration = SignedDuration::from_mins(2);
+const OLDEST: Duration = Duration::from_secs(120);
 /// In so many lanes it is looked when the last test starts.
 const LANES: usize = 50;
 
@@ -36,36 +34,19 @@ pub(crate) struct Matrices(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     /// Large ones, the one that was asked for last first.
-    large: Vec<(String, Arc<Kept>)>,
+    large: Vec<(String, Arc<Costly<Matrix>>)>,
     /// Those that are being read, which may be of an upload that there is not.
-    reading: HashMap<String, Weak<Kept>>,
-}
-
-/// A matrix that is read once for all who ask.
-#[derive(Debug, Default)]
-struct Kept {
-    costly: Costly<Matrix>,
-    last: Mutex<Option<Arc<Matrix>>>,
-    /// It is being read anew.
-    is_read: AtomicBool,
-}
-
-/// A value is whole even where a panic cut a change short.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Kept {
-    async fn read(&self, app: &App, trigger: &Trigger) -> Result<Arc<Matrix>, Failure> {
-        let matrix = self.costly.get(read(app, trigger)).await?;
-        *locked(&self.last) = Some(matrix.clone());
-        Ok(matrix)
-    }
+    reading: HashMap<String, Weak<Costly<Matrix>>>,
 }
 
 impl Matrices {
-    fn of(&self, name: &str) -> Arc<Kept> {
-        let mut known = locked(&self.0);
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Changes are whole even where a panic cut one short.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, name: &str) -> Arc<Costly<Matrix>> {
+        let mut known = self.known();
         if let Some(at) = known.large.iter().position(|(other, _)| other == name) {
             known.large[..=at].rotate_right(1);
             return known.large[0].1.clone();
@@ -80,8 +61,8 @@ impl Matrices {
     }
 
     /// Keeps a large one, and forgets one that is no more.
-    fn keep(&self, name: String, kept: Arc<Kept>, is_large: bool) {
-        let mut known = locked(&self.0);
+    fn keep(&self, name: String, kept: Arc<Costly<Matrix>>, is_large: bool) {
+        let mut known = self.known();
         known.large.retain(|(other, _)| *other != name);
         if is_large {
             known.large.insert(0, (name, kept));
@@ -93,19 +74,8 @@ impl Matrices {
     pub(super) async fn get(&self, app: &App, trigger: &Trigger) -> Result<Arc<Matrix>, Failure> {
         let name = trigger.to_string();
         let kept = self.of(&name);
-        let last = locked(&kept.last).clone();
-        if let Some(last) = last.filter(|last| Timestamp::now().duration_since(last.at) < OLDEST) {
-            if !kept.is_read.swap(true, Ordering::Relaxed) {
-                let (app, trigger) = (app.clone(), trigger.clone());
-                app.clone().tasks().spawn(async move {
-                    // Whoever asks once this one is too old is told what is wrong.
-                    let _ = kept.read(&app, &trigger).await;
-                    kept.is_read.store(false, Ordering::Relaxed);
-                });
-            }
-            return Ok(last);
-        }
-        let matrix = kept.read(app, trigger).await?;
+        let (app, trigger) = (app.clone(), trigger.clone());
+        let matrix = kept.get_within(Some(OLDEST), async move { read(&app, &trigger).await }).await?;
         self.keep(name, kept, matrix.tests >= LARGE);
         Ok(matrix)
     }
