@@ -27,10 +27,11 @@ const FORKS: &str = r"
 fork() {
     set -- /proc/[0-9]*
     [ $# -lt 6000 ] || exit 1
-    fork & fork & sleep 120
+    fork & fork & sleep 60
 }
 echo 'forking'
 fork
+exit 1
 ";
 
 /// Fills its disk, and stops itself before the machine's is full.
