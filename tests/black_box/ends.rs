@@ -1,6 +1,6 @@
 //! Every end of the bus, every store and both databases behave as their traits say, against real servers.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, panic::resume_unwind, sync::Arc, thread};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -19,8 +19,11 @@ use crate::bus::{self, Broker};
 /// The harness's broker, for tests that block.
 struct Ours(Rabbit);
 
-fn wait<T>(work: impl Future<Output = Result<T>>) -> T {
-    block_in_place(|| Handle::current().block_on(work)).unwrap_or_else(|error| panic!("{error:#}"))
+/// On a thread of its own: what is waited for on this one would take the wakes of the test that stands here.
+fn wait<T: Send>(work: impl AsyncFnOnce() -> Result<T> + Send) -> T {
+    let runtime = Handle::current();
+    let waited = block_in_place(|| thread::scope(|scope| scope.spawn(|| runtime.block_on(work())).join()));
+    waited.unwrap_or_else(|panic| resume_unwind(panic)).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 impl Broker for Ours {
@@ -29,11 +32,11 @@ impl Broker for Ours {
     }
 
     fn ctl(&self, arguments: &[&str]) -> String {
-        wait(self.0.ctl(arguments))
+        wait(async || self.0.ctl(arguments).await)
     }
 
     fn kill_and_start(&self) {
-        wait(async {
+        wait(async || {
             self.0.kill9().await?;
             self.0.start_again().await
         });
