@@ -9,10 +9,8 @@ use std::{
 const FRESH: Duration = Duration::from_secs(1);
 /// What takes long does so for so many times as long as it took,
 const TIMES: u32 = 10;
-/// but no longer than this.
+/// but no longer than this. Nor is it read for longer behind those who ask: they would all wait for it then.
 const OLDEST: Duration = Duration::from_secs(60);
-/// A reading behind those who ask that takes longer is given up: they would all wait for it.
-const LONGEST: Duration = Duration::from_secs(60);
 /// What takes less is asked for anew: then pages show what is there. Tests look right behind what they change, on machines that
 /// are busy.
 const CHEAP: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5 });
@@ -108,7 +106,7 @@ impl<T: Send + Sync + 'static> Costly<T> {
                     let inner = self.0.clone();
                     tokio::spawn(async move {
                         // Whoever asks once it is too old is told what is wrong.
-                        let _ = tokio::time::timeout(LONGEST, inner.read(read)).await;
+                        let _ = tokio::time::timeout(OLDEST, inner.read(read)).await;
                         drop(reading);
                     });
                 }

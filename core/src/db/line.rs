@@ -62,8 +62,8 @@ impl Database {
         .await
     }
 
-    /// What waits in a queue, in the order in which it came or from its end, behind `after`, at most `limit`. Where a package or a trigger
-    /// is asked for, no private job is among them: it would tell of it.
+    /// What waits in a queue, in the order in which it came or from its end, behind `after`, at most `limit`. Where a package
+    /// or a trigger is asked for, no private job is among them: it would tell of it.
     pub async fn queue_part(&self, filter: &QueueFilter) -> Result<Vec<JobRow>, DbError> {
         let QueueFilter { context, pair, package, trigger, newest, after, limit } = filter;
         let (sql, behind) = match *newest {
