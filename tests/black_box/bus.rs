@@ -14,7 +14,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use proofhouse_core::bus::{
-    self, Bus, BusError, Consumer, Declaration, Link, Message, Source, Target,
+    self, Bus, BusError, Consumer, Declaration, Delivery, Link, Message, Source, Target,
     behaviour::{self, next, take},
 };
 use tokio::{
@@ -165,7 +165,7 @@ pub(crate) async fn survives(broker: &dyn Broker, fault: Fault) {
     declare_queue(&*bus, &held_queue).await;
     send(&*bus, &held_queue, "held".into()).await.unwrap();
     let mut holder = bus.consume(queue(&held_queue), 1).await.unwrap();
-    let held = next(&mut holder).await;
+    let held = come(&mut holder).await;
 
     // One queue is filled beforehand, exactly once; the other in the middle of it all, where a lost confirm doubles a message.
     let once = fresh("once");
@@ -189,7 +189,7 @@ pub(crate) async fn survives(broker: &dyn Broker, fault: Fault) {
     assert!(matches!(held.settle.ack().await, Err(BusError::Stale)));
     // A busy machine may lose the link once more meanwhile.
     loop {
-        let again = next(&mut holder).await;
+        let again = come(&mut holder).await;
         assert!(again.redelivered);
         if again.settle.ack().await.is_ok() && holder.settled().await.is_ok() {
             break;
@@ -207,6 +207,11 @@ pub(crate) async fn survives(broker: &dyn Broker, fault: Fault) {
     };
     assert_eq!(timeout(LONG, heard).await.unwrap().body, "still here");
     bus.close().await;
+}
+
+/// The next delivery. On a busy machine a link that was lost takes a while to be up again.
+async fn come(consumer: &mut Consumer) -> Delivery {
+    timeout(LONG, consumer.next()).await.expect("comes in time").expect("the bus is open")
 }
 
 async fn send_all(bus: &dyn Bus, name: &str, bodies: &HashSet<String>) {
@@ -242,17 +247,24 @@ async fn happen(
     assert!(*progress.borrow() < 3000, "the fault came after the traffic");
 }
 
-/// Takes in batches, as the dispatcher does, until all were acknowledged. Where it is strict, none that is known to be settled
-/// comes again; one whose acknowledgement was cut off may.
+/// Takes in batches, as the dispatcher does, until all were acknowledged, or their acknowledgements cut off: of those nobody knows
+/// whether the broker still had them. Where it is strict, none that is known to be settled comes again.
 async fn collect(
     mut consumer: Consumer,
     mut missing: HashSet<String>,
     strict: bool,
     progress: &watch::Sender<usize>,
 ) {
-    let mut settled = HashSet::new();
-    while !missing.is_empty() {
-        let mut batch = vec![next(&mut consumer).await];
+    let (mut settled, mut cut_off) = (HashSet::new(), HashSet::new());
+    while !missing.is_subset(&cut_off) {
+        let Ok(first) = timeout(LONG, consumer.next()).await else {
+            panic!(
+                "nothing comes; {} are missing, {} acknowledgements were cut off",
+                missing.len(),
+                cut_off.len()
+            );
+        };
+        let mut batch = vec![first.expect("the bus is open")];
         while let Some(more) = consumer.try_next() {
             batch.push(more);
         }
@@ -263,6 +275,8 @@ async fn collect(
             if timeout(LONG, delivery.settle.ack()).await.expect("answers").is_ok() {
                 missing.remove(&body);
                 acked.push(body);
+            } else {
+                cut_off.insert(body);
             }
         }
         if timeout(LONG, consumer.settled()).await.expect("answers").is_ok() {

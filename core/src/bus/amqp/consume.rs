@@ -110,10 +110,13 @@ impl Order {
 
     /// Hands on what comes. What `out` holds is not settled, and the prefetch bounds that: it is full only after a new link.
     async fn pump(&self, subscription: &mut Subscription, out: &mpsc::Sender<Delivery>) -> Ended {
+        let lost = subscription.lost.clone();
         loop {
             let (queue, arrival) = tokio::select! {
                 () = out.closed() => return Ended::Done,
                 () = self.shared.closed.cancelled() => return Ended::Done,
+                // lapin leaves some streams open that meet the end of their link. What they hold comes again.
+                () = lost.cancelled() => return Ended::Broken("the link broke".into()),
                 Some(arrival) = subscription.arrivals.next() => arrival,
                 else => return Ended::Broken("there is nothing to consume".into()),
             };
