@@ -46,7 +46,7 @@ pub(crate) struct ReindexArgs {
     /// Only the containers of this release, those of its PPAs too; can be repeated
     #[arg(long = "release", value_name = "RELEASE", conflicts_with = "containers")]
     releases: Vec<Release>,
-    /// Begin anew what was stopped before it was finished
+    /// Begin anew: what was stopped before it was finished, and all sums. Right where results were deleted
     #[arg(long)]
     again: bool,
     /// How many results are read at once
@@ -139,6 +139,7 @@ async fn all(rebuild: &Arc<Rebuild>, containers: &[Container], again: bool) -> R
         for container in containers {
             database.reindex_anew(container).await?;
         }
+        database.sum_up_anew().await?;
     }
     let mut summary = Summary { asked: containers.len() as u64, ..Summary::default() };
     for container in containers {
@@ -164,7 +165,45 @@ async fn all(rebuild: &Arc<Rebuild>, containers: &[Container], again: bool) -> R
 
 #[cfg(test)]
 mod tests {
+    use proofhouse_core::{evidence, store::folder::Folder};
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_begins_again_is_summed_up_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&format!("sqlite://{}/x.db", folder.path().display()), None).unwrap();
+        database.prepare().await.unwrap();
+        let epoch = database.take_leadership("test", false).await.unwrap().unwrap();
+        let store = folder.path().join("store");
+        let tar = evidence::result_tar(&[("exitcode", b"0\n".to_vec())]).unwrap();
+        for run_id in ["20261121_053634_abcde@", "20261122_053634_abcde@"] {
+            let run = store.join("autopkgtest-noble/noble/amd64/g/green").join(run_id);
+            std::fs::create_dir_all(&run).unwrap();
+            std::fs::write(run.join("result.tar"), &tar).unwrap();
+        }
+        let rebuild = Arc::new(Rebuild {
+            database: database.clone(),
+            store: Arc::new(Folder::new(store)),
+            permits: Arc::new(Semaphore::new(1)),
+            progress: Progress::begin(1),
+            stop: CancellationToken::new(),
+        });
+        let containers: [Container; 1] = ["autopkgtest-noble".parse().unwrap()];
+        // As the leader does, until nothing is new.
+        let summed_up_after = async |again: bool| {
+            assert!(all(&rebuild, &containers, again).await.unwrap().finished);
+            let mut number = 0;
+            for _ in 0..3 {
+                database.next_edition(epoch, 10).await.unwrap();
+                number += database.sum_up(epoch, 10).await.unwrap();
+            }
+            number
+        };
+        assert_eq!((summed_up_after(false).await, summed_up_after(false).await), (2, 0));
+        assert_eq!((summed_up_after(true).await, summed_up_after(false).await), (2, 0));
+    }
 
     #[test]
     fn the_containers_that_there_are() {

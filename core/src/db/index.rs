@@ -238,6 +238,34 @@ impl Database {
     pub async fn reindex_anew(&self, container: &Container) -> Result<(), DbError> {
         self.execute("DELETE FROM reindexed WHERE container = $1", args![container.as_str()]).await.map(drop)
     }
+
+    /// Has the leader sum all results up anew. Of results that were deleted the summaries still know, and would count them
+    /// twice once they are back.
+    ///
+    /// Who rebuilds may change the index and no summary. So it takes the edition of one result away: 0, which the leader never
+    /// gives, tells it to begin anew and to give another one.
+    pub async fn sum_up_anew(&self) -> Result<(), DbError> {
+        self.execute(
+            "UPDATE results SET edition = 0
+             WHERE id = (SELECT id FROM results WHERE edition > 0 ORDER BY edition, id LIMIT 1)",
+            vec![],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// True where a result has this number.
+    pub async fn is_result(&self, number: i64) -> Result<bool, DbError> {
+        let sql = "SELECT id FROM results WHERE id = $1";
+        Ok(self.optional::<(i64,)>(sql, args![number]).await?.is_some())
+    }
+
+    /// The greatest number of a result that came with this edition.
+    pub async fn last_of_edition(&self, edition: i64) -> Result<Option<i64>, DbError> {
+        let (last,): (Option<i64>,) =
+            self.one("SELECT max(id) FROM results WHERE edition = $1", args![edition]).await?;
+        Ok(last)
+    }
 }
 
 /// The run with the greatest id of each series, in the series' order.

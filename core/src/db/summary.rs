@@ -405,7 +405,8 @@ impl Tx<'_> {
         self.execute("UPDATE summed SET result = result WHERE id = 1", vec![]).await.map(drop)
     }
 
-    /// How far results are summed up. Where they are not there any more, an operator dropped the index: all begins anew.
+    /// How far results are summed up. Where they are not there any more, an operator dropped the index: all begins anew. So it
+    /// does where a rebuild asks for it ([`Database::sum_up_anew`]).
     async fn still_summed_up(&mut self) -> Result<(i64, i64), DbError> {
         let sql = "SELECT edition, result FROM summed WHERE id = 1";
         let (edition, result): (i64, i64) = self.optional(sql, vec![]).await?.unwrap_or_default();
@@ -413,12 +414,16 @@ impl Tx<'_> {
             return Ok((0, 0));
         }
         let there: Option<(i64,)> = self
-            .optional("SELECT id FROM results WHERE id = $1 AND edition = $2", args![result, edition])
+            .optional(
+                "SELECT id FROM results WHERE id = $1 AND edition = $2
+                    AND NOT EXISTS (SELECT 1 FROM results WHERE edition = 0)",
+                args![result, edition],
+            )
             .await?;
         if there.is_some() {
             return Ok((edition, result));
         }
-        tracing::info!("results that were summed up are gone: summaries begin anew");
+        tracing::info!("results that were summed up are gone, or were for a while: summaries begin anew");
         for sql in [
             "DELETE FROM standings",
             "DELETE FROM flips",
@@ -426,6 +431,7 @@ impl Tx<'_> {
             "DELETE FROM triggered",
             "DELETE FROM hours WHERE what IN ('results', 'waited', 'packages')",
             "UPDATE summed SET edition = 0, result = 0 WHERE id = 1",
+            "UPDATE results SET edition = NULL WHERE edition = 0",
         ] {
             self.execute(sql, vec![]).await?;
         }

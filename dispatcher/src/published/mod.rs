@@ -133,6 +133,8 @@ struct Publisher<'a> {
     file: File,
     /// The last edition that the file holds.
     edition: i64,
+    /// The number of its last result in the job table.
+    last_result: Option<i64>,
     /// Run ids in the file are not smaller.
     from: String,
     pointer: Pointer,
@@ -172,6 +174,7 @@ impl<'a> Publisher<'a> {
         let continues =
             |p: &Pointer| p.lineage == lineage && p.edition <= last && p.scope.covers(&settings.scope);
         let edition = found.as_ref().filter(|p| fetched && continues(p)).map_or(0, |p| p.edition);
+        let last_result = context.database.last_of_edition(edition).await?;
         let pairs = found.map(|pointer| pointer.pairs).unwrap_or_default();
         let pointer = Pointer { lineage, edition, scope: settings.scope.clone(), pairs };
         let mut publisher = Self {
@@ -179,6 +182,7 @@ impl<'a> Publisher<'a> {
             epoch,
             file,
             edition,
+            last_result,
             from: String::new(),
             pointer,
             changed: newest.is_none(),
@@ -230,10 +234,17 @@ impl<'a> Publisher<'a> {
     async fn take_in(&mut self) -> Result<(), PublishError> {
         let database = &self.context.database;
         while database.next_edition(self.epoch, BATCH).await? == u64::try_from(BATCH).unwrap_or(u64::MAX) {}
+        // Where the index was dropped meanwhile its editions begin anew, and numbers are never given twice.
+        if let Some(result) = self.last_result
+            && !database.is_result(result).await?
+        {
+            self.edition = 0;
+        }
         let last = database.last_edition().await?;
         if last <= self.edition {
             return Ok(());
         }
+        let last_result = database.last_of_edition(last).await?;
         self.file.forget_brought().await?;
         let mut after = (self.edition, i64::MAX);
         loop {
@@ -246,7 +257,7 @@ impl<'a> Publisher<'a> {
             self.file.bring(&ours).await?;
         }
         self.changed |= self.file.take_in().await?;
-        self.edition = last;
+        (self.edition, self.last_result) = (last, last_result);
         Ok(())
     }
 

@@ -86,6 +86,15 @@ impl Place {
         assert!(self.context.database.result_stored(entry).await.unwrap());
     }
 
+    /// An operator drops the index.
+    async fn drop_index(&self) {
+        let path = self.folder.path().join("one.db");
+        let mut table =
+            SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
+        sqlx::query("DELETE FROM results").execute(&mut table).await.unwrap();
+        table.close().await.unwrap();
+    }
+
     async fn pointer(&self) -> Pointer {
         shelf::pointer(&self.store).await.unwrap().unwrap()
     }
@@ -225,6 +234,36 @@ async fn a_lost_job_table_loses_no_published_result() {
     publisher.moved = None;
     publisher.round().await.unwrap();
     assert_eq!(place.published().await, ["blue"]);
+}
+
+#[tokio::test]
+async fn an_index_that_was_dropped_is_published_as_it_comes_back() {
+    let place = Place::new().await;
+    let stored = async |package: &str| {
+        place.stored("noble/amd64", &format!("{package} {{\"triggers\": [\"a/1\"]}}")).await;
+        place.context.database.next_edition(place.epoch, BATCH).await.unwrap();
+    };
+    stored("green").await;
+    stored("blue").await;
+    let mut publisher = place.take_over().await;
+    publisher.round().await.unwrap();
+    assert_eq!(place.published().await, ["blue", "green"]);
+    assert_eq!(publisher.edition, 2);
+    // There are fewer editions than before.
+    place.drop_index().await;
+    stored("red").await;
+    time_passes(&place, &mut publisher).await;
+    publisher.round().await.unwrap();
+    assert_eq!(place.published().await, ["blue", "green", "red"]);
+    assert_eq!(publisher.edition, 1);
+    // There are more, by the time at which it is looked at.
+    place.drop_index().await;
+    stored("amber").await;
+    stored("grey").await;
+    time_passes(&place, &mut publisher).await;
+    publisher.round().await.unwrap();
+    assert_eq!(place.published().await, ["amber", "blue", "green", "grey", "red"]);
+    assert_eq!(publisher.edition, 2);
 }
 
 #[test]
