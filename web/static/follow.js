@@ -14,13 +14,14 @@
     if (!path) return;
     const link = document.createElement("a");
     link.href = path;
-    link.textContent = "The run";
+    link.textContent = path === log.dataset.run ? "The run" : "Its log";
     said.append(" ", link);
   };
   const toEnd = () => {
     if (follow.checked) window.scrollTo(0, document.documentElement.scrollHeight);
   };
   const add = (html) => {
+    document.getElementById("tail")?.remove();
     const come = document.createElement("template");
     come.innerHTML = html;
     for (const item of [...come.content.children]) {
@@ -48,17 +49,27 @@
   addEventListener("wheel", (event) => { if (event.deltaY < 0) follow.checked = false; }, { passive: true });
   addEventListener("keydown", (event) => { if (["PageUp", "Home", "ArrowUp"].includes(event.key)) follow.checked = false; });
   addEventListener("touchmove", () => { follow.checked = false; }, { passive: true });
-  const events = new EventSource(log.dataset.events + "?after=" + last);
-  events.addEventListener("open", () => say("Connected: lines are shown as they are written."));
-  events.addEventListener("message", (event) => add(event.data));
-  events.addEventListener("state", (event) => {
-    const state = JSON.parse(event.data);
-    say(state.text, state.path);
-    if (state.over) events.close();
-  });
-  events.addEventListener("error", () => {
-    if (events.readyState === EventSource.CLOSED) say("No more lines come. The run may be over.", log.dataset.run);
-    else say("The connection is lost; trying again. The run goes on.");
-  });
+  let pause = 2000;
+  const connect = () => {
+    const events = new EventSource(log.dataset.events + "?after=" + log.dataset.attempt + ":" + last);
+    events.addEventListener("open", () => {
+      pause = 2000;
+      say("Connected: lines are shown as they are written.");
+    });
+    events.addEventListener("message", (event) => add(event.data));
+    events.addEventListener("state", (event) => {
+      const state = JSON.parse(event.data);
+      say(state.text, state.path);
+      if (state.over) events.close();
+    });
+    events.addEventListener("error", () => {
+      say("The connection is lost; trying again. That stops no run.");
+      // Browsers try again by themselves, but not after an answer that is an error: of a site that starts anew, or is busy.
+      if (events.readyState !== EventSource.CLOSED) return;
+      setTimeout(connect, pause);
+      pause = Math.min(2 * pause, 30000);
+    });
+  };
+  connect();
   toEnd();
 })();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    iter::successors,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,16 +11,18 @@ use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proofhouse_core::watch::{PULSE_SECONDS, Piece};
 
-use crate::log::{LineView, Lines, Marks};
+use crate::log::{LineView, Lines, Marks, Raw};
 
 /// How much of the beginning is kept, in bytes of the page.
 const HEAD: usize = 256 << 10;
 /// How much of the end is kept, in bytes of the page.
 const TAIL: usize = 768 << 10;
+/// Lines are kept, sent and dropped together up to about this size, in bytes of the page: what comes at once can be far more.
+const BATCH: usize = 64 << 10;
 /// A worker that says nothing for so long is away.
 const SILENCE: Duration = Duration::from_secs(4 * PULSE_SECONDS);
 
-/// Lines that came at once, as the page shows them.
+/// Lines, as the page shows them.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The number of the last line.
@@ -62,12 +65,25 @@ pub(crate) struct Buffer {
     pub(super) end: u64,
     lines: Lines,
     marks: Marks,
+    kept: Kept,
+    phase: Phase,
+    /// When its worker last said anything.
+    pub(super) heard: Option<Instant>,
+}
+
+/// What is kept of its lines.
+#[derive(Debug, Default)]
+struct Kept {
     head: Vec<Arc<Batch>>,
     head_size: usize,
     tail: VecDeque<Arc<Batch>>,
     tail_size: usize,
-    phase: Phase,
-    heard: Option<Instant>,
+    /// The last line that is kept no more; 0: all are.
+    dropped: u64,
+    /// The last line of the newest batch.
+    last: u64,
+    /// What is in no batch yet.
+    fresh: String,
 }
 
 #[derive(Template)]
@@ -100,47 +116,44 @@ impl Buffer {
         // What came before comes again where something was asked for twice.
         let known = usize::try_from(self.end.saturating_sub(piece.offset)).unwrap_or(usize::MAX);
         let new = &bytes[known.min(bytes.len())..];
-        let mut html = String::new();
+        let before = self.kept.last;
         if piece.offset > self.end {
-            let lines = piece.lines.saturating_sub(self.lines.whole());
-            html.push_str(&GapHtml { lines }.render().unwrap_or_default());
-            self.lines = Lines::behind(piece.lines);
+            // Numbers of lines only grow, whatever a worker says.
+            let whole = piece.lines.max(self.lines.whole());
+            let gap = GapHtml { lines: whole - self.lines.whole() };
+            self.kept.fresh.push_str(&gap.render().unwrap_or_default());
+            self.lines = Lines::behind(whole);
             self.end = piece.offset;
         }
         if known <= bytes.len() {
             self.end += new.len() as u64;
-            self.lines.push(new, shower(&mut html, &mut self.marks));
+            self.lines.push(new, shower(&mut self.kept, &mut self.marks));
         }
         if piece.over {
-            self.lines.finish(shower(&mut html, &mut self.marks));
+            self.lines.finish(shower(&mut self.kept, &mut self.marks));
             heard.changed |= self.set_phase(Phase::Over);
         }
-        if !html.is_empty() {
-            self.keep(Batch { last: self.lines.whole(), html });
-            heard.changed = true;
-        }
+        self.kept.cut(self.lines.whole());
+        heard.changed |= self.kept.last > before;
         heard
     }
 
-    fn keep(&mut self, batch: Batch) {
-        let size = batch.html.len();
-        if self.tail.is_empty() && self.head_size + size <= HEAD {
-            self.head_size += size;
-            return self.head.push(Arc::new(batch));
+    /// The first lines that came behind one. Where they are not kept any more, how many are left out.
+    pub(super) fn first_behind(&self, line: u64) -> Option<Arc<Batch>> {
+        let Kept { head, tail, dropped, .. } = &self.kept;
+        if let Some(batch) = head.get(head.partition_point(|batch| batch.last <= line)) {
+            return Some(batch.clone());
         }
-        self.tail_size += size;
-        self.tail.push_back(Arc::new(batch));
-        while self.tail_size > TAIL
-            && self.tail.len() > 1
-            && let Some(oldest) = self.tail.pop_front()
-        {
-            self.tail_size -= oldest.html.len();
+        if *dropped > line {
+            let html = GapHtml { lines: dropped - line }.render().unwrap_or_default();
+            return Some(Arc::new(Batch { last: *dropped, html }));
         }
+        tail.get(tail.partition_point(|batch| batch.last <= line)).cloned()
     }
 
-    /// What came behind a line. Where that is not kept any more, what is.
+    /// All that is kept of what came behind a line, and how many lines are left out.
     pub(crate) fn behind(&self, line: u64) -> Vec<Arc<Batch>> {
-        self.head.iter().chain(&self.tail).filter(|batch| batch.last > line).cloned().collect()
+        successors(self.first_behind(line), |batch| self.first_behind(batch.last)).collect()
     }
 
     /// Its sections: the number of the first line, and the heading.
@@ -172,13 +185,44 @@ impl Buffer {
     }
 }
 
+impl Kept {
+    /// Makes a batch of what is in none. Each ends with another line: by that it is known what a viewer has.
+    fn cut(&mut self, last: u64) {
+        if last <= self.last {
+            return;
+        }
+        let mut html = std::mem::take(&mut self.fresh);
+        // It grew by doubling.
+        html.shrink_to_fit();
+        let size = html.len();
+        let batch = Arc::new(Batch { last, html });
+        self.last = last;
+        if self.tail.is_empty() && self.head_size + size <= HEAD {
+            self.head_size += size;
+            return self.head.push(batch);
+        }
+        self.tail_size += size;
+        self.tail.push_back(batch);
+        while self.tail_size > TAIL
+            && self.tail.len() > 1
+            && let Some(oldest) = self.tail.pop_front()
+        {
+            self.tail_size -= oldest.html.len();
+            self.dropped = oldest.last;
+        }
+    }
+}
+
 /// Adds each line to what the page shows.
-fn shower(html: &mut String, marks: &mut Marks) -> impl FnMut(crate::log::Raw<'_>) -> bool {
+fn shower(kept: &mut Kept, marks: &mut Marks) -> impl FnMut(Raw<'_>) -> bool {
     move |raw| {
         let section = marks.read(raw).map(|section| section.title.clone());
         let line = LineView { section, ..LineView::new(raw, format!("#L{}", raw.number), false) };
         // Writing to a String cannot fail.
-        let _ = LineHtml { line }.render_into(&mut *html);
+        let _ = LineHtml { line }.render_into(&mut kept.fresh);
+        if kept.fresh.len() >= BATCH {
+            kept.cut(raw.number);
+        }
         true
     }
 }

@@ -1,4 +1,4 @@
-//! Asks for a log that somebody looks at, until nobody does or its attempt is over.
+//! Asks for a log that somebody looks at while its attempt runs, and keeps it until nobody does.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,9 @@ use crate::app::App;
 
 /// How often the job table is asked whether the attempt still runs.
 const CHECK: Duration = Duration::from_secs(3);
-/// A log that nobody looks at is asked for so long.
+/// What is left of a log that its worker has closed comes within so long of what came before, or of its attempt's end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// A log that nobody looks at is kept for so long.
 const UNSEEN: Duration = Duration::from_secs(60);
 /// How long asking may take; it is tried again.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
@@ -27,8 +29,12 @@ const ASK_TTL: Duration = Duration::from_secs(30);
 /// Keeps a log up to date.
 pub(super) async fn keep(app: App, log: Arc<Log>) {
     let mut asked: Option<Instant> = None;
+    let mut ended: Option<Instant> = None;
     let mut link = app.bus().link();
-    while let Some(worker) = holder(&app, &log).await {
+    loop {
+        // What is over stays for those who lost the connection before they had its end.
+        let is_over = log.buffer().phase() == Phase::Over;
+        let worker = if is_over { None } else { holder(&app, &log, &mut ended, Instant::now()).await };
         let is_due = asked.is_none_or(|at| at.elapsed() >= Duration::from_secs(RENEW_SECONDS));
         if is_due && let Some(worker) = worker {
             ask(&app, &log, &worker).await;
@@ -49,7 +55,7 @@ pub(super) async fn keep(app: App, log: Arc<Log>) {
             Ok(()) = link.changed() => asked = None,
             () = app.follows().closing.cancelled() => break,
         }
-        if log.buffer().phase() == Phase::Over || !app.follows().has(&log) {
+        if !app.follows().has(&log) {
             break;
         }
     }
@@ -59,19 +65,26 @@ pub(super) async fn keep(app: App, log: Arc<Log>) {
     }
 }
 
-/// Who runs the attempt; none inside where nobody knows just now. None once it is over: then those who look are told.
-async fn holder(app: &App, log: &Log) -> Option<Option<WorkerId>> {
+/// Who runs the attempt, where that is known. Once nobody does, the last lines may be on their way: those who look are told that
+/// it is over when no more can come.
+pub(super) async fn holder(
+    app: &App,
+    log: &Log,
+    ended: &mut Option<Instant>,
+    now: Instant,
+) -> Option<WorkerId> {
     match running(app, log).await {
-        Ok(Some(worker)) => Some(Some(worker)),
+        Ok(Some(worker)) => return Some(worker),
         Ok(None) => {
-            log.set_phase(Phase::Over);
-            None
+            let ended = *ended.get_or_insert(now);
+            let last = log.buffer().heard.map_or(ended, |heard| heard.max(ended));
+            if now.saturating_duration_since(last) > LAST_WORDS {
+                log.set_phase(Phase::Over);
+            }
         }
-        Err(error) => {
-            tracing::debug!(error = %error, "it is not known whether a log still grows");
-            Some(None)
-        }
+        Err(error) => tracing::debug!(error = %error, "it is not known whether a log still grows"),
     }
+    None
 }
 
 async fn running(app: &App, log: &Log) -> Result<Option<WorkerId>, DbError> {

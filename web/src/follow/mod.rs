@@ -21,7 +21,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::buffer::Buffer;
-pub(crate) use self::{buffer::Phase, listen::listen, viewer::events};
+pub(crate) use self::{
+    buffer::Phase,
+    listen::listen,
+    viewer::{events, over},
+};
 use crate::{app::App, failure::Failure, private::PublicJob};
 
 /// More logs at once nobody looks at: each takes a mebibyte at most.
@@ -144,6 +148,14 @@ pub(crate) fn follow(app: &App, job: &PublicJob, run_path: &str) -> Result<Arc<L
     drop(logs);
     app.tasks().spawn(keep::keep(app.clone(), log.clone()));
     Ok(log)
+}
+
+/// The log of an attempt, where it is kept. One that is over is, for a while.
+pub(crate) fn kept(app: &App, job: &PublicJob, attempt: i64) -> Option<Arc<Log>> {
+    let id = AttemptId { job: job.id, attempt: i32::try_from(attempt).ok()? };
+    let log = app.follows().logs().get(&id).cloned()?;
+    *log.looked() = Instant::now();
+    Some(log)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     app::App,
     failure::Failure,
-    follow::{Phase, events as viewed, follow},
+    follow::{Phase, events as viewed, follow, kept, over},
     live,
     private::{PublicJob, PublicResult},
     view::{Crumb, JobItem, ResultItem},
@@ -91,7 +91,14 @@ async fn elsewhere(app: &App, job: &PublicJob) -> Result<Response, Failure> {
     Ok(Redirect::to(&path).into_response())
 }
 
-/// `/run/{uuid}/log/events`: what comes behind line `after`, as server-sent events. 204 once nothing comes any more.
+/// The attempt of which a viewer had lines, and the last one.
+fn place(text: &str) -> Option<(i64, u64)> {
+    let (attempt, line) = text.split_once(':')?;
+    Some((attempt.parse().ok()?, line.parse().ok()?))
+}
+
+/// `/run/{uuid}/log/events`: what comes behind `after`, an attempt and a line of it, as server-sent events; the last one says that
+/// the attempt is over. 204 where none is named and none runs.
 pub(crate) async fn events(
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
@@ -101,15 +108,24 @@ pub(crate) async fn events(
     let Path(uuid) = path?;
     let job = public_job(&app, &uuid).await?;
     let had = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let last = match had.or_else(|| parameter(query.as_deref(), "after")) {
-        None => 0,
-        Some(line) => line
-            .parse()
-            .map_err(|_| Failure::bad("after must be the number of a line.", "0 is before the first."))?,
+    let bad = || {
+        let text = "after must be an attempt and the number of a line of it.";
+        Failure::bad(text, "1:0 is before the first line of the first attempt.")
     };
-    if job.state() != JobState::Running {
+    let had = had.or_else(|| parameter(query.as_deref(), "after"));
+    let had = had.map(|had| place(&had).ok_or_else(bad)).transpose()?;
+    let (attempt, line) = had.unwrap_or((job.attempts, 0));
+    // The last lines come when the attempt runs no more.
+    if let Some(log) = kept(&app, &job, attempt) {
+        return viewed(&app, log, line);
+    }
+    let path = JobItem::new(&job, Timestamp::now()).path;
+    let runs = job.state() == JobState::Running;
+    if runs && attempt == job.attempts {
+        return viewed(&app, follow(&app, &job, &path)?, line);
+    }
+    if had.is_none() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let log = follow(&app, &job, &JobItem::new(&job, Timestamp::now()).path)?;
-    viewed(&app, log, last)
+    Ok(over(&path, runs))
 }
