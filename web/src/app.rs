@@ -1,7 +1,7 @@
 //! What every handler works with.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use proofhouse_core::{
     bus::Bus,
-    db::{Database, DbError, GateCount, LaneLoad, QueueCount},
+    db::{Database, DbError, Demand, GateCount, LaneLoad, QueueCount},
     queue::Situation,
     store::Store,
 };
@@ -84,6 +84,7 @@ struct Inner {
     situation: Costly<Situation>,
     queued: Costly<Queues<Vec<String>>>,
     gates: Costly<Vec<GateCount>>,
+    demand: Costly<BTreeMap<String, Demand>>,
     further_triggers: Costly<HashMap<String, Vec<i64>>>,
     matrices: Matrices,
     alerts: Alerts,
@@ -113,6 +114,7 @@ impl App {
             situation: Costly::default(),
             queued: Costly::default(),
             gates: Costly::default(),
+            demand: Costly::default(),
             further_triggers: Costly::default(),
             matrices: Matrices::default(),
             infrastructure: Costly::default(),
@@ -167,30 +169,30 @@ impl App {
     }
 
     /// How much waits and runs, per queue that has any.
-    pub(crate) async fn queue_counts(&self) -> Result<Arc<Vec<QueueCount>>, DbError> {
+    pub(crate) async fn queue_counts(&self) -> Result<Arc<Vec<QueueCount>>, Failure> {
         let app = self.clone();
         self.0.counts.get(async move { app.db().queue_counts().await }).await
     }
 
     /// How much waits in each lane.
-    pub(crate) async fn lanes(&self) -> Result<Arc<Vec<LaneLoad>>, DbError> {
+    pub(crate) async fn lanes(&self) -> Result<Arc<Vec<LaneLoad>>, Failure> {
         let app = self.clone();
         self.0.lanes.get(async move { app.db().lane_loads(Timestamp::now().as_microsecond()).await }).await
     }
 
     /// What runs.
-    pub(crate) async fn now(&self) -> Result<Arc<Now>, DbError> {
+    pub(crate) async fn now(&self) -> Result<Arc<Now>, Failure> {
         let app = self.clone();
         self.0.now.get(async move { live::now(&app, Timestamp::now()).await }).await
     }
 
     /// What all waiting jobs share.
-    pub(crate) async fn situation(&self) -> Result<Arc<Situation>, DbError> {
+    pub(crate) async fn situation(&self) -> Result<Arc<Situation>, Failure> {
         let app = self.clone();
         let read = async move {
             let mut situation = app.db().situation(&app.settings().pools).await?;
             situation.for_everybody = true;
-            Ok(situation)
+            Ok::<_, DbError>(situation)
         };
         self.0.situation.get(read).await
     }
@@ -202,13 +204,19 @@ impl App {
     }
 
     /// What gates wait for, without private runs.
-    pub(crate) async fn gates(&self) -> Result<Arc<Vec<GateCount>>, DbError> {
+    pub(crate) async fn gates(&self) -> Result<Arc<Vec<GateCount>>, Failure> {
         let app = self.clone();
         self.0.gates.get(async move { app.db().public_gates().await }).await
     }
 
+    /// What is wanted of each pool that anything is wanted of.
+    pub(crate) async fn demand(&self) -> Result<Arc<BTreeMap<String, Demand>>, Failure> {
+        let app = self.clone();
+        self.0.demand.get(async move { app.db().demand(&app.settings().pools).await }).await
+    }
+
     /// Unfinished public jobs by each trigger that is not their first.
-    pub(crate) async fn further_triggers(&self) -> Result<Arc<HashMap<String, Vec<i64>>>, DbError> {
+    pub(crate) async fn further_triggers(&self) -> Result<Arc<HashMap<String, Vec<i64>>>, Failure> {
         let app = self.clone();
         self.0.further_triggers.get(async move { app.db().further_triggers().await }).await
     }

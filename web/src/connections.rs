@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::{self, ErrorKind},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +18,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use rustix::net::sockopt;
+use rustix::{
+    net::sockopt,
+    process::{Resource, getrlimit},
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -31,10 +34,29 @@ pub(crate) struct Bounds {
     silent: Duration,
     /// How many connections it has at once.
     connections: usize,
+    /// How many all addresses have together: what is left of the process's descriptors is for files, the database and the store.
+    all: usize,
 }
 
 /// Behind some addresses are many people, each with a browser that keeps several connections.
-pub(crate) const USUAL: Bounds = Bounds { silent: Duration::from_secs(30), connections: 400 };
+const CONNECTIONS: usize = 400;
+/// Whoever has an IPv6 network has many addresses: so many times as much for all of it.
+const NETWORK_TIMES: usize = 4;
+/// So many of ten descriptors.
+const TENTHS: u64 = 8;
+
+impl Bounds {
+    /// For this process.
+    pub(crate) fn usual() -> Self {
+        // None: without end.
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let all = usize::try_from(descriptors / 10 * TENTHS).unwrap_or(usize::MAX);
+        Self { silent: Duration::from_secs(30), connections: CONNECTIONS, all }
+    }
+}
+
+/// A peer that takes nothing of what is sent to it for so long is gone: what waits for it lies in memory.
+const UNREAD: Duration = Duration::from_secs(60);
 /// After so long without a word the machine is asked whether it is still there.
 const STILL_THERE: Duration = Duration::from_secs(60);
 /// Pause where the process or the machine has no descriptor left.
@@ -42,43 +64,76 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many connections each address has, and whether one of it was refused. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-struct Held(Arc<Mutex<HashMap<IpAddr, (usize, bool)>>>);
+struct Held(Arc<Mutex<HashMap<Holder, (usize, bool)>>>);
+
+/// Who holds connections. Each that is counted ends with its [`Place`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Holder {
+    Address(IpAddr),
+    /// All of a site's IPv6 network, the first 48 bits (RFC 6177).
+    Network(Ipv6Addr),
+    All,
+}
 
 /// One of them; it ends with this.
 struct Place {
     held: Held,
-    address: IpAddr,
+    holders: Vec<Holder>,
+}
+
+impl Bounds {
+    /// As whom an address counts, and how many connections each may have.
+    fn holders(self, address: IpAddr) -> Vec<(Holder, usize)> {
+        let network = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => {
+                let network = Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> 48));
+                Some((Holder::Network(network), self.connections.saturating_mul(NETWORK_TIMES)))
+            }
+        };
+        let all = [(Holder::Address(address), self.connections), (Holder::All, self.all)];
+        all.into_iter().chain(network).collect()
+    }
 }
 
 impl Held {
-    fn all(&self) -> MutexGuard<'_, HashMap<IpAddr, (usize, bool)>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Holder, (usize, bool)>> {
         // Changes are whole even where a panic cut one short.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// None where the address has enough.
-    fn take(&self, address: IpAddr, most: usize) -> Option<Place> {
-        let mut all = self.all();
-        let (number, refused) = all.entry(address).or_default();
-        if *number >= most {
+    /// None where the address, its network or all together have enough.
+    fn take(&self, address: IpAddr, bounds: Bounds) -> Option<Place> {
+        let mut place = Place { held: self.clone(), holders: Vec::new() };
+        for (holder, most) in bounds.holders(address) {
+            let mut all = self.all();
+            let (number, refused) = all.entry(holder).or_default();
+            if *number < most {
+                *number += 1;
+                drop(all);
+                place.holders.push(holder);
+                continue;
+            }
             // Told once, however many come.
             if !std::mem::replace(refused, true) {
-                tracing::warn!(client.address = %address, "an address has too many connections; more are closed");
+                tracing::warn!(client.address = %address, connections.of = ?holder, "too many connections; more are closed");
             }
+            drop(all);
             return None;
         }
-        *number += 1;
-        Some(Place { held: self.clone(), address })
+        Some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.held.all();
-        if let Some((number, _)) = all.get_mut(&self.address) {
-            *number -= 1;
-            if *number == 0 {
-                all.remove(&self.address);
+        for holder in &self.holders {
+            if let Some((number, _)) = all.get_mut(holder) {
+                *number -= 1;
+                if *number == 0 {
+                    all.remove(holder);
+                }
             }
         }
     }
@@ -90,9 +145,10 @@ pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     bound: impl Fn(IpAddr) -> Option<IpAddr>,
-    Bounds { silent, connections }: Bounds,
+    bounds: Bounds,
     drain: CancellationToken,
 ) {
+    let silent = bounds.silent;
     let (mut patient, mut strict) = (http1::Builder::new(), http1::Builder::new());
     patient.header_read_timeout(None);
     strict.timer(TokioTimer::new()).header_read_timeout(silent);
@@ -107,14 +163,14 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let place = bound(peer.ip()).map(|address| held.take(address, connections));
+        let place = bound(peer.ip()).map(|address| held.take(address, bounds));
         let http = match &place {
             Some(None) => continue,
             Some(Some(_)) => &strict,
             None => &patient,
         };
         let patience = place.is_some().then_some(silent);
-        prepare(&stream);
+        prepare(&stream, patience.is_some());
         let router = router.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(|body| match patience {
@@ -144,9 +200,13 @@ fn is_of_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Lines of logs and small answers leave at once; a peer that vanished without a word is noticed. Where either cannot be had,
-/// all is as it would be without.
-fn prepare(stream: &TcpStream) {
+/// Lines of logs and small answers leave at once; a peer that vanished without a word is noticed, and so is, where it is bound,
+/// one that takes nothing. Where any of it cannot be had, all is as it would be without.
+fn prepare(stream: &TcpStream, is_bound: bool) {
+    if is_bound {
+        let unread = u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX);
+        let _ = sockopt::set_tcp_user_timeout(stream, unread);
+    }
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_tcp_keepidle(stream, STILL_THERE);
     let _ = sockopt::set_socket_keepalive(stream, true);
@@ -191,7 +251,7 @@ mod tests {
                 .route("/slowly", routing::get(slowly))
                 .route("/take", routing::post(async |body: Bytes| body));
             let bound = move |_| is_bound.then(|| ADDRESS.parse().unwrap());
-            let bounds = Bounds { silent, connections: FEW };
+            let bounds = Bounds { silent, connections: FEW, all: 2 * FEW };
             let task = tokio::spawn(serve(listener, router, bound, bounds, drain.clone()));
             Self { address, drain, task }
         }
@@ -255,6 +315,19 @@ mod tests {
         }
         drop(open);
         served.stop().await;
+    }
+
+    #[test]
+    fn a_network_and_all_together_are_bound_too() {
+        let bounds = Bounds { silent: Duration::ZERO, connections: 2, all: 10 };
+        let held = Held::default();
+        let taken = |address: String| held.take(address.parse().unwrap(), bounds);
+        let network: Vec<Place> = (0..100).filter_map(|n| taken(format!("2001:db8:1:{n}::"))).collect();
+        assert_eq!(network.len(), 2 * NETWORK_TIMES);
+        let all: Vec<Place> = (0..100).filter_map(|n| taken(format!("192.0.2.{n}"))).collect();
+        assert_eq!(network.len() + all.len(), 10);
+        drop((network, all));
+        assert!(held.all().values().all(|(number, _)| *number == 0));
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::failure::Failure;
+
 /// For so long an answer serves all who ask.
 const FRESH: Duration = Duration::from_secs(1);
 /// What takes long does so for so many times as long as it took,
@@ -24,6 +26,8 @@ pub(crate) struct Costly<T>(Arc<Inner<T>>);
 #[derive(Debug)]
 struct Inner<T> {
     kept: Mutex<Option<Kept<T>>>,
+    /// When the last reading that failed began, and why it did.
+    failed: Mutex<Option<(Instant, Failure)>>,
     /// Who reads it holds this.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -63,7 +67,7 @@ impl<T> Kept<T> {
 
 impl<T> Default for Costly<T> {
     fn default() -> Self {
-        Self(Arc::new(Inner { kept: Mutex::default(), reading: Arc::default() }))
+        Self(Arc::new(Inner { kept: Mutex::default(), failed: Mutex::default(), reading: Arc::default() }))
     }
 }
 
@@ -73,9 +77,22 @@ impl<T> Inner<T> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn read<E>(&self, read: impl Future<Output = Result<T, E>>) -> Result<Arc<T>, E> {
+    /// Why a reading failed that began after somebody asked: to try again for each who waits would take as long each time.
+    fn failed_since(&self, asked: Instant) -> Option<Failure> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(began, _)| *began >= asked).map(|(_, failure)| failure.clone())
+    }
+
+    async fn read<E: Into<Failure>>(
+        &self,
+        read: impl Future<Output = Result<T, E>>,
+    ) -> Result<Arc<T>, Failure> {
         let began = Instant::now();
-        let value = Arc::new(read.await?);
+        let value = read.await.map(Arc::new).map_err(|error| {
+            let failure = error.into();
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, failure.clone()));
+            failure
+        })?;
         let kept = Kept { value: value.clone(), began, done: Instant::now() };
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(value)
@@ -83,19 +100,19 @@ impl<T> Inner<T> {
 }
 
 impl<T: Send + Sync + 'static> Costly<T> {
-    pub(crate) async fn get<E>(
+    pub(crate) async fn get<E: Into<Failure>>(
         &self,
         read: impl Future<Output = Result<T, E>> + Send + 'static,
-    ) -> Result<Arc<T>, E> {
+    ) -> Result<Arc<T>, Failure> {
         self.get_within(None, read).await
     }
 
     /// The same: until what is costly is so old, nobody waits for it.
-    pub(crate) async fn get_within<E>(
+    pub(crate) async fn get_within<E: Into<Failure>>(
         &self,
         oldest: Option<Duration>,
         read: impl Future<Output = Result<T, E>> + Send + 'static,
-    ) -> Result<Arc<T>, E> {
+    ) -> Result<Arc<T>, Failure> {
         let asked = Instant::now();
         if let Some(kept) = self.0.kept() {
             if kept.serves(asked) {
@@ -114,9 +131,10 @@ impl<T: Send + Sync + 'static> Costly<T> {
             }
         }
         let _reading = self.0.reading.lock().await;
-        match self.0.kept().filter(|kept| kept.serves(asked)) {
-            Some(kept) => Ok(kept.value),
-            None => self.0.read(read).await,
+        match (self.0.kept().filter(|kept| kept.serves(asked)), self.0.failed_since(asked)) {
+            (Some(kept), _) => Ok(kept.value),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => self.0.read(read).await,
         }
     }
 }
@@ -127,11 +145,11 @@ mod tests {
 
     use super::*;
 
-    fn cheap(n: i32) -> impl Future<Output = Result<i32, ()>> {
+    fn cheap(n: i32) -> impl Future<Output = Result<i32, Failure>> {
         std::future::ready(Ok(n))
     }
 
-    fn slow(n: i32) -> impl Future<Output = Result<i32, ()>> {
+    fn slow(n: i32) -> impl Future<Output = Result<i32, Failure>> {
         std::future::poll_fn(move |_| {
             std::thread::sleep(CHEAP);
             std::task::Poll::Ready(Ok(n))
@@ -177,11 +195,23 @@ mod tests {
             let reads = reads.clone();
             async move {
                 tokio::task::yield_now().await;
-                Ok::<_, ()>(reads.fetch_add(1, Ordering::Relaxed))
+                Ok::<_, Failure>(reads.fetch_add(1, Ordering::Relaxed))
             }
         };
         futures::future::join_all((0..100).map(|_| costly.get(read()))).await;
         // Those that asked while the first was read take the second.
         assert_eq!(reads.load(Ordering::Relaxed), 2);
+        let fail = || {
+            let reads = reads.clone();
+            async move {
+                tokio::task::yield_now().await;
+                reads.fetch_add(1, Ordering::Relaxed);
+                Err::<usize, _>(Failure::busy())
+            }
+        };
+        let all = futures::future::join_all((0..100).map(|_| costly.get(fail()))).await;
+        assert!(all.iter().all(|one| one.as_ref().is_err_and(|failure| failure.status == 503)));
+        assert_eq!(reads.load(Ordering::Relaxed), 4, "they share the failure, too");
+        assert!(costly.get(std::future::ready(Ok::<_, Failure>(1))).await.is_ok());
     }
 }

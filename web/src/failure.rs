@@ -8,7 +8,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use proofhouse_core::{db::DbError, store::StoreError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     app::App,
@@ -19,6 +19,9 @@ use crate::{
 
 /// How long a client waits before it tries again while the database or the store is away, in seconds.
 const AWAY_SECONDS: i64 = 10;
+
+/// The type of a problem's details.
+pub(crate) const PROBLEM: &str = "application/problem+json";
 
 /// What can go wrong: title, status and what it means. A title's words are the name of the problem's type.
 pub(crate) const PROBLEMS: [(&str, StatusCode, &str); 13] = [
@@ -99,6 +102,23 @@ pub(crate) struct Failure {
 impl Failure {
     fn new(status: StatusCode, title: &'static str, text: impl Into<String>, advice: &str) -> Self {
         Self { status, title, text: text.into(), advice: advice.to_owned(), run: None, retry_after: None }
+    }
+
+    /// The problem's details (RFC 9457).
+    pub(crate) fn problem(&self, settings: &Settings) -> Value {
+        let mut problem = json!({
+            "type": settings.link(&format!("/api#{}", problem_name(self.title))),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.text,
+            "advice": self.advice,
+            // As the old system calls the detail.
+            "error": self.text,
+        });
+        if let Some(path) = &self.run {
+            problem["url"] = path.clone().into();
+        }
+        problem
     }
 
     /// 404.
@@ -279,19 +299,7 @@ fn body(failure: &Failure, format: Format, settings: &Settings) -> Response {
             Err(_) => format!("{}\n", failure.text).into_response(),
         },
         Format::Json => {
-            let mut problem = json!({
-                "type": settings.link(&format!("/api#{}", problem_name(failure.title))),
-                "title": failure.title,
-                "status": failure.status.as_u16(),
-                "detail": failure.text,
-                "advice": failure.advice,
-                // As the old system calls the detail.
-                "error": failure.text,
-            });
-            if let Some(path) = &failure.run {
-                problem["url"] = path.clone().into();
-            }
-            ([(header::CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+            ([(header::CONTENT_TYPE, PROBLEM)], failure.problem(settings).to_string()).into_response()
         }
         Format::Text => format!("{}\n", failure.text).into_response(),
     }

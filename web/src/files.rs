@@ -118,7 +118,7 @@ pub(crate) struct DemandData {
 /// By the pool's name; private tests are counted.
 #[utoipa::path(get, path = "/api/v1/demand", tag = "now", responses((status = OK, body = BTreeMap<String, DemandData>)))]
 pub(crate) async fn demand(State(app): State<App>) -> Result<Json<BTreeMap<String, DemandData>>, Failure> {
-    let (settings, mut found) = (app.settings(), app.db().demand(&app.settings().pools).await?);
+    let (settings, mut found) = (app.settings(), BTreeMap::clone(&*app.demand().await?));
     for pool in settings.pools.pools(&settings.pairs) {
         found.entry(pool.to_string()).or_default();
     }
@@ -161,7 +161,7 @@ pub(crate) async fn recent(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<ResultData>>, Failure> {
     let wanted = recent::Wanted::parse(query.as_deref().unwrap_or_default())?;
-    let rows = recent::results(&app, &wanted).await?;
+    let (rows, _) = recent::results(&app, &wanted).await?;
     Ok(Json(ResultData::list(app.settings(), &rows)))
 }
 

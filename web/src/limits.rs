@@ -13,9 +13,9 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{ConnectInfo, MatchedPath, Request, State},
-    http::HeaderMap,
+    http::{HeaderMap, HeaderValue},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -36,6 +36,10 @@ const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const AT_ONCE: usize = 32;
 /// So many logs one address follows at once: some are of many people.
 const STREAMS_AT_ONCE: usize = 100;
+/// So many it has read at once: to unpack one takes a processor, to search it does so for seconds.
+const LOGS_AT_ONCE: usize = 8;
+/// Answers that are longer count until they are sent, in bytes: so long they lie in memory.
+const LONG: u64 = 1 << 20;
 /// What goes on for as long as somebody looks.
 const STREAM: &str = "/run/{uuid}/log/events";
 /// So much of all addresses: more than this many tasks that wait for the database help nobody.
@@ -49,13 +53,47 @@ pub(crate) struct Limits(Arc<Known>);
 
 struct Known {
     rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    /// The most that one address can pay at once.
+    most: u32,
     at_once: Mutex<HashMap<Asker, usize>>,
     all: AtomicUsize,
     asked: AtomicUsize,
 }
 
-/// Who asks, and whether for something that goes on.
-type Asker = (IpAddr, bool);
+/// Who asks, and for what.
+type Asker = (IpAddr, Work);
+
+/// What is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Work {
+    Page,
+    Log,
+    Stream,
+}
+
+impl Work {
+    fn of(route: &str, path: &str) -> Self {
+        match path {
+            _ if route == STREAM => Self::Stream,
+            path if is_log(path) => Self::Log,
+            _ => Self::Page,
+        }
+    }
+
+    /// How much of it one address gets at once.
+    const fn most(self) -> usize {
+        match self {
+            Self::Page => AT_ONCE,
+            Self::Log => LOGS_AT_ONCE,
+            Self::Stream => STREAMS_AT_ONCE,
+        }
+    }
+}
+
+/// The page of a log.
+fn is_log(path: &str) -> bool {
+    percent_decode_str(path).decode_utf8_lossy().trim_end_matches('/').ends_with("/log")
+}
 
 /// What is worked on, or goes on; it ends with this.
 struct Open {
@@ -72,6 +110,7 @@ impl Limits {
             .map(|units| Quota::per_second(units).allow_burst(units.saturating_mul(BURST_SECONDS)));
         Self(Arc::new(Known {
             rate: quota.map(RateLimiter::keyed),
+            most: units.saturating_mul(BURST_SECONDS.get()),
             at_once: Mutex::default(),
             all: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
@@ -84,7 +123,7 @@ impl Limits {
     }
 
     /// Whether this may be worked on now. None: whoever asks is not bound.
-    fn open(&self, address: Option<IpAddr>, cost: u32, goes_on: bool) -> Result<Open, Failure> {
+    fn open(&self, address: Option<IpAddr>, cost: u32, work: Work) -> Result<Open, Failure> {
         if let (Some(address), Some(rate)) = (address, &self.0.rate) {
             self.within(rate, address, cost)?;
         }
@@ -93,10 +132,10 @@ impl Limits {
             return Err(Failure::busy());
         }
         let Some(address) = address.filter(|_| self.0.rate.is_some()) else { return Ok(open) };
-        let (asker, most) = ((address, goes_on), if goes_on { STREAMS_AT_ONCE } else { AT_ONCE });
+        let asker = (address, work);
         let mut at_once = self.at_once();
         let number = at_once.entry(asker).or_default();
-        if *number >= most {
+        if *number >= work.most() {
             return Err(Failure::too_fast(1));
         }
         *number += 1;
@@ -114,9 +153,9 @@ impl Limits {
         if self.0.asked.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             rate.retain_recent();
         }
-        // The outer error: it costs more than there ever is, which no cost of ours does.
-        let Ok(Err(not_until)) = rate.check_key_n(&address, NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN))
-        else {
+        // More than there ever is cannot be paid.
+        let cost = NonZeroU32::new(cost.min(self.0.most)).unwrap_or(NonZeroU32::MIN);
+        let Ok(Err(not_until)) = rate.check_key_n(&address, cost) else {
             return Ok(());
         };
         let wait = not_until.wait_time_from(rate.clock().now());
@@ -165,14 +204,17 @@ pub(crate) async fn bound(State(app): State<App>, mut request: Request, next: Ne
     let address = peer.and_then(|peer| asking(app.settings(), peer, request.headers()));
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let cost = cost(route, request.uri().path(), request.uri().query());
-    let goes_on = route == STREAM;
-    match app.limits().open(address, cost, goes_on) {
-        Ok(mut open) if goes_on => {
+    let work = Work::of(route, request.uri().path());
+    match app.limits().open(address, cost, work) {
+        Ok(mut open) => {
             let response = next.run(request).await;
+            let is_long = response.body().size_hint().exact().is_some_and(|length| length > LONG);
+            if work != Work::Stream && !is_long {
+                return response;
+            }
             open.goes_on();
             response.map(|body| held(body, open))
         }
-        Ok(_open) => next.run(request).await,
         Err(failure) => {
             request.extensions_mut().insert(Refused(failure));
             next.run(request).await
@@ -193,14 +235,25 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
     let asks = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
         matches!(&*name, "q" | "user" | "offset") || name == "limit" && value.len() > 3
     };
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    if ["/static/{file}", "/results", "/results/", "/results/{*path}", "/robots.txt"].contains(&route) {
+    if route.starts_with("/results") {
+        // A file, or a list of them.
+        return if path.ends_with('/') { PAGE } else { 1 };
+    }
+    if ["/static/{file}", "/robots.txt"].contains(&route) {
         return 1;
     }
+    // What is skipped is read.
+    let skipped = form_urlencoded::parse(query).find(|(name, _)| name == "offset");
+    let skipped = skipped.and_then(|(_, value)| value.parse::<u32>().ok()).unwrap_or_default();
     match route.strip_prefix("/api/v1").unwrap_or(route) {
-        "/search" | "/compare" | "/running" | "/queues.json" | "/queued.json" | "/static/running.json" => {
-            COSTLY
-        }
+        "/search"
+        | "/compare"
+        | "/running"
+        | "/waiting"
+        | "/statistics"
+        | "/queues.json"
+        | "/queued.json"
+        | "/static/running.json" => COSTLY,
         route
             if ["/trigger/", "/triggers/", "/feeds/", "/compare/"]
                 .iter()
@@ -208,7 +261,9 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
         {
             COSTLY
         }
-        _ if path.ends_with("/log") || form_urlencoded::parse(query).any(asks) => COSTLY,
+        _ if is_log(path) || form_urlencoded::parse(query).any(asks) => {
+            COSTLY.saturating_add((skipped / 1000).saturating_mul(PAGE))
+        }
         _ => PAGE,
     }
 }
@@ -217,15 +272,29 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
 /// themselves, which are not bound.
 pub(crate) fn asking(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
     let trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|network| network.contains(address));
-    let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
     let mut address = peer.to_canonical();
-    // Each proxy adds whom it was asked by at the end: what stands before the first that is not ours may be invented.
+    // Each proxy adds whom it was asked by at the end: what stands before the first that is not ours may be invented, and of
+    // any bytes.
+    let values: Vec<&[u8]> = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
+    let named = values.iter().flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let named: Vec<&[u8]> = named.filter(|name| !name.is_empty()).collect();
     for name in named.into_iter().rev() {
-        let Some(before) = name.parse::<IpAddr>().ok().filter(|_| trusted(address)) else { break };
-        address = before.to_canonical();
+        if !trusted(address) {
+            break;
+        }
+        match named_address(name) {
+            Some(before) => address = before.to_canonical(),
+            // Whoever it was does not go free: all whom this proxy does not name count as one.
+            None => return Some(network(address)),
+        }
     }
     (!address.is_loopback() && !trusted(address)).then(|| network(address))
+}
+
+/// Some proxies name the port, too.
+fn named_address(name: &[u8]) -> Option<IpAddr> {
+    let name = std::str::from_utf8(name).ok()?;
+    name.parse().ok().or_else(|| name.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// Whoever has an IPv6 address has at least 2^64 of them.
@@ -250,7 +319,7 @@ mod tests {
         let of = |peer: &str, forwarded: &str| {
             let headers = HeaderMap::from_iter([(
                 axum::http::HeaderName::from_static("x-forwarded-for"),
-                forwarded.parse().unwrap(),
+                HeaderValue::from_bytes(forwarded.as_bytes()).unwrap(),
             )]);
             asking(&settings, peer.parse().unwrap(), &headers).map(|address| address.to_string())
         };
@@ -259,9 +328,22 @@ mod tests {
         assert_eq!(of("10.1.1.1", "192.0.2.1"), some("192.0.2.1"));
         assert_eq!(of("10.1.1.1", "192.0.2.1, 203.0.113.9, 10.2.2.2"), some("203.0.113.9"));
         assert_eq!(of("127.0.0.1", "nonsense, 192.0.2.1"), some("192.0.2.1"));
+        assert_eq!(of("10.1.1.1", "192.0.2.1:4711"), some("192.0.2.1"), "with a port");
+        for unreadable in ["nonsense", "192.0.2.1, unknown", "\u{e9}"] {
+            assert_eq!(
+                of("10.1.1.1", unreadable),
+                some("10.1.1.1"),
+                "all whom the proxy does not name are one"
+            );
+        }
+        assert_eq!(
+            of("10.1.1.1", "\u{e9}, 192.0.2.1"),
+            some("192.0.2.1"),
+            "what is invented changes nothing"
+        );
         assert_eq!(of("::ffff:203.0.113.9", ""), some("203.0.113.9"));
         assert_eq!(of("2001:db8:1:2:3:4:5:6", ""), some("2001:db8:1:2::"));
-        for (peer, forwarded) in [("127.0.0.1", ""), ("::1", "192.0.2.1"), ("10.1.1.1", "nonsense")] {
+        for (peer, forwarded) in [("127.0.0.1", ""), ("::1", "192.0.2.1"), ("10.1.1.1", "10.1.1.2")] {
             assert_eq!(of(peer, forwarded), None, "{peer}");
         }
     }
@@ -270,30 +352,31 @@ mod tests {
     fn as_much_as_was_said_and_others_do_not_notice() {
         let limits = Limits::new(&Settings { address_rate: 1, ..settings() });
         let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let taken = (0..100).take_while(|_| limits.open(Some(one), PAGE, false).is_ok()).count();
+        let taken = (0..100).take_while(|_| limits.open(Some(one), PAGE, Work::Page).is_ok()).count();
         assert!((10..=11).contains(&taken), "{taken}");
-        let refused = limits.open(Some(one), PAGE, false).err().unwrap();
+        let refused = limits.open(Some(one), PAGE, Work::Page).err().unwrap();
         assert_eq!((refused.status.as_u16(), refused.retry_after.is_some_and(|s| s >= 1)), (429, true));
-        assert!(limits.open(Some(other), COSTLY, false).is_ok());
-        assert!((0..1000).all(|_| limits.open(None, COSTLY, false).is_ok()), "who is not bound");
+        assert!(limits.open(Some(other), COSTLY, Work::Page).is_ok());
+        assert!((0..1000).all(|_| limits.open(None, COSTLY, Work::Page).is_ok()), "who is not bound");
     }
 
     #[test]
     fn only_so_much_at_once() {
         let limits = Limits::new(&Settings { address_rate: 1000, ..settings() });
         let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let mut open: Vec<_> = (0..AT_ONCE).map(|_| limits.open(Some(one), 1, false).ok().unwrap()).collect();
-        assert_eq!(limits.open(Some(one), 1, false).err().unwrap().status, 429);
-        assert!(limits.open(Some(other), 1, false).is_ok());
+        let mut open: Vec<_> =
+            (0..AT_ONCE).map(|_| limits.open(Some(one), 1, Work::Page).ok().unwrap()).collect();
+        assert_eq!(limits.open(Some(one), 1, Work::Page).err().unwrap().status, 429);
+        assert!(limits.open(Some(other), 1, Work::Page).is_ok());
         let streams: Vec<_> =
-            (0..STREAMS_AT_ONCE).map(|_| limits.open(Some(one), 1, true).ok().unwrap()).collect();
-        assert_eq!(limits.open(Some(one), 1, true).err().unwrap().status, 429);
+            (0..STREAMS_AT_ONCE).map(|_| limits.open(Some(one), 1, Work::Stream).ok().unwrap()).collect();
+        assert_eq!(limits.open(Some(one), 1, Work::Stream).err().unwrap().status, 429);
         open.pop();
-        assert!(limits.open(Some(one), 1, false).is_ok());
+        assert!(limits.open(Some(one), 1, Work::Page).is_ok());
         drop(streams);
-        let all: Vec<_> = std::iter::from_fn(|| limits.open(None, 1, false).ok()).collect();
+        let all: Vec<_> = std::iter::from_fn(|| limits.open(None, 1, Work::Page).ok()).collect();
         assert_eq!(
-            (all.len() + open.len(), limits.open(Some(other), 1, false).err().unwrap().status.as_u16()),
+            (all.len() + open.len(), limits.open(Some(other), 1, Work::Page).err().unwrap().status.as_u16()),
             (ALL_AT_ONCE, 503)
         );
         drop((all, open));
@@ -309,6 +392,9 @@ mod tests {
         assert_eq!(cost("/recent", "/recent", Some("limit=100")), PAGE);
         assert_eq!(cost("/recent", "/recent", Some("limit=1000")), COSTLY);
         assert_eq!(cost("/recent", "/recent", Some("%6Fffset=5")), COSTLY);
+        assert_eq!(cost("/recent", "/recent", Some("offset=100000")), COSTLY + 100 * PAGE);
+        assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/log/", None), COSTLY);
+        assert_eq!(cost("/results/{*path}", "/results/a/", None), PAGE);
         assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/%6Cog", None), COSTLY);
         assert_eq!(cost("/api/v1/triggers/{source}/{version}", "", None), COSTLY);
         assert_eq!(cost("/api/v1/results", "/api/v1/results", None), PAGE);

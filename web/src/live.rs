@@ -1,7 +1,7 @@
 //! What runs now: the job table's runs, with what their messages say, and runs of other systems that only messages tell of.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Instant,
 };
 
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::{app::App, private::PublicJob, running::Said, view::Outcome};
 
 /// More than this many runs at once no page lists.
-const MOST: i64 = 20_000;
+pub(crate) const MOST: i64 = 20_000;
 
 /// A public run.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub(crate) struct Now {
     pub(crate) runs: Vec<Live>,
     /// How many private ones run, by release and arch.
     pub(crate) private: BTreeMap<(String, String), usize>,
+    /// More run than are read.
+    pub(crate) is_cut: bool,
 }
 
 impl Live {
@@ -105,7 +107,9 @@ pub(crate) async fn now(app: &App, now: Timestamp) -> Result<Now, DbError> {
         }
     }
     let mut all = Now::default();
-    for row in app.db().running(MOST).await? {
+    let rows = app.db().running(MOST).await?;
+    all.is_cut = i64::try_from(rows.len()).is_ok_and(|n| n >= MOST);
+    for row in rows {
         let said = by_uuid.remove(&row.uuid);
         let pair = (row.release.clone(), row.arch.clone());
         match PublicJob::of(row) {
@@ -114,15 +118,9 @@ pub(crate) async fn now(app: &App, now: Timestamp) -> Result<Now, DbError> {
         }
     }
     // A message of ours whose last one was lost: the table knows that the run is over, or that it is private.
-    for (uuid, said) in by_uuid {
-        let known = match uuid.parse() {
-            Ok(uuid) => app.db().job_by_uuid(uuid).await?.is_some(),
-            Err(_) => false,
-        };
-        if !known {
-            foreign.push(said);
-        }
-    }
+    let uuids: Vec<String> = by_uuid.keys().cloned().collect();
+    let known = if uuids.is_empty() { BTreeSet::new() } else { app.db().known_uuids(&uuids).await? };
+    foreign.extend(by_uuid.into_iter().filter(|(uuid, _)| !known.contains(uuid)).map(|(_, said)| said));
     all.runs.extend(foreign.into_iter().map(|said| Live::of_message(said, clock)));
     for pair in heard_private {
         all.private.entry(pair).or_insert(1);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{App, Web},
-    connections::{self, USUAL},
+    connections::{self, Bounds},
     follow,
     limits::asking,
     listener::listen,
@@ -50,7 +50,7 @@ pub async fn run(web: Web, listener: TcpListener, stop: Stop) -> Result<(), Erro
     let settings = app.settings();
     let bound = |peer| asking(settings, peer, &HeaderMap::new()).filter(|_| settings.address_rate > 0);
     let finish = async {
-        connections::serve(listener, router(app.clone()), bound, USUAL, stop.drain.clone()).await;
+        connections::serve(listener, router(app.clone()), bound, Bounds::usual(), stop.drain.clone()).await;
         app.tasks().close();
         app.tasks().wait().await;
     };

@@ -35,6 +35,10 @@ static FOLLOW: LazyLock<File> = LazyLock::new(|| {
     file("follow", "js", "text/javascript; charset=utf-8", include_bytes!("../static/follow.js"))
 });
 
+static FRESH: LazyLock<File> = LazyLock::new(|| {
+    file("fresh", "js", "text/javascript; charset=utf-8", include_bytes!("../static/fresh.js"))
+});
+
 /// The style sheet's address.
 pub(crate) fn style() -> &'static str {
     &STYLE.path
@@ -55,13 +59,18 @@ pub(crate) fn follow_script() -> &'static str {
     &FOLLOW.path
 }
 
+/// The address of the script for pages that tell of what goes on.
+pub(crate) fn fresh_script() -> &'static str {
+    &FRESH.path
+}
+
 /// `/static/{name}`.
 pub(crate) async fn get(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let Path(name) = path?;
-    let files = [&*STYLE, &*ICON, &*LOG, &*FOLLOW];
+    let files = [&*STYLE, &*ICON, &*LOG, &*FOLLOW, &*FRESH];
     let wanted = files.into_iter().find(|f| f.path.strip_prefix("/static/") == Some(&name));
     let Some(file) = wanted else { return Err(Failure::not_found("There is no such file.")) };
     let caching = [
@@ -89,6 +98,7 @@ Disallow: /flaky?*
 Disallow: /packages?*
 Disallow: /packages/*/log
 Disallow: /packages/*?
+Disallow: /parked
 Disallow: /private-results/
 Disallow: /queue/
 Disallow: /queue_size.json

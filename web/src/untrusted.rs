@@ -39,7 +39,7 @@ pub fn running_page<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Option<
     let (public, private) = heard.now(now);
     let runs = public.into_iter().map(|said| Live::of_message(said, now)).collect();
     let private: BTreeMap<_, _> = private.into_iter().map(|pair| (pair, 1)).collect();
-    pages::running::alone(&Now { runs, private }).ok()
+    pages::running::alone(&Now { runs, private, ..Now::default() }).ok()
 }
 
 /// The requests that a form (or a JSON object) of somebody who may do everything asks for; none where it is refused.

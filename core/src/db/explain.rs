@@ -62,9 +62,10 @@ impl Database {
             ..subject(job, self.before(job, situation.now_us).await?)
         };
         let waits = situation.explain(&subject);
-        let is_free = |worker: &Serving| worker.able && worker.slots > worker.held;
-        // Where a slot is free and it waits all the same: for another host? That reads a day of attempts.
-        if matches!(waits.reason, Reason::Slot { .. }) && situation.serving.iter().any(is_free) {
+        // Where a slot of its pools is free and it waits all the same: for another host? That reads a day of attempts.
+        if let Reason::Slot { pools } = &waits.reason
+            && has_free_slot(&situation.serving, pools)
+        {
             let mut situation = situation.clone();
             self.set_aside(&mut situation.serving).await?;
             return Ok(situation.explain(&subject));
@@ -232,10 +233,37 @@ fn serves(worker: &WorkerRow, held: i64) -> Serving {
     }
 }
 
+/// True where a worker that takes work has a free slot in one of the pools.
+fn has_free_slot(serving: &[Serving], pools: &[Pool]) -> bool {
+    let is_free = |worker: &Serving| worker.able && worker.slots > worker.held;
+    serving.iter().any(|worker| is_free(worker) && pools.iter().any(|pool| worker.pools.contains(pool)))
+}
+
 fn parsed(lane: Option<&str>) -> Option<Lane> {
     lane?.parse().ok()
 }
 
 fn first_line(lines: &str) -> &str {
     lines.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_slots_of_other_pools_do_not_count() {
+        let pool = |name: &str| name.parse::<Pool>().unwrap();
+        let worker = |name: &str, held: usize, able: bool| Serving {
+            pools: [pool(name)].into(),
+            host: "h".to_owned(),
+            slots: 2,
+            held,
+            able,
+            aside: false,
+        };
+        let serving = [worker("amd64", 2, true), worker("amd64", 0, false), worker("arm64", 1, true)];
+        assert!(!has_free_slot(&serving, &[pool("amd64")]));
+        assert!(has_free_slot(&serving, &[pool("amd64"), pool("arm64")]));
+    }
 }

@@ -17,20 +17,39 @@ pub struct HostRecord {
     pub last_fault_us: i64,
 }
 
+macro_rules! lately {
+    ($jobs:literal) => {
+        concat!(
+            "SELECT host, fault, ended_us FROM (
+                SELECT host, fault, ended_us, row_number() OVER (PARTITION BY host ORDER BY ended_us DESC) AS place
+                FROM attempts ",
+            $jobs,
+            " WHERE ended_us > $1
+                    AND (fault IS NULL OR fault NOT IN ('broke-testbed', 'old-version', 'store', 'lease-lost'))
+             ) AS lately WHERE place <= $2 ORDER BY ended_us"
+        )
+    };
+}
+
+const OF_ALL: &str = lately!("");
+const OF_PUBLIC: &str = lately!("JOIN jobs ON jobs.id = job_id AND NOT jobs.private");
+
 impl Database {
     /// Each host on which an attempt failed within the last day.
     pub async fn host_records(&self) -> Result<BTreeMap<String, HostRecord>, DbError> {
+        self.records(OF_ALL).await
+    }
+
+    /// The same by the attempts of public jobs alone, for everybody: when and where a private one failed is nobody's business.
+    /// So it may say of a host that it is set aside, or that it is not, where the scheduler, which counts all, says otherwise.
+    pub async fn public_host_records(&self) -> Result<BTreeMap<String, HostRecord>, DbError> {
+        self.records(OF_PUBLIC).await
+    }
+
+    async fn records(&self, lately: &'static str) -> Result<BTreeMap<String, HostRecord>, DbError> {
         let now = self.now_us().await?;
-        let rows: Vec<(String, Option<String>, i64)> = self
-            .all(
-                "SELECT host, fault, ended_us FROM (
-                    SELECT host, fault, ended_us, row_number() OVER (PARTITION BY host ORDER BY ended_us DESC) AS place
-                    FROM attempts WHERE ended_us > $1
-                        AND (fault IS NULL OR fault NOT IN ('broke-testbed', 'old-version', 'store', 'lease-lost'))
-                 ) AS lately WHERE place <= $2 ORDER BY ended_us",
-                args![now - SINCE_US, REMEMBERED],
-            )
-            .await?;
+        let rows: Vec<(String, Option<String>, i64)> =
+            self.all(lately, args![now - SINCE_US, REMEMBERED]).await?;
         let mut records = BTreeMap::new();
         for (host, fault, ended_us) in rows {
             // What another version named tells of the host, as most faults do.

@@ -300,6 +300,24 @@ impl Database {
         .await
     }
 
+    /// Those of these uuids by which a job is known.
+    pub async fn known_uuids(&self, uuids: &[String]) -> Result<BTreeSet<String>, DbError> {
+        #[derive(Serialize)]
+        struct Named<'a> {
+            uuid: &'a str,
+        }
+        let uuids: Vec<Named<'_>> = uuids.iter().map(|uuid| Named { uuid }).collect();
+        let sql = over!(
+            self,
+            "SELECT n.uuid",
+            (uuid TEXT),
+            "WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.uuid = n.uuid)
+                OR EXISTS (SELECT 1 FROM job_uuids u WHERE u.uuid = n.uuid)"
+        );
+        let known: Vec<(String,)> = self.all(sql, args![json(&uuids)?]).await?;
+        Ok(known.into_iter().map(|(uuid,)| uuid).collect())
+    }
+
     /// What waits, oldest first, from behind `after`, at most `limit`.
     pub async fn queued(&self, after: i64, limit: i64) -> Result<Vec<JobRow>, DbError> {
         self.waiting_after(after, limit).await
@@ -323,6 +341,7 @@ impl Database {
         &self,
         package: &Package,
         pair: Option<&Pair>,
+        after: i64,
         limit: i64,
     ) -> Result<Vec<JobRow>, DbError> {
         let (release, arch) = (pair.map(|p| p.release.as_str()), pair.map(|p| p.arch.as_str()));
@@ -332,9 +351,9 @@ impl Database {
                 job_columns!(),
                 " FROM jobs WHERE package = $1 AND ($2 IS NULL OR release = $2) AND ($3 IS NULL OR arch = $3)
                    AND NOT private AND state IN ('waiting', 'running', 'publishing', 'storing', 'parked')
-                 ORDER BY id LIMIT $4"
+                   AND id > $4 ORDER BY id LIMIT $5"
             ),
-            args![package.as_str(), release, arch, limit],
+            args![package.as_str(), release, arch, after, limit],
         )
         .await
     }

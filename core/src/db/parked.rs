@@ -53,6 +53,23 @@ impl ParkedRow {
     }
 }
 
+/// Which parked jobs. None: any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParkedFilter {
+    /// Of this release.
+    pub release: Option<String>,
+    /// Of this architecture.
+    pub arch: Option<String>,
+    /// Of this package.
+    pub package: Option<String>,
+    /// Whose last attempt ended with this fault, as [`Database::public_parked_faults`] names it.
+    pub fault: Option<String>,
+    /// With a greater number.
+    pub after: i64,
+    /// At most so many.
+    pub limit: i64,
+}
+
 impl Database {
     /// Jobs that are parked since before `cutoff_us` and may be answered, with a greater number than `after`, at most `limit`.
     pub async fn unanswered_before(
@@ -88,6 +105,23 @@ impl Database {
                 " FROM jobs WHERE state = 'parked' AND id > $1 ORDER BY id LIMIT $2"
             ),
             args![after, limit],
+        )
+        .await
+    }
+
+    /// Parked jobs that everybody may see, in the order in which they came.
+    pub async fn public_parked(&self, filter: &ParkedFilter) -> Result<Vec<JobRow>, DbError> {
+        let ParkedFilter { release, arch, package, fault, after, limit } = filter.clone();
+        self.all(
+            concat!(
+                "SELECT ",
+                job_columns!(),
+                " FROM jobs WHERE state = 'parked' AND NOT private AND id > $1 AND ($2 IS NULL OR release = $2)
+                    AND ($3 IS NULL OR arch = $3) AND ($4 IS NULL OR package = $4) AND ($5 IS NULL OR $5 = coalesce(
+                        (SELECT a.fault FROM attempts a WHERE a.job_id = jobs.id AND a.attempt = jobs.attempts), $6))
+                  ORDER BY id LIMIT $7"
+            ),
+            args![after, release, arch, package, fault, ParkedRow::NOT_ANSWERED, limit],
         )
         .await
     }

@@ -120,6 +120,19 @@ pub struct RecentFilter {
     pub limit: i64,
 }
 
+impl RecentFilter {
+    fn is_narrow(&self) -> bool {
+        self.release.is_some() || self.arch.is_some() || self.class.is_some()
+    }
+
+    /// The newest of each kind, or of each pair of a package, are merged.
+    fn is_merged(&self) -> bool {
+        self.package.is_some() || self.user.is_none() && self.is_narrow()
+    }
+}
+
+/// So many of a person's results are looked through for those that fit: no list costs more, however few do.
+pub const LOOKED_THROUGH: i64 = if cfg!(test) { 5 } else { 10_000 };
 /// So many rows of each release, arch and class, or of each pair, are merged at once.
 const CHUNK: i64 = 1000;
 /// More results than this that are not summed up yet are not looked through for their kinds.
@@ -148,10 +161,23 @@ macro_rules! newest_of {
             result_columns!(),
             " FROM results WHERE ",
             $who,
-            " AND stored AND NOT private AND ($1 IS NULL OR release = $1) AND ($2 IS NULL OR arch = $2)
-                AND ($4 IS NULL OR ",
+            " AND stored AND NOT private AND (run_id, id) < ($2, $3) ORDER BY run_id DESC, id DESC LIMIT $4 OFFSET $5"
+        )
+    };
+}
+
+/// Those of a person that fit, among as many of the newest before a place as are looked through.
+macro_rules! of_person {
+    () => {
+        concat!(
+            "SELECT ",
+            result_columns!(),
+            " FROM results WHERE id IN (SELECT id FROM (SELECT id, run_id, release, arch, exit_code FROM results
+                WHERE requester = $1 AND stored AND NOT private AND (run_id, id) < ($2, $3)
+                ORDER BY run_id DESC, id DESC LIMIT $4) looked
+             WHERE ($5 IS NULL OR release = $5) AND ($6 IS NULL OR arch = $6) AND ($7 IS NULL OR ",
             class_of!(),
-            " = $4) AND (run_id, id) < ($5, $6) ORDER BY run_id DESC, id DESC LIMIT $7 OFFSET $8"
+            " = $7) ORDER BY run_id DESC, id DESC LIMIT $8 OFFSET $9) ORDER BY run_id DESC, id DESC"
         )
     };
 }
@@ -197,18 +223,41 @@ fn int(number: usize) -> i64 {
 }
 
 impl Database {
-    /// Public results, newest first.
+    /// Public results, newest first. Of a person, narrowed down by more than a package, those among [`LOOKED_THROUGH`] alone.
     pub async fn recent(&self, filter: &RecentFilter) -> Result<Vec<ResultRow>, DbError> {
-        let RecentFilter { release, arch, package, user, class, before, offset, limit } = filter;
-        let is_narrow = release.is_some() || arch.is_some() || class.is_some();
-        if package.is_some() || user.is_none() && is_narrow {
+        let RecentFilter { release, arch, user, class, before, offset, limit, .. } = filter;
+        if filter.is_merged() {
             return self.recent_merged(filter).await;
         }
         let (run_id, id) = before.clone().unwrap_or_else(newest);
-        let sql = if user.is_some() { newest_of!("requester = $3") } else { newest_of!("$3 IS NULL") };
+        if !filter.is_narrow() {
+            let sql = if user.is_some() { newest_of!("requester = $1") } else { newest_of!("$1 IS NULL") };
+            return self.all(sql, args![user.clone(), run_id, id, *limit, *offset]).await;
+        }
         let class = class.map(Class::as_str);
-        self.all(sql, args![release.clone(), arch.clone(), user.clone(), class, run_id, id, *limit, *offset])
-            .await
+        let values = args![
+            user.clone(),
+            run_id,
+            id,
+            LOOKED_THROUGH,
+            release.clone(),
+            arch.clone(),
+            class,
+            *limit,
+            *offset
+        ];
+        self.all(of_person!(), values).await
+    }
+
+    /// The place of the last result that [`Database::recent`] looks through for a filter; none where it looks at all there are.
+    pub async fn looked_to(&self, filter: &RecentFilter) -> Result<Option<(String, i64)>, DbError> {
+        if filter.is_merged() || !filter.is_narrow() {
+            return Ok(None);
+        }
+        let (run_id, id) = filter.before.clone().unwrap_or_else(newest);
+        let sql = "SELECT run_id, id FROM results WHERE requester = $1 AND stored AND NOT private
+                    AND (run_id, id) < ($2, $3) ORDER BY run_id DESC, id DESC LIMIT 1 OFFSET $4";
+        self.optional(sql, args![filter.user.clone(), run_id, id, LOOKED_THROUGH - 1]).await
     }
 
     /// The same of releases, architectures and classes, or of a package: the newest of each kind that there is, merged, some at

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod bulk;
+mod hosts;
 mod open;
 mod summaries;
 mod uploads;
@@ -110,6 +111,7 @@ pub async fn behaves(db: &Database) {
     alerts::alerts(db).await;
     open::open(db, epoch).await;
     uploads::uploads(db, epoch).await;
+    hosts::hosts(db, epoch).await;
 }
 
 async fn leadership(db: &Database) -> i64 {

@@ -17,6 +17,8 @@ use super::{MAX_MEMBER, damage_in, members};
 const MOST_TESTS: usize = 1000;
 /// More packages than any testbed has.
 const MOST_PACKAGES: usize = 20_000;
+/// More than this of all tests of a run together are not kept: each is some hundred bytes.
+const MOST_LISTED: usize = 200_000;
 /// The longest name, version or reason, in characters.
 const LONGEST: usize = 200;
 /// So much of the artifacts is unpacked, in bytes: a small file can unpack to any size.
@@ -158,8 +160,9 @@ fn read_packages(
         let name = entry.path()?.display().to_string();
         let name = name.strip_prefix("./").unwrap_or(&name);
         let Some(test) = name.strip_suffix("-packages").filter(|test| !test.contains('/')) else { continue };
-        if tests.len() == MOST_TESTS {
-            return Err(io::Error::other("more tests than are read"));
+        let listed: usize = tests.values().map(|packages| packages.versions.len()).sum();
+        if tests.len() == MOST_TESTS || listed > MOST_LISTED {
+            return Err(io::Error::other("more tests, or more packages of theirs, than are read"));
         }
         let (test, size) = (short(test), entry.size());
         let mut lines = Vec::new();
@@ -243,5 +246,12 @@ mod tests {
         let (_, is_whole) = test_packages(&packed[..packed.len() / 2]);
         assert!(!is_whole);
         assert!(!test_packages(b"nonsense").1);
+        let lines: String = (0..MOST_PACKAGES).map(|n| format!("p{n}\t1\n")).collect();
+        let members: Vec<(String, &str)> =
+            (0..100).map(|n| (format!("t{n}-packages"), lines.as_str())).collect();
+        let members: Vec<(&str, &str)> = members.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+        let (tests, is_whole) = test_packages(&gzip(&tar(&members)).unwrap());
+        let listed: usize = tests.values().map(|packages| packages.versions.len()).sum();
+        assert!(!is_whole && listed <= MOST_LISTED + MOST_PACKAGES, "{listed}");
     }
 }

@@ -78,6 +78,7 @@ operations! {
     get "/api/v1/queue" now::queue;
     get "/api/v1/queue/{context}/{release}/{arch}" pages::queue::json;
     get "/api/v1/running" now::running;
+    get "/api/v1/parked" pages::parked::json;
     get "/api/v1/waiting" pages::waiting::json;
     get "/api/v1/demand" files::demand;
     get "/api/v1/infrastructure" pages::infrastructure::json;

@@ -12,22 +12,20 @@ use serde::Serialize;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
-use super::data::{JobData, ResultData, StandingData};
+use super::data::{ResultData, StandingData};
 use crate::{
     app::App,
     failure::Failure,
     pages::{
+        open::{OpenJob, OpenPart, more_path, open_after, read_limit},
         packages::runs::{Wanted, part},
         parameter, recent,
     },
-    private::PublicJob,
-    view::package_path,
+    view::{package_path, path},
 };
 
 /// The most that a list holds.
 const MOST: usize = 1000;
-/// How many open jobs of a package are listed.
-const MOST_OPEN: i64 = 200;
 
 /// Results.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,8 +45,8 @@ pub(super) async fn results(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Results>, Failure> {
     let wanted = recent::Wanted::parse(query.as_deref().unwrap_or_default())?;
-    let rows = recent::results(&app, &wanted).await?;
-    let next = wanted.older(&rows).map(|query| format!("/api/v1/results?{query}"));
+    let (rows, older) = recent::results(&app, &wanted).await?;
+    let next = older.map(|place| format!("/api/v1/results?{}", wanted.older(&place)));
     Ok(Json(Results { results: ResultData::list(app.settings(), &rows), next }))
 }
 
@@ -118,32 +116,43 @@ pub(super) struct PackageData {
     package: String,
     /// On each release and architecture on which it was run.
     standings: Vec<StandingData>,
-    /// What is asked for and not done yet, at most 200.
-    open: Vec<JobData>,
+    /// What is asked for and not done yet, in the order in which it came.
+    open: Vec<OpenJob>,
+    /// The address of what else is not done.
+    more_open: Option<String>,
 }
 
 /// How a package fares on every release and architecture
 ///
 /// By distribution runs; with what is not done yet.
 #[utoipa::path(get, path = "/api/v1/packages/{package}", tag = "past",
-    params(("package" = String, Path, description = "The source package.")),
+    params(
+        ("package" = String, Path, description = "The source package."),
+        ("open_after" = Option<i64>, Query, description = "Of what is not done only jobs behind this number, as `more_open` has it."),
+    ),
     responses((status = OK, body = PackageData)))]
 pub(super) async fn package(
     State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
+    address: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<PackageData>, Failure> {
-    let Path(name) = path?;
+    let Path(name) = address?;
     let unknown = || Failure::not_found("No run of such a package is known.");
     let package: Package = name.parse().map_err(|_| unknown())?;
     let standings = app.db().standings_of(&package).await?;
-    let (open, _) = PublicJob::split(app.db().open_jobs_of(&package, None, MOST_OPEN).await?);
-    if standings.is_empty() && open.is_empty() && !app.db().has_results(&package).await? {
+    let after = open_after(query.as_deref())?;
+    let open = app.db().open_jobs_of(&package, None, after, read_limit()).await?;
+    let open = OpenPart::of(&app, open).await?;
+    if standings.is_empty() && open.jobs.is_empty() && !app.db().has_results(&package).await? {
         return Err(unknown());
     }
     let settings = app.settings();
     Ok(Json(PackageData {
         standings: standings.into_iter().map(|standing| StandingData::new(settings, standing)).collect(),
-        open: JobData::list(settings, &open),
+        more_open: open
+            .next
+            .map(|after| more_path(&path(&["api", "v1", "packages", package.as_str()]), after)),
+        open: open.data(settings),
         package: package.to_string(),
     }))
 }
@@ -153,8 +162,10 @@ pub(super) async fn package(
 pub(super) struct Runs {
     /// Newest first, those with PPAs among them.
     results: Vec<ResultData>,
-    /// What is asked for and not done yet, at most 200.
-    open: Vec<JobData>,
+    /// What is asked for and not done yet, in the order in which it came.
+    open: Vec<OpenJob>,
+    /// The address of what else is not done.
+    more_open: Option<String>,
     /// The address of the older results.
     next: Option<String>,
 }
@@ -169,29 +180,38 @@ pub(super) struct Runs {
         ("arch" = String, Path, description = "The architecture."),
         ("before" = Option<String>, Query, description = "Only runs before this run id."),
         ("result" = Option<String>, Query, description = "Only runs that ended so; those of the next thousand."),
+        ("open_after" = Option<i64>, Query, description = "Of what is not done only jobs behind this number, as `more_open` has it."),
     ),
     responses((status = OK, body = Runs)))]
 pub(super) async fn runs(
     State(app): State<App>,
-    path: Result<Path<(String, String, String)>, PathRejection>,
+    address: Result<Path<(String, String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Runs>, Failure> {
-    let Path((name, release, arch)) = path?;
+    let Path((name, release, arch)) = address?;
     let unknown =
         || Failure::not_found("No run of such a package on such a release and architecture is known.");
     let package: Package = name.parse().map_err(|_| unknown())?;
     let pair: Pair = format!("{release}/{arch}").parse().map_err(|_| unknown())?;
     let wanted = Wanted::parse(query.as_deref())?;
     let part = part(&app, &package, &pair, &wanted, MOST).await?;
-    let (open, _) = PublicJob::split(app.db().open_jobs_of(&package, Some(&pair), MOST_OPEN).await?);
-    if part.rows.is_empty() && part.next.is_none() && open.is_empty() && wanted == Wanted::default() {
+    let after = open_after(query.as_deref())?;
+    let open = app.db().open_jobs_of(&package, Some(&pair), after, read_limit()).await?;
+    let open = OpenPart::of(&app, open).await?;
+    if part.rows.is_empty()
+        && part.next.is_none()
+        && open.jobs.is_empty()
+        && after == 0
+        && wanted == Wanted::default()
+    {
         return Err(unknown());
     }
-    let base = crate::view::path(&["api", "v1", "packages", &name, &release, &arch]);
+    let base = path(&["api", "v1", "packages", &name, &release, &arch]);
     let settings = app.settings();
     Ok(Json(Runs {
         next: part.next.map(|last| wanted.at(&base, Some(&last))),
         results: ResultData::list(settings, &part.rows),
-        open: JobData::list(settings, &open),
+        more_open: open.next.map(|after| more_path(&base, after)),
+        open: open.data(settings),
     }))
 }

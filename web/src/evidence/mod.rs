@@ -108,7 +108,7 @@ async fn turn(app: &App) -> Option<SemaphorePermit<'_>> {
 }
 
 /// What the store says within [`PATIENCE`].
-async fn patiently<T>(read: impl Future<Output = Result<T, StoreError>>) -> Found<T> {
+pub(crate) async fn patiently<T>(read: impl Future<Output = Result<T, StoreError>>) -> Found<T> {
     use StoreError::{BadName, BadRange, Forbidden, TooLarge};
     match tokio::time::timeout(PATIENCE, read).await {
         Ok(Ok(value)) => Found::Here(value),

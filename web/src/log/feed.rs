@@ -21,6 +21,8 @@ pub(super) enum Unread {
     Died,
     #[error("whoever read a log first could not")]
     ByAnother,
+    #[error("too many logs are read just now")]
+    Busy,
 }
 
 impl From<Unread> for Failure {
@@ -30,6 +32,7 @@ impl From<Unread> for Failure {
             Unread::Died => Self::internal(),
             // It is in the log, said by that one.
             Unread::ByAnother => Self::away("store"),
+            Unread::Busy => Self::busy(),
         }
     }
 }

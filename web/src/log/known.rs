@@ -20,8 +20,13 @@ use super::{
 };
 use crate::app::App;
 
-/// How many logs are unpacked at once: each takes a processor.
+/// How many logs are unpacked at once, of the short and of the long ones each: each takes a processor. None of a kind waits for
+/// another.
 const AT_ONCE: usize = 4;
+/// How many are searched at once: that may take [`LONGEST_READ`] with any pattern.
+const SEARCHES_AT_ONCE: usize = 2;
+/// For its turn a page waits so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Of so many logs it is remembered what was found: less than a mebibyte each.
 const KNOWN: usize = 64;
 /// A log of this length, packed, in bytes, is read at once; who asks for a longer one waits for [`PATIENCE`] at most.
@@ -42,14 +47,28 @@ type Found = watch::Receiver<Option<Arc<Index>>>;
 
 /// What is known of logs.
 pub(crate) struct Logs {
-    places: Semaphore,
+    short: Semaphore,
+    long: Semaphore,
+    searches: Semaphore,
     /// The last one that was asked for is the first.
     known: Mutex<VecDeque<(Key, Found)>>,
 }
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { places: Semaphore::new(AT_ONCE), known: Mutex::default() }
+        Self {
+            short: Semaphore::new(AT_ONCE),
+            long: Semaphore::new(AT_ONCE),
+            searches: Semaphore::new(SEARCHES_AT_ONCE),
+            known: Mutex::default(),
+        }
+    }
+}
+
+impl Logs {
+    /// Where one waits for its turn that reads a log of this length, packed, in bytes.
+    const fn places(&self, length: u64) -> &Semaphore {
+        if length <= SHORT { &self.short } else { &self.long }
     }
 }
 
@@ -108,21 +127,24 @@ impl Stored {
     }
 
     async fn scan(&self, app: &App) -> Result<Index, Unread> {
-        let _place = app.logs().places.acquire().await;
+        let _place = app.logs().places(self.length).acquire().await;
         let object = app.store().get(&self.key.container, &self.key.object, None).await?;
         let scan = Scan::new(most_scanned(self.length), Instant::now() + LONGEST_SCAN);
         Ok(feed(object.stream, scan).await?.finish())
     }
 
-    /// Reads a part of it, from a line on; what is sought there knows until when.
+    /// Reads a part of it, from a line on; what is sought there, all of it or what a search finds, knows until when.
     pub(super) async fn part(
         &self,
         app: &App,
         index: Option<&Index>,
         from: u64,
+        is_search: bool,
         sought: impl FnOnce(Instant) -> Sought,
     ) -> Result<Part, Unread> {
-        let _place = app.logs().places.acquire().await;
+        let logs = app.logs();
+        let places = if is_search { &logs.searches } else { logs.places(self.length) };
+        let _place = tokio::time::timeout(LONGEST_WAIT, places.acquire()).await.map_err(|_| Unread::Busy)?;
         // Others' reading is not counted.
         let sought = sought(Instant::now() + LONGEST_READ);
         let place = index.and_then(|index| index.place_before(from));

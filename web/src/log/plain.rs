@@ -13,6 +13,9 @@ pub(super) static ESCAPES: LazyLock<Regex> = LazyLock::new(|| {
 /// The text without escape sequences and control characters. Line feeds and tabs stay; of what a carriage return
 /// overwrote, the last state stays.
 pub(crate) fn plain(text: &str) -> String {
+    if text.bytes().all(|b| matches!(b, b'\t' | b'\n' | b' '..=b'~')) {
+        return text.to_owned();
+    }
     let text = ESCAPES.replace_all(text, "");
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

@@ -137,8 +137,9 @@ impl LogView {
             Some(index) if pattern.is_none() && wanted.from.is_none() => both_ends(index),
             _ => {
                 let from = wanted.from.unwrap_or(1);
+                let is_search = pattern.is_some();
                 let sought = |until| Sought { from, pattern, until, most: log.most() };
-                log.part(app, index, from, sought).await?
+                log.part(app, index, from, is_search, sought).await?
             }
         };
         let most = log.most();

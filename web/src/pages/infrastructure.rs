@@ -46,6 +46,9 @@ pub(crate) struct Wanted {
     /// Only workers on this host.
     #[param(required = false)]
     pub(crate) host: String,
+    /// Only this worker.
+    #[param(required = false)]
+    pub(crate) worker: String,
     /// Only workers behind this name.
     #[param(required = false)]
     pub(crate) after: String,
@@ -54,25 +57,31 @@ pub(crate) struct Wanted {
 impl Wanted {
     fn parse(query: Option<&str>) -> Self {
         let text = |name: &str| parameter(query, name).unwrap_or_default().trim().to_owned();
-        Self { state: text("state"), pool: text("pool"), host: text("host"), after: text("after") }
+        let (state, pool, host) = (text("state"), text("pool"), text("host"));
+        Self { state, pool, host, worker: text("worker"), after: text("after") }
     }
 
     fn fits(&self, worker: &Worker) -> bool {
         (self.state.is_empty() || self.state == worker.state)
             && (self.pool.is_empty() || worker.pools.contains(&self.pool))
             && (self.host.is_empty() || self.host == worker.host)
+            && (self.worker.is_empty() || self.worker == worker.name)
     }
 
     fn is_filter(&self) -> bool {
-        [&self.state, &self.pool, &self.host].iter().any(|text| !text.is_empty())
+        [&self.state, &self.pool, &self.host, &self.worker].iter().any(|text| !text.is_empty())
     }
 
     /// The address of the part of the list behind a name.
     fn behind(&self, base: &str, after: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in
-            [("state", self.state.as_str()), ("pool", &self.pool), ("host", &self.host), ("after", after)]
-        {
+        for (name, value) in [
+            ("state", self.state.as_str()),
+            ("pool", &self.pool),
+            ("host", &self.host),
+            ("worker", &self.worker),
+            ("after", after),
+        ] {
             if !value.is_empty() {
                 query.append_pair(name, value);
             }
@@ -244,7 +253,7 @@ impl Host {
 }
 
 /// Of what fault or reason, in words.
-fn parked_sentence(name: &str) -> String {
+pub(super) fn parked_sentence(name: &str) -> String {
     if name == ParkedRow::NOT_ANSWERED {
         return "it could not be answered without a run".to_owned();
     }
@@ -323,7 +332,7 @@ pub(crate) async fn read(app: &App) -> Result<Infrastructure, Failure> {
         slots: there().map(|worker| worker.slots).sum(),
         running,
         private,
-        hosts: hosts(&workers, &db.host_records().await?, now_us),
+        hosts: hosts(&workers, &db.public_host_records().await?, now_us),
         parked: parked
             .map(|(name, count)| Reason { sentence: parked_sentence(&name), name, count })
             .collect(),

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     lists::text,
+    open::{Open, OpenJob, OpenPart, more_path, open_after, read_limit},
     page,
     recent::{place, place_of},
     user,
@@ -46,10 +47,20 @@ impl Part {
     async fn title(&self, app: &App) -> Result<String, Failure> {
         let named = format!("{}/{}", self.owner, self.ppa);
         let Some(job) = self.results.first().and_then(|row| row.job_id) else { return Ok(named) };
-        let job = app.db().job(job).await?.and_then(PublicJob::of);
-        let ppa = job.and_then(|job| Some(job.request().ok()?.ppas.last()?.public()));
-        Ok(ppa.unwrap_or(named))
+        Ok(app.db().job(job).await?.and_then(PublicJob::of).and_then(|job| ppa_of(&job)).unwrap_or(named))
     }
+}
+
+/// The PPA by which the container of a job's results is called, `owner/name`.
+fn ppa_of(job: &PublicJob) -> Option<String> {
+    Some(job.request().ok()?.ppas.last()?.public())
+}
+
+/// What somebody asked for with a PPA, `owner/name`, and is not done.
+async fn open(app: &App, ppa: &str, after: i64) -> Result<OpenPart, Failure> {
+    let mut open = OpenPart::of(app, app.db().open_jobs_naming(ppa, after, read_limit()).await?).await?;
+    open.jobs.retain(|job| ppa_of(job).as_deref() == Some(ppa));
+    Ok(open)
 }
 
 async fn part(
@@ -88,7 +99,11 @@ async fn part(
 pub(crate) struct PpaRuns {
     /// `owner/name`.
     ppa: String,
-    /// Newest first.
+    /// What somebody asked for and is not done yet, in the order in which it came.
+    open: Vec<OpenJob>,
+    /// The address of what else is not done.
+    more_open: Option<String>,
+    /// What came out, newest first.
     results: Vec<ResultData>,
     /// The address of the older ones.
     next: Option<String>,
@@ -102,6 +117,7 @@ pub(crate) struct PpaRuns {
         ("user" = String, Path, description = "The owner."),
         ("ppa" = String, Path, description = "The PPA's name."),
         ("before" = Option<String>, Query, description = "Only runs before this one, as `next` has it."),
+        ("open_after" = Option<i64>, Query, description = "Of what is not done only jobs behind this number, as `more_open` has it."),
     ),
     responses((status = OK, body = PpaRuns)))]
 pub(crate) async fn json(
@@ -111,8 +127,12 @@ pub(crate) async fn json(
 ) -> Result<Json<PpaRuns>, Failure> {
     let part = part(&app, path, query.as_deref()).await?;
     let base = crate::view::path(&["api", "v1", "users", &part.owner, "ppas", &part.ppa]);
+    let ppa = part.title(&app).await?;
+    let open = open(&app, &ppa, open_after(query.as_deref())?).await?;
     Ok(Json(PpaRuns {
-        ppa: part.title(&app).await?,
+        ppa,
+        more_open: open.next.map(|after| more_path(&base, after)),
+        open: open.data(app.settings()),
         results: ResultData::list(app.settings(), &part.results),
         next: part.next.map(|before| format!("{base}?before={before}")),
     }))
@@ -123,6 +143,7 @@ pub(crate) async fn json(
 struct Page {
     crumbs: Vec<Crumb>,
     title: String,
+    open: Open,
     /// Name and page.
     containers: Vec<(String, String)>,
     results: Vec<ResultItem>,
@@ -140,12 +161,15 @@ pub(crate) async fn get(
     let part = part(&app, path, query.as_deref()).await?;
     let title = part.title(&app).await?;
     let path = ppa_path(&part.owner, &part.ppa);
+    let after = open_after(query.as_deref())?;
+    let open = Open::of(&app, &open(&app, &title, after).await?, &path, after).await?.of_packages();
     let mut crumbs = user::way(&part.owner);
     crumbs.push(Crumb { name: "PPAs".to_owned(), path: crate::view::path(&["user", &part.owner, "ppa"]) });
     let containers = part.containers.into_iter();
     page(&Page {
         crumbs,
         title,
+        open,
         containers: containers
             .map(|name| (name.clone(), format!("{}/", crate::view::path(&["results", &name]))))
             .collect(),

@@ -28,7 +28,7 @@ use crate::{
     app::App,
     failure::Failure,
     private::PublicJob,
-    view::{Crumb, JobItem, When, path, trigger_path},
+    view::{Crumb, JobItem, When, path},
     wanted::wants_json,
 };
 
@@ -395,8 +395,6 @@ struct Page {
 
 struct Item {
     job: JobItem,
-    trigger: String,
-    trigger_path: Option<String>,
     sentence: String,
     when: String,
 }
@@ -405,8 +403,6 @@ impl Item {
     fn list(jobs: &[Waiting], now: Timestamp) -> Vec<Self> {
         let item = |Waiting { job, waits }: &Waiting| Self {
             job: JobItem::new(job, now),
-            trigger: job.trigger.clone(),
-            trigger_path: trigger_path(&job.trigger),
             sentence: waits.sentence.clone(),
             when: when(waits),
         };

@@ -123,11 +123,9 @@ impl Wanted {
         query.finish()
     }
 
-    /// The query of what is older than these results; none where they are the last.
-    pub(crate) fn older(&self, rows: &[PublicResult]) -> Option<String> {
-        let is_full = i64::try_from(rows.len()).is_ok_and(|n| n >= self.limit);
-        let last = rows.last().filter(|_| is_full)?;
-        Some(self.query(Some(&place_of(last))))
+    /// The query of the same list before a place.
+    pub(crate) fn older(&self, place: &str) -> String {
+        self.query(Some(place))
     }
 
     /// True where it begins with the newest.
@@ -183,9 +181,19 @@ fn class(value: &str) -> Result<Option<Class>, Failure> {
     })
 }
 
-/// The results that an address asks for.
-pub(crate) async fn results(app: &App, wanted: &Wanted) -> Result<Vec<PublicResult>, Failure> {
-    Ok(PublicResult::all(app.db().recent(&wanted.filter()).await?))
+/// The results that an address asks for, and the place before which there may be more.
+pub(crate) async fn results(
+    app: &App,
+    wanted: &Wanted,
+) -> Result<(Vec<PublicResult>, Option<String>), Failure> {
+    let filter = wanted.filter();
+    let rows = app.db().recent(&filter).await?;
+    let is_full = i64::try_from(rows.len()).is_ok_and(|n| n >= wanted.limit);
+    let older = match rows.last().filter(|_| is_full) {
+        Some(last) => Some(place_of(last)),
+        None => app.db().looked_to(&filter).await?.map(|(run_id, id)| format!("{run_id}{id}")),
+    };
+    Ok((PublicResult::all(rows), older))
 }
 
 #[derive(Template)]
@@ -204,6 +212,8 @@ struct Recent {
     /// The address of the newest, where these are not.
     newest: Option<String>,
     older: Option<String>,
+    /// Not all that there is was looked through for these.
+    looked: bool,
 }
 
 /// The choices of a filter: what is configured, and what the address already says.
@@ -218,7 +228,7 @@ pub(super) fn choices(known: impl Iterator<Item = String>, chosen: &str) -> Vec<
 /// `/recent`.
 pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let wanted = Wanted::parse(query.as_deref().unwrap_or_default())?;
-    let rows = results(&app, &wanted).await?;
+    let (rows, older) = results(&app, &wanted).await?;
     let settings = app.settings();
     page(&Recent {
         crumbs: vec![],
@@ -234,7 +244,11 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
             (package, ..) => Some(package_feed(package)),
         },
         newest: (!wanted.is_first()).then(|| format!("/recent?{}", wanted.query(None))),
-        older: wanted.older(&rows).map(|query| format!("/recent?{query}")),
+        looked: older
+            .as_ref()
+            .filter(|_| i64::try_from(rows.len()).is_ok_and(|n| n < wanted.limit))
+            .is_some(),
+        older: older.map(|place| format!("/recent?{}", wanted.older(&place))),
         wanted,
     })
 }

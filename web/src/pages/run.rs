@@ -2,9 +2,8 @@
 
 use askama::Template;
 use axum::{
-    Json,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
@@ -13,7 +12,6 @@ use proofhouse_core::{
     names::Pair,
     queue::{Estimate, Waits, in_words},
 };
-use serde_json::json;
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    failure::Failure,
+    failure::{Failure, PROBLEM},
     private::{PublicJob, PublicResult},
     progress::{Progress, progress},
     reproduce::Reproduce,
@@ -178,12 +176,11 @@ async fn waits(app: &App, job: &PublicJob) -> Result<Option<Waits>, Failure> {
 
 /// Where it stands, for scripts that ask for JSON; the status stays what old clients take for "still running".
 async fn not_done(app: &App, job: &PublicJob) -> Result<Response, Failure> {
-    let answer = json!({
-        "error": "This run is not done yet.",
-        "uuid": job.uuid,
-        "state": job.state(),
-        "attempts": job.attempts,
-        "waits": waits(app, job).await?,
-    });
-    Ok((StatusCode::NOT_FOUND, Json(answer)).into_response())
+    let failure = Failure::not_found("This run is not done yet.");
+    let mut answer = failure.problem(app.settings());
+    answer["uuid"] = job.uuid.as_str().into();
+    answer["state"] = job.state().as_str().into();
+    answer["attempts"] = job.attempts.into();
+    answer["waits"] = serde_json::to_value(waits(app, job).await?).unwrap_or_default();
+    Ok((failure.status, [(header::CONTENT_TYPE, PROBLEM)], answer.to_string()).into_response())
 }

@@ -1,4 +1,6 @@
-//! `/search?q=`: from whatever one has at hand to its page: a package, a person, a PPA, an upload, a run, a host.
+//! `/search?q=`: from whatever one has at hand to its page: a package, a person, a PPA, an upload, a release, a run, a host.
+
+use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::{
@@ -27,7 +29,7 @@ use crate::{
     failure::Failure,
     private::{PublicJob, PublicResult},
     settings::Settings,
-    view::{Crumb, ResultItem, package_path, path, ppa_path, user_path},
+    view::{Crumb, ResultItem, package_path, path, ppa_path, release_path, user_path},
 };
 
 /// Longer names are not looked for, in characters.
@@ -44,13 +46,14 @@ enum Kind {
     User,
     Ppa,
     Upload,
+    Release,
     Run,
     Host,
 }
 
 impl Kind {
     /// Those of which there are lists.
-    const LISTED: [Self; 5] = [Self::Package, Self::User, Self::Ppa, Self::Upload, Self::Host];
+    const LISTED: [Self; 6] = [Self::Package, Self::User, Self::Ppa, Self::Upload, Self::Release, Self::Host];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -58,6 +61,7 @@ impl Kind {
             Self::User => "user",
             Self::Ppa => "ppa",
             Self::Upload => "upload",
+            Self::Release => "release",
             Self::Run => "run",
             Self::Host => "host",
         }
@@ -69,6 +73,7 @@ impl Kind {
             Self::User => "People",
             Self::Ppa => "PPAs",
             Self::Upload => "Uploads that set tests off",
+            Self::Release => "Releases",
             Self::Run => "Runs",
             Self::Host => "Hosts of workers",
         }
@@ -87,6 +92,7 @@ impl Kind {
                 let (source, version) = name.split_once('/').unwrap_or((name, ""));
                 path(&["trigger", source, version])
             }
+            Self::Release => release_path(name),
             Self::Run => path(&["run", name]),
             Self::Host => address("/infrastructure", &[("host", name)]),
         }
@@ -104,7 +110,7 @@ pub(crate) struct Wanted {
     /// A name or a part of it; `source/version`, `owner/ppa`, a uuid, a run id.
     #[param(required = false)]
     q: String,
-    /// Only this kind: package, user, ppa, upload or host.
+    /// Only this kind: package, user, ppa, upload, release or host.
     #[param(value_type = Option<String>)]
     kind: Option<Kind>,
     /// Only what comes behind this name; where `kind` is given.
@@ -186,6 +192,13 @@ async fn results(app: &App, run_id: &RunId) -> Result<Vec<Hit>, Failure> {
     Ok(hits)
 }
 
+/// Releases that are served, and those that have results.
+async fn releases(app: &App) -> Result<BTreeSet<String>, Failure> {
+    let served = app.settings().releases().into_iter().map(ToString::to_string);
+    let counted = app.db().all_time("results").await?;
+    Ok(counted.into_iter().map(|row| row.release).chain(served).collect())
+}
+
 /// What is called exactly so.
 async fn exact(app: &App, q: &str) -> Result<Vec<Hit>, Failure> {
     if let Ok(uuid) = Uuid::try_parse(q) {
@@ -202,11 +215,12 @@ async fn exact(app: &App, q: &str) -> Result<Vec<Hit>, Failure> {
         hits.push(Kind::Package.hit(q.to_owned()));
     }
     let known = async |kind, name: &str| app.db().known_names(kind, &[name]).await.map(|all| !all.is_empty());
-    if known(NameKind::User, q).await? {
+    if known(NameKind::User, q).await? || !app.db().open_jobs_by(q, 0, 1).await?.is_empty() {
         hits.push(Kind::User.hit(q.to_owned()));
     }
     if q.parse::<Trigger>().is_ok()
-        && app.db().triggers_from(q, "", 1).await?.first().is_some_and(|first| first == q)
+        && (app.db().triggers_from(q, "", 1).await?.first().is_some_and(|first| first == q)
+            || app.db().is_open_trigger(q).await?)
     {
         hits.push(Kind::Upload.hit(q.to_owned()));
     }
@@ -214,6 +228,9 @@ async fn exact(app: &App, q: &str) -> Result<Vec<Hit>, Failure> {
         && known(NameKind::Ppa, &format!("{}-{}", ppa.owner, ppa.name)).await?
     {
         hits.push(Hit { kind: Kind::Ppa, name: ppa.public(), path: ppa_path(&ppa.owner, &ppa.name) });
+    }
+    if releases(app).await?.contains(q) {
+        hits.push(Kind::Release.hit(q.to_owned()));
     }
     if app.db().workers().await?.iter().any(|worker| worker.host == q) {
         hits.push(Kind::Host.hit(q.to_owned()));
@@ -237,6 +254,10 @@ async fn names(
         Kind::User => (NameKind::User, q),
         Kind::Ppa => (NameKind::Ppa, &joined),
         Kind::Upload => return Ok(app.db().triggers_from(q, after, limit).await?),
+        Kind::Release => {
+            let all = releases(app).await?.into_iter();
+            return Ok(all.filter(|release| release.contains(q) && release > after).collect());
+        }
         Kind::Run => return Ok(Vec::new()),
         Kind::Host => {
             let workers = app.db().workers().await?;
@@ -326,7 +347,7 @@ impl HitData {
     }
 }
 
-/// Packages, people, PPAs, uploads, runs and hosts by a name or a part of it
+/// Packages, people, PPAs, uploads, releases, runs and hosts by a name or a part of it
 ///
 /// Uploads by the beginning of `source/version`, runs by their whole uuid or run id.
 #[utoipa::path(get, path = "/api/v1/search", tag = "past", params(Wanted), responses((status = OK, body = FoundData)))]

@@ -181,14 +181,19 @@ async fn read(app: &App, wanted: &Wanted) -> Result<Statistics, Failure> {
 /// Read once for all who ask for the same.
 async fn statistics(app: &App, query: Option<&str>) -> Result<(Wanted, Arc<Statistics>), Failure> {
     let wanted = Wanted::parse(query)?;
-    // Any number of releases can be made up: those that are configured are kept.
-    let known = app.settings().releases().iter().any(|release| release.as_str() == wanted.release);
-    let statistics = if known || wanted.release.is_empty() {
+    // Any number of releases can be made up: what is read of one that is known is kept.
+    let known = wanted.release.is_empty()
+        || app.settings().releases().iter().any(|release| release.as_str() == wanted.release)
+        || app.db().all_time("results").await?.iter().any(|row| row.release == wanted.release);
+    if !known {
+        let text = format!("Nothing was ever tested on a release {}.", wanted.release);
+        return Err(Failure::not_found(text));
+    }
+    let read = {
         let (app, wanted) = (app.clone(), wanted.clone());
-        app.statistics(&wanted).get(async move { read(&app, &wanted).await }).await?
-    } else {
-        Arc::new(read(app, &wanted).await?)
+        async move { read(&app, &wanted).await }
     };
+    let statistics = app.statistics(&wanted).get(read).await?;
     Ok((wanted, statistics))
 }
 

@@ -15,19 +15,18 @@ use utoipa::ToSchema;
 
 use super::{
     lists::{address, text},
+    open::{Open, OpenJob, OpenPart, more_path, open_after, read_limit},
     page, recent,
 };
 use crate::{
-    api::{JobData, ResultData},
+    api::ResultData,
     app::App,
     failure::Failure,
     feeds::user_feed,
-    private::{PublicJob, PublicResult},
-    view::{Crumb, JobItem, ResultItem, ppa_path, user_path},
+    private::PublicResult,
+    view::{Crumb, ResultItem, ppa_path, user_path},
 };
 
-/// How many that are not done one answer lists.
-const OPEN: usize = 100;
 /// How many PPAs.
 const PPAS: usize = 200;
 
@@ -46,9 +45,8 @@ pub(super) fn way(name: &str) -> Vec<Crumb> {
 
 /// What somebody asked for.
 struct Part {
-    open: Vec<PublicJob>,
-    /// The number behind which there is more that is not done.
-    more_open: Option<i64>,
+    open: OpenPart,
+    open_after: i64,
     results: Vec<PublicResult>,
     /// The query of older results.
     older: Option<String>,
@@ -56,23 +54,19 @@ struct Part {
 }
 
 async fn part(app: &App, name: &str, query: Option<&str>) -> Result<Part, Failure> {
-    let open_after = recent::number("open_after", &text(query, "open_after")?, 0, i64::MAX, 0)?;
+    let open_after = open_after(query)?;
     let mut wanted = recent::Wanted::parse(query.unwrap_or_default())?;
     wanted.user = name.to_owned();
-    let limit = i64::try_from(OPEN + 1).unwrap_or(i64::MAX);
-    let mut open = app.db().open_jobs_by(name, open_after, limit).await?;
-    let more = open.len() > OPEN;
-    open.truncate(OPEN);
-    let more_open = open.last().filter(|_| more).map(|last| last.id);
-    let results = recent::results(app, &wanted).await?;
+    let open = app.db().open_jobs_by(name, open_after, read_limit()).await?;
+    let (results, older) = recent::results(app, &wanted).await?;
     // The path has the name.
     wanted.user.clear();
     Ok(Part {
-        older: wanted.older(&results),
+        older: older.map(|place| wanted.older(&place)),
         is_first: wanted.is_first(),
         results,
-        more_open,
-        open: PublicJob::split(open).0,
+        open: OpenPart::of(app, open).await?,
+        open_after,
     })
 }
 
@@ -82,7 +76,7 @@ pub(crate) struct UserData {
     /// Their name.
     user: String,
     /// What is not done, in the order in which it came.
-    open: Vec<JobData>,
+    open: Vec<OpenJob>,
     /// The address of what else is not done.
     more_open: Option<String>,
     /// What came out, newest first.
@@ -110,8 +104,8 @@ pub(crate) async fn json(
     let part = part(&app, &user, query.as_deref()).await?;
     let (settings, base) = (app.settings(), crate::view::path(&["api", "v1", "users", &user]));
     Ok(Json(UserData {
-        open: JobData::list(settings, &part.open),
-        more_open: part.more_open.map(|after| format!("{base}?open_after={after}")),
+        more_open: part.open.next.map(|after| more_path(&base, after)),
+        open: part.open.data(settings),
         results: ResultData::list(settings, &part.results),
         next: part.older.map(|query| format!("{base}?{query}")),
         user,
@@ -124,9 +118,7 @@ struct Page {
     crumbs: Vec<Crumb>,
     name: String,
     path: String,
-    jobs: Vec<JobItem>,
-    held: Vec<String>,
-    more_open: Option<String>,
+    open: Open,
     results: Vec<ResultItem>,
     is_first: bool,
     older: Option<String>,
@@ -146,9 +138,7 @@ pub(crate) async fn get(
     let (now, path) = (Timestamp::now(), user_path(&name));
     page(&Page {
         crumbs: vec![],
-        held: if part.open.is_empty() { vec![] } else { app.situation().await?.held_back() },
-        jobs: JobItem::list(&part.open, now),
-        more_open: part.more_open.map(|after| format!("{path}?open_after={after}")),
+        open: Open::of(&app, &part.open, &path, part.open_after).await?.of_packages(),
         results: ResultItem::list(&part.results, now),
         is_first: part.is_first,
         older: part.older.map(|query| format!("{path}?{query}")),

@@ -55,7 +55,6 @@ struct Waiting {
 
 struct Item {
     job: JobItem,
-    trigger: String,
     waits: Option<Waits>,
 }
 
@@ -373,11 +372,7 @@ pub(crate) async fn get(
     }
     let Part { situation, triggers, more_triggers, jobs, private, mut waits, next } = part;
     let settings = app.settings();
-    let item = |job: &PublicJob| Item {
-        job: JobItem::new(job, now),
-        trigger: job.trigger.clone(),
-        waits: waits.remove(&job.id),
-    };
+    let item = |job: &PublicJob| Item { job: JobItem::new(job, now), waits: waits.remove(&job.id) };
     page(&Waiting {
         crumbs: vec![],
         releases: choices(settings.releases().into_iter().map(ToString::to_string), &wanted.release),

@@ -36,6 +36,11 @@ pub(crate) async fn cgi_get(
     submit(&app, &person, wanted, kind(&headers)).await
 }
 
+/// `HEAD /request.cgi`: whoever only looks asks for nothing.
+pub(crate) async fn cgi_head() -> Failure {
+    Failure::method("GET and POST")
+}
+
 /// `POST /request.cgi`: a form, or JSON.
 pub(crate) async fn cgi_post(
     State(app): State<App>,

@@ -77,6 +77,7 @@ async fn every_address_whatever_it_answers() {
         crate::statics::icon().to_owned(),
         crate::statics::log_script().to_owned(),
         crate::statics::follow_script().to_owned(),
+        crate::statics::fresh_script().to_owned(),
     ];
     for pattern in patterns() {
         addresses.extend(["green", "%ff", "..%2f..", "%3Cscript%3E"].map(|word| address(pattern, word)));

@@ -151,6 +151,80 @@ async fn ppas_and_their_runs() {
     let names = site.get("/api/v1/users/joe/ppas?after=fixes-1").await.json();
     assert_eq!(names["ppas"][0]["url"], "https://tests.example/user/joe/ppa/other");
     assert!(site.browse("/user/joe/ppa/none").await.text().contains("No test that everybody may see"));
+    // What is not done yet, and nothing else that reads the same.
+    let body = "cyan {\"ppas\": [\"joe/fixes-1:AB\"], \"requester\": \"joe\"}";
+    let (_, uuid) = site.queue("debci-ppa-noble-amd64", body).await;
+    let body = "cyan {\"triggers\": [\"joe/fixes-1\"], \"requester\": \"joe\"}";
+    site.queue("debci-noble-amd64", body).await;
+    let page = site.browse("/user/joe/ppa/fixes-1").await;
+    assert_eq!(texts(&page.html(), "table.jobs tbody tr").len(), 1);
+    assert!(page.text().contains(&format!("/run/{uuid}")));
+    assert!(page.text().contains("<a href=\"/user/joe/ppa/fixes-1\">joe/fixes-1:AB</a>"), "{}", page.text());
+    let json = site.get("/api/v1/users/joe/ppas/fixes-1").await.json();
+    assert_eq!((&json["open"][0]["uuid"], json["open"].as_array().unwrap().len()), (&json!(uuid), 1));
+}
+
+#[tokio::test]
+async fn what_is_parked() {
+    let site = Site::new().await;
+    assert!(site.browse("/parked").await.text().contains("Nothing is parked."));
+    let (job, uuid) = site.queue("debci-noble-amd64", "green {\"triggers\": [\"green/1\"]}").await;
+    let id = site.start(job).await;
+    site.fail(id, None).await;
+    let reason = site.get("/api/v1/infrastructure").await.json()["parked"][0]["name"].clone();
+    let reason = reason.as_str().unwrap();
+    let page = site.browse(&format!("/parked?reason={reason}&arch=amd64")).await;
+    assert!(
+        page.text().contains(&format!("/run/{uuid}")) && page.text().contains("The last attempt of each: ")
+    );
+    assert!(site.browse("/infrastructure").await.text().contains(&format!("/parked?reason={reason}")));
+    let json = site.get("/api/v1/parked?package=green").await.json();
+    assert_eq!((&json["jobs"][0]["uuid"], &json["jobs"][0]["waits"]), (&json!(uuid), &json!(null)));
+    for none in ["arch=arm64", "package=gree", "reason=x", "release=jammy"] {
+        assert!(
+            site.browse(&format!("/parked?{none}")).await.text().contains("No parked test fits."),
+            "{none}"
+        );
+        assert!(
+            site.get(&format!("/api/v1/parked?{none}")).await.json()["jobs"].as_array().unwrap().is_empty()
+        );
+    }
+    assert_eq!(site.browse("/parked?open_after=x").await.status, 400);
+}
+
+#[tokio::test]
+async fn what_is_not_done_goes_on_behind_a_number() {
+    let site = Site::new().await;
+    for n in 0..150 {
+        let body = format!("green {{\"triggers\": [\"green/{n}\"], \"requester\": \"joe\"}}");
+        site.queue("debci-noble-amd64", &body).await;
+    }
+    for (page, api) in [
+        ("/packages/green", "/api/v1/packages/green"),
+        ("/packages/green/noble/amd64", "/api/v1/packages/green/noble/amd64"),
+        ("/user/joe/", "/api/v1/users/joe"),
+    ] {
+        let first = site.browse(page).await;
+        assert_eq!(texts(&first.html(), "table.jobs tbody tr").len(), 100, "{page}");
+        let data = site.get(api).await.json();
+        assert_eq!(data["open"].as_array().unwrap().len(), 100, "{page}");
+        let why = data["open"][0]["waits"]["sentence"].as_str().unwrap();
+        assert!(
+            texts(&first.html(), "table.jobs td.wide").iter().all(|said| said.contains(why)),
+            "{page}: {why}"
+        );
+        let next = data["more_open"].as_str().unwrap();
+        let rest = site.get(next).await.json();
+        assert_eq!(
+            (rest["open"].as_array().unwrap().len(), &rest["more_open"]),
+            (50, &json!(null)),
+            "{page}"
+        );
+        let after = next.rsplit_once('=').unwrap().1;
+        let more = site.browse(&format!("{page}?open_after={after}")).await;
+        assert!(first.text().contains(&format!("{page}?open_after={after}")), "{page}");
+        assert_eq!(texts(&more.html(), "table.jobs tbody tr").len(), 50, "{page}");
+    }
 }
 
 #[tokio::test]
@@ -185,6 +259,8 @@ async fn one_box_finds_everything() {
     let site = site().await;
     let stored = site.result("debci-ppa-noble-amd64", "green {\"ppas\": [\"own/name\"]}", 0, "").await;
     let (_, waiting) = site.queue("debci-noble-amd64", "cyan {\"triggers\": [\"green/1\"]}").await;
+    // Nothing of these is done yet.
+    site.queue("debci-noble-amd64", "cyan {\"triggers\": [\"later/1\"], \"requester\": \"ann\"}").await;
     site.announce("worker-7", "rack-3", 1).await;
     site.sum_up().await;
     let run = format!("/packages/green/noble/amd64/{}?container=autopkgtest-noble-own-name", stored.run_id);
@@ -195,6 +271,9 @@ async fn one_box_finds_everything() {
         ("joe", "/user/joe/".to_owned()),
         ("own/name", "/user/own/ppa/name".to_owned()),
         ("green/1", "/trigger/green/1".to_owned()),
+        ("noble", "/release/noble".to_owned()),
+        ("later/1", "/trigger/later/1".to_owned()),
+        ("ann", "/user/ann/".to_owned()),
         ("rack-3", "/infrastructure?host=rack-3".to_owned()),
         (uuid.as_str(), format!("/run/{uuid}")),
         (shouted.as_str(), format!("/run/{waiting}")),
@@ -204,7 +283,7 @@ async fn one_box_finds_everything() {
         assert_eq!((found.status.as_u16(), found.header("location")), (303, to.as_str()), "{q}");
     }
     let found = site.browse("/search?q=e").await;
-    assert_eq!(texts(&found.html(), "h2"), ["Packages", "People", "PPAs"]);
+    assert_eq!(texts(&found.html(), "h2"), ["Packages", "People", "PPAs", "Releases"]);
     assert_eq!(texts(&found.html(), "ul.columns")[0], "blue green red");
     let json = site.get("/api/v1/search?q=green").await.json();
     assert_eq!(json["exact"][0]["url"], "https://tests.example/packages/green");

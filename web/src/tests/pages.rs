@@ -304,7 +304,7 @@ async fn failed_attempts_and_their_logs() {
     let links = async |path: String| {
         let page = site.browse(&path).await;
         let html = page.html();
-        let selector = scraper::Selector::parse("table.attempts a").unwrap();
+        let selector = scraper::Selector::parse("table.attempts a[href*='/attempts/']").unwrap();
         html.select(&selector).map(|a| a.attr("href").unwrap().to_owned()).collect::<Vec<_>>()
     };
     let own = format!("/run/{uuid}/attempts/2/log");

@@ -21,6 +21,7 @@ async fn counts_and_pictures() {
     site.result("debci-noble-amd64", "blue {\"triggers\": [\"green/1\"]}", 4, "").await;
     site.result("debci-noble-amd64", "blue {\"triggers\": [\"green/1\"]}", 8, "").await;
     site.sum_up().await;
+    assert_eq!(site.browse("/statistics?release=nosuch").await.status, 404, "nothing is read for it");
     let data = site.get("/api/v1/statistics?days=30&release=noble").await.json();
     let noble = data["pairs"]
         .as_array()
@@ -64,6 +65,10 @@ async fn workers_and_what_they_run() {
     assert_eq!((&data["parked"][0]["name"], &data["parked"][0]["count"]), (&json!("testbed"), &json!(1)));
     assert_eq!(data["rejected"].as_array().unwrap().len(), 1);
     assert!(!data.to_string().contains("hush"));
+    for (worker, number) in [("worker-7", 1), ("worker", 0)] {
+        let data = site.get(&format!("/api/v1/infrastructure?worker={worker}")).await.json();
+        assert_eq!(data["workers"].as_array().unwrap().len(), number, "{worker}");
+    }
     let page = site.browse("/infrastructure?pool=amd64").await;
     assert!(page.text().contains("4 slots, 2 tests running (1 private)"), "{}", page.text());
     assert!(

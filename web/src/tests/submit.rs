@@ -81,6 +81,16 @@ async fn who_is_asking_comes_first() {
 }
 
 #[tokio::test]
+async fn who_only_looks_asks_for_nothing() {
+    let site = Site::new().await;
+    let token = site.token("joe", "request").await;
+    let bearer = format!("Bearer {token}");
+    let answer = site.send(Method::HEAD, GOOD, &[("authorization", &bearer)], "").await;
+    assert_eq!(answer.status, 405);
+    assert!(site.browse("/user/joe/").await.text().contains("waits for no test"));
+}
+
+#[tokio::test]
 async fn one_bad_arch_and_none_is_taken() {
     let site = Site::new().await;
     let secret = site.token("joe", "request").await;

@@ -1,10 +1,10 @@
 //! A job that is not done, as lists show it.
 
 use jiff::Timestamp;
-use proofhouse_core::{db::JobState, request::Request};
+use proofhouse_core::request::Request;
 use serde_json::Value;
 
-use super::{Outcome, When, package_path, pair_path, path, python_str};
+use super::{Outcome, Requester, When, package_path, pair_path, path, python_str, trigger_path};
 use crate::{log::plain, private::PublicJob};
 
 /// A job that is not done.
@@ -18,10 +18,15 @@ pub(crate) struct JobItem {
     pub(crate) release: String,
     pub(crate) arch: String,
     pub(crate) context: String,
+    /// The first upload that it is for; empty where there is none.
+    pub(crate) trigger: String,
+    pub(crate) trigger_path: Option<String>,
     pub(crate) outcome: Outcome,
     /// Name and value of each parameter.
     pub(crate) params: Vec<(String, String)>,
-    pub(crate) requesters: Vec<String>,
+    pub(crate) requesters: Vec<Requester>,
+    /// The page of the queue in which it waits, or waited.
+    pub(crate) queue_path: String,
     pub(crate) received: When,
     pub(crate) changed: When,
     pub(crate) attempts: i64,
@@ -55,25 +60,16 @@ impl JobItem {
             release: job.release.clone(),
             arch: job.arch.clone(),
             context: job.context.clone(),
+            trigger: job.trigger.clone(),
+            trigger_path: trigger_path(&job.trigger),
             outcome: job.state().into(),
             params: job.request().map(|r| shown_params(&r)).unwrap_or_default(),
-            requesters: job.requesters.lines().map(str::to_owned).collect(),
+            requesters: job.requesters.lines().map(Requester::new).collect(),
+            queue_path: path(&["queue", &job.context, &job.release, &job.arch]),
             received: When::micros(job.received_us, now),
             changed: When::micros(job.changed_us, now),
             attempts: job.attempts,
             reason: job.reason.clone(),
         }
-    }
-
-    /// Running first, then what waits, then what is parked.
-    pub(crate) fn list(jobs: &[PublicJob], now: Timestamp) -> Vec<Self> {
-        let rank = |job: &&PublicJob| match job.state() {
-            JobState::Parked => 2,
-            JobState::Waiting => 1,
-            _ => 0,
-        };
-        let mut jobs: Vec<&PublicJob> = jobs.iter().collect();
-        jobs.sort_by_key(rank);
-        jobs.into_iter().map(|job| Self::new(job, now)).collect()
     }
 }

@@ -11,14 +11,14 @@ mod time;
 mod verdict;
 
 pub(crate) use address::{
-    Crumb, crumbs, package_path, pair_path, path, ppa_path, release_path, results_path, run_path,
-    trigger_path, user_path,
+    Crumb, container_path, crumbs, package_path, pair_path, path, ppa_path, release_path, results_path,
+    run_path, trigger_path, user_path, words_of,
 };
 pub(crate) use chart::Chart;
 pub(crate) use job::{JobItem, shown_params};
 pub(crate) use outcome::Outcome;
 pub(crate) use picture::{Axis, Picture, Sums, Unit};
 pub(crate) use python::{python_list, python_str};
-pub(crate) use result::{ResultItem, result_path};
+pub(crate) use result::{Requester, ResultItem, result_path};
 pub(crate) use time::{When, duration, size};
 pub(crate) use verdict::verdict;

@@ -1,7 +1,9 @@
 //! A result, as lists and its own page show it.
 
-use super::{Outcome, When, duration, package_path, pair_path, path, results_path, run_path, user_path};
-use crate::private::PublicResult;
+use super::{
+    Outcome, When, container_path, duration, package_path, pair_path, path, results_path, run_path, user_path,
+};
+use crate::{log::plain, private::PublicResult};
 use jiff::Timestamp;
 use proofhouse_core::{
     db::ResultRow,
@@ -34,8 +36,8 @@ pub(crate) struct ResultItem {
     pub(crate) duration: String,
     /// The same as a number.
     pub(crate) seconds: i64,
-    /// The container, where it is not the release's own: a run with PPAs.
-    pub(crate) ppa_container: Option<String>,
+    /// The container, where it is not the release's own, and the page of its PPA: a run with PPAs.
+    pub(crate) ppa_container: Option<(String, Option<String>)>,
 }
 
 /// What the address of a run with PPAs has behind it: a run id is unique within its container only.
@@ -74,14 +76,16 @@ impl ResultItem {
             outcome: row.class().into(),
             exit_code: row.exit_code,
             decided_by: row.rule.clone().map(|rule| DecidedBy { rule, called_off: row.called_off.clone() }),
-            version: row.version.clone(),
-            triggers: row.triggers.iter().flat_map(|t| t.split(' ')).map(str::to_owned).collect(),
-            env: row.env.clone().unwrap_or_default(),
+            // Other systems' results say what they like.
+            version: plain(&row.version),
+            triggers: row.triggers.iter().flat_map(|t| t.split(' ')).map(plain).collect(),
+            env: row.env.as_deref().map(plain).unwrap_or_default(),
             requester: row.requester.as_deref().filter(|r| !r.is_empty()).map(Requester::new),
             when: run_id.parse::<RunId>().ok().and_then(|id| id.time()).map(|at| When::new(at, now)),
             duration: duration(row.duration_seconds),
             seconds: row.duration_seconds,
-            ppa_container: (!query.is_empty()).then(|| row.container.clone()),
+            ppa_container: (!query.is_empty())
+                .then(|| (row.container.clone(), container_path(release, &row.container))),
         }
     }
 
@@ -98,8 +102,8 @@ pub(crate) struct Requester {
 }
 
 impl Requester {
-    fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), path: user_path(name) }
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: plain(name), path: user_path(name) }
     }
 }
 

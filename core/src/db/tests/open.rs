@@ -18,6 +18,18 @@ pub(super) async fn open(db: &Database, epoch: i64) {
     assert_eq!((by("eve", 0).await, by("100%", 0).await), (vec![job], vec![job]));
     assert!(by("ev", 0).await.is_empty() && by("eve", job).await.is_empty() && by("%", 0).await.is_empty());
 
+    let asked = "{\"ppas\": [\"joe/stuff:AB\"], \"requester\": \"joe\"}";
+    let Taken::New { job: with_ppa, .. } = taken(db, session, message("slow", asked, false)).await else {
+        panic!("new")
+    };
+    let naming = async |ppa: &str, after| {
+        let rows = db.open_jobs_naming(ppa, after, 9).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!((naming("joe/stuff", 0).await, naming("slow/2", 0).await), (vec![with_ppa], vec![job]));
+    assert!(db.is_open_trigger("slow/2").await.unwrap() && !db.is_open_trigger("slow/3").await.unwrap());
+    assert!(naming("joe/stuf", 0).await.is_empty() && naming("joe/stuff", with_ppa).await.is_empty());
+
     let now = db.now_us().await.unwrap();
     assert!(db.waits_since_before(StuckRow::long_ago(now), job - 1, 9).await.unwrap().is_empty());
     let waits = db.waits_since_before(now + 1, job - 1, 9).await.unwrap();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{Database, in_store};
 use crate::{
     db::{
-        FlakyFilter, FlakyKey, NameKind, RecentFilter, ResultRow, Standing, StandingList, StandingsFilter,
-        StepBy,
+        FlakyFilter, FlakyKey, LOOKED_THROUGH, NameKind, RecentFilter, ResultRow, Standing, StandingList,
+        StandingsFilter, StepBy,
     },
     index::{FoundRun, StoredResult},
     layout::Series,
@@ -136,6 +136,27 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
         [rows[1].id, rows[2].id, rows[3].id]
     );
     assert!(of("green", "mary-ann").await.is_empty() && of("blue", "joe").await.is_empty());
+    let failed = RecentFilter {
+        user: Some("mary-ann".to_owned()),
+        class: Some(Class::Fail),
+        limit: 9,
+        ..RecentFilter::default()
+    };
+    let all = recent(&RecentFilter { class: None, ..failed.clone() }).await;
+    let failures = |rows: &[ResultRow]| -> Vec<i64> {
+        rows.iter().filter(|row| row.class() == Class::Fail).map(|row| row.id).collect()
+    };
+    // No more than so many are looked through; the next part goes on behind them.
+    let mut part = failed.clone();
+    let mut found = failures(&recent(&part).await);
+    let looked = usize::try_from(LOOKED_THROUGH).unwrap().min(all.len());
+    assert!(looked > 1 && found == failures(&all[..looked]), "{found:?}");
+    while let Some(before) = db.looked_to(&part).await.unwrap() {
+        part.before = Some(before);
+        found.extend(failures(&recent(&part).await));
+    }
+    assert_eq!(found, failures(&all));
+    assert!(db.looked_to(&RecentFilter { class: None, ..failed }).await.unwrap().is_none());
     what_was_said_before(db, &rows).await;
     let passed = db.passed_before(&rows[0]).await.unwrap().unwrap();
     assert_eq!(passed.run_id, run_ids[1]);
@@ -212,6 +233,23 @@ async fn dropped_and_back(db: &Database, epoch: i64, fresh: StoredResult) {
     again.extend([blue(PPA, "20261102_100000_aaaaa@", 0), fresh]);
     add(db, epoch, &again).await;
     assert_eq!((db.standings_of(&package).await.unwrap(), counts().await), before);
+    partly_dropped_and_back(db, epoch, &again).await;
+    assert_eq!((db.standings_of(&package).await.unwrap(), counts().await), before);
+}
+
+/// What was summed up last stays: whoever rebuilds says that rows were deleted.
+async fn partly_dropped_and_back(db: &Database, epoch: i64, results: &[StoredResult]) {
+    let before = db.all_time("results").await.unwrap();
+    let dropped = db.execute("DELETE FROM results WHERE container = 'autopkgtest-questing'", vec![]).await;
+    assert_eq!(dropped.unwrap(), 5);
+    db.sum_up_anew().await.unwrap();
+    add(db, epoch, results).await;
+    // One result gets another edition then, and is summed up with it; that is all.
+    add(db, epoch, &[]).await;
+    assert_eq!(db.sum_up(epoch, 10).await.unwrap(), 0);
+    assert_eq!(db.all_time("results").await.unwrap(), before);
+    let dangling = "SELECT count(*) FROM triggered WHERE result NOT IN (SELECT id FROM results)";
+    assert_eq!(db.one::<(i64,)>(dangling, vec![]).await.unwrap(), (0,));
 }
 
 async fn by_days(db: &Database) {

@@ -209,8 +209,8 @@ struct Page {
     wanted: Wanted,
     releases: Vec<String>,
     arches: Vec<String>,
-    /// Job, trigger, and why it is here.
-    items: Vec<(JobItem, String, String)>,
+    /// Job, and why it is here.
+    items: Vec<(JobItem, String)>,
     first: Option<String>,
     next: Option<String>,
 }
@@ -221,7 +221,7 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
     let now = Timestamp::now();
     let (all, next) = part(&app, &wanted, now.as_microsecond()).await?;
     let settings = app.settings();
-    let item = |stuck: &Stuck| (JobItem::new(&stuck.job, now), stuck.job.trigger.clone(), stuck.sentence());
+    let item = |stuck: &Stuck| (JobItem::new(&stuck.job, now), stuck.sentence());
     page(&Page {
         crumbs: vec![],
         releases: choices(settings.releases().into_iter().map(ToString::to_string), &wanted.release),

@@ -7,11 +7,12 @@ use proofhouse_core::{
     db::AttemptRow,
     layout::{Container, attempt_log},
     outcome::Fault,
-    store::{ListQuery, StoreError},
+    store::ListQuery,
 };
 
 use crate::{
     app::App,
+    evidence::patiently,
     failure::Failure,
     private::PublicJob,
     view::{When, duration, path},
@@ -46,15 +47,8 @@ async fn logs(app: &App, uuid: &str, rows: &[AttemptRow]) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let query = ListQuery { prefix: format!("{uuid}/"), ..ListQuery::default() };
-    match app.store().list(&Container::attempts(), &query).await {
-        Ok(entries) => entries.iter().map(|entry| entry.name().to_owned()).collect(),
-        Err(error) => {
-            if !error.is_missing() && !matches!(error, StoreError::Forbidden { .. }) {
-                tracing::warn!(error = %error, "the logs of failed attempts could not be listed");
-            }
-            BTreeSet::new()
-        }
-    }
+    let entries = patiently(app.store().list(&Container::attempts(), &query)).await.here();
+    entries.iter().flatten().map(|entry| entry.name().to_owned()).collect()
 }
 
 /// An attempt.

@@ -70,6 +70,6 @@ pub(crate) async fn is_known(app: &App, package: &Package) -> Result<bool, Failu
     if app.db().has_results(package).await? {
         return Ok(true);
     }
-    let (open, _) = PublicJob::split(app.db().open_jobs_of(package, None, 100).await?);
+    let (open, _) = PublicJob::split(app.db().open_jobs_of(package, None, 0, 100).await?);
     Ok(!open.is_empty())
 }

@@ -4,7 +4,6 @@ mod address;
 pub(crate) mod attempts;
 pub(crate) mod list;
 mod log;
-pub(super) mod open;
 mod package;
 pub(crate) mod run;
 pub(crate) mod runs;
@@ -33,7 +32,7 @@ pub(crate) async fn get(
     let address = Address::parse(&path)
         .ok_or_else(|| Failure::not_found("No package, release or run has this address."))?;
     match address {
-        Address::Package(package) => package::get(&app, package).await,
+        Address::Package(package) => package::get(&app, package, query.as_deref()).await,
         Address::Runs(package, pair) => runs::get(&app, package, pair, query.as_deref()).await,
         Address::Run(package, pair, run_id) => {
             let all = results(&app, &package, &pair, &run_id).await?;

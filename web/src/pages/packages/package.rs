@@ -12,14 +12,17 @@ use proofhouse_core::{
     run_id::RunId,
 };
 
-use super::open::Open;
 use crate::{
     app::App,
     badge::Badges,
     failure::Failure,
     feeds::package_feed,
-    pages::page,
-    view::{Crumb, Outcome, When, crumbs, pair_path, run_path},
+    pages::{
+        lists::address,
+        open::{Open, OpenPart, open_after, read_limit},
+        page,
+    },
+    view::{Crumb, Outcome, When, crumbs, package_path, pair_path, run_path},
 };
 
 #[derive(Template)]
@@ -28,6 +31,8 @@ struct Page {
     crumbs: Vec<Crumb>,
     package: Package,
     open: Open,
+    uploads: String,
+    recent: String,
     releases: Vec<String>,
     rows: Vec<Row>,
     latest: Vec<Latest>,
@@ -78,10 +83,12 @@ fn table(served: BTreeSet<(String, String)>, latest: &[LatestRow]) -> (Vec<Strin
     (releases.into_iter().cloned().collect(), rows)
 }
 
-pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure> {
+pub(super) async fn get(app: &App, package: Package, query: Option<&str>) -> Result<Response, Failure> {
     let now = Timestamp::now();
     let latest = app.db().latest_of(&package, &app.settings().pairs).await?;
-    let open = Open::read(app, &package, now).await?;
+    let after = open_after(query)?;
+    let open = OpenPart::of(app, app.db().open_jobs_of(&package, None, after, read_limit()).await?).await?;
+    let open = Open::of(app, &open, &package_path(package.as_str()), after).await?;
     // With PPAs alone, too.
     let known = !latest.is_empty() || !open.items.is_empty() || app.db().has_results(&package).await?;
     if !known {
@@ -101,6 +108,8 @@ pub(super) async fn get(app: &App, package: Package) -> Result<Response, Failure
     page(&Page {
         crumbs: crumbs(package.as_str(), None, None),
         open,
+        uploads: address("/search", &[("q", &format!("{package}/")), ("kind", "upload")]),
+        recent: address("/recent", &[("package", package.as_str())]),
         releases,
         rows,
         latest: latest.iter().map(item).collect(),

@@ -17,7 +17,7 @@ use crate::{
     pages::{compare::compare_path, page},
     private::PublicResult,
     reproduce::Reproduce,
-    view::{Crumb, ResultItem, When, crumbs, shown_params, verdict},
+    view::{Crumb, Requester, ResultItem, When, crumbs, shown_params, verdict},
 };
 
 #[derive(Template)]
@@ -34,7 +34,7 @@ struct Page {
     params: Vec<(String, String)>,
     /// When it was asked for first.
     asked: Option<When>,
-    requesters: Vec<String>,
+    requesters: Vec<Requester>,
     tests: Tests,
     testbed: Vec<(&'static str, String)>,
     files: Found<Vec<FileData>>,
@@ -153,7 +153,11 @@ pub(crate) async fn get(app: &App, row: &PublicResult) -> Result<Response, Failu
         uuid: row.uuid.clone(),
         params: ran.request.as_ref().map(shown_params).unwrap_or_default(),
         asked: ran.job.as_ref().map(|job| When::micros(job.received_us, now)),
-        requesters: requesters.into_iter().filter(|name| !name.is_empty()).collect(),
+        requesters: requesters
+            .iter()
+            .filter(|name| !name.is_empty())
+            .map(|name| Requester::new(name))
+            .collect(),
         tests,
         testbed: ran.evidence.testbed().map(|testbed| testbed.facts()).unwrap_or_default(),
         log_size: size(file::LOG),

@@ -19,20 +19,19 @@ use crate::{
     failure::Failure,
     feeds::package_feed,
     pages::{
+        open::{Open, OpenPart, open_after, read_limit},
         page, parameter,
         recent::{place, place_of},
     },
     private::{PublicJob, PublicResult},
     reproduce::{Reproduce, request_of},
-    view::{Chart, Crumb, JobItem, ResultItem, crumbs, pair_path, shown_params},
+    view::{Chart, Crumb, ResultItem, crumbs, pair_path, shown_params},
 };
 
 /// How many results a page has.
 const PAGE: usize = 50;
 /// So many results are looked through for those of one outcome; behind them the next page goes on.
 const LOOKED_THROUGH: usize = 1000;
-/// How many open jobs are shown.
-pub(crate) const MOST_OPEN: usize = 200;
 
 #[derive(Template)]
 #[template(path = "packages/runs.html")]
@@ -41,8 +40,7 @@ struct Page {
     package: Package,
     pair: Pair,
     path: String,
-    jobs: Vec<JobItem>,
-    more_jobs: bool,
+    open: Open,
     classes: Vec<(&'static str, bool)>,
     wanted: Wanted,
     runs: Vec<(ResultItem, Asked)>,
@@ -173,12 +171,10 @@ pub(super) async fn get(
 ) -> Result<Response, Failure> {
     let wanted = Wanted::parse(query)?;
     let Part { rows, looked, next } = part(app, &package, &pair, &wanted, PAGE).await?;
-    let most = i64::try_from(MOST_OPEN + 1).unwrap_or(i64::MAX);
-    let mut open = app.db().open_jobs_of(&package, Some(&pair), most).await?;
-    let more_jobs = open.len() > MOST_OPEN;
-    open.truncate(MOST_OPEN);
-    let (jobs, _) = PublicJob::split(open);
-    if looked == 0 && jobs.is_empty() && wanted.is_first() {
+    let after = open_after(query)?;
+    let open = app.db().open_jobs_of(&package, Some(&pair), after, read_limit()).await?;
+    let open = OpenPart::of(app, open).await?;
+    if looked == 0 && open.jobs.is_empty() && wanted.is_first() && after == 0 {
         return Err(Failure::not_found(format!("No run of {package} on {pair} is known.")));
     }
     let (release, arch) = (pair.release.as_str(), pair.arch.as_str());
@@ -187,8 +183,7 @@ pub(super) async fn get(
     let results = ResultItem::list(&rows, now);
     page(&Page {
         crumbs: crumbs(package.as_str(), Some((release, arch)), None),
-        jobs: JobItem::list(&jobs, now),
-        more_jobs,
+        open: Open::of(app, &open, &path, after).await?,
         classes: Class::ALL.map(|class| (class.as_str(), wanted.result == Some(class))).into(),
         chart: Chart::durations(&results),
         badges: Badges::of(app.settings(), package.as_str(), Some((release, arch))),

@@ -46,6 +46,8 @@ struct Running {
     parked: i64,
     /// All that run, private ones too.
     all: usize,
+    /// Only the first [`live::MOST`] of them were read.
+    is_cut: bool,
     wanted: Wanted,
     filter_releases: Vec<String>,
     filter_arches: Vec<String>,
@@ -177,6 +179,7 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
         queued: releases.values().flatten().flat_map(|q| q.waiting).sum(),
         parked: app.db().public_parked_count().await?,
         all: now.runs.len() + now.private.values().sum::<usize>(),
+        is_cut: now.is_cut,
         releases,
         filter_releases: choices(settings.releases().into_iter().map(ToString::to_string), &wanted.release),
         filter_arches: choices(settings.arches().into_iter().map(ToString::to_string), &wanted.arch),
@@ -218,6 +221,7 @@ impl Running {
             queued: 0,
             parked: 0,
             all: part.runs.len(),
+            is_cut: false,
             filter_releases: vec![],
             filter_arches: vec![],
             triggers: Triggers::default(),

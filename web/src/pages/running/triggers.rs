@@ -57,7 +57,15 @@ impl Triggers {
         let sum = |(name, (running, waiting)): (&str, (usize, i64))| TriggerSum {
             name: name.to_owned(),
             path: trigger_path(name),
-            only: address("/running", &[("trigger", name)]),
+            only: address(
+                "/running",
+                &[
+                    ("release", &wanted.release),
+                    ("arch", &wanted.arch),
+                    ("context", &wanted.context),
+                    ("trigger", name),
+                ],
+            ),
             running,
             waiting,
         };

@@ -2,6 +2,7 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
+use jiff::Timestamp;
 use utoipa::IntoParams;
 
 use crate::{
@@ -35,6 +36,8 @@ pub(crate) struct Wanted {
     /// Only runs behind this place, as `next` has it.
     #[param(value_type = Option<String>)]
     pub(crate) after: Option<Place>,
+    /// When the run at that place began, in seconds since 1970, as `next` has it: it may have ended.
+    pub(crate) began: Option<i64>,
 }
 
 /// The order by which what runs longest comes first.
@@ -60,6 +63,11 @@ fn place(live: &Live) -> Place {
     [live.package.clone(), live.release.clone(), live.arch.clone(), uuid]
 }
 
+/// When it began, in seconds since 1970.
+fn began(live: &Live) -> i64 {
+    Timestamp::now().as_second() - live.duration
+}
+
 fn read_place(text: &str) -> Option<Place> {
     let parts: Vec<&str> = text.rsplitn(4, '/').collect();
     let [uuid, arch, release, package] = parts[..] else { return None };
@@ -79,7 +87,10 @@ impl Wanted {
         if !matches!(sort.as_str(), "" | LONGEST) {
             return Err(Failure::bad("This order is not known.", "sort may be longest."));
         }
+        let began = text(query, "began")?;
+        let bad = |_| Failure::bad("began must be a number.", "Follow the links of the list.");
         Ok(Self {
+            began: (!began.is_empty()).then(|| began.parse().map_err(bad)).transpose()?,
             sort,
             package: Wildcard::read(query, "package")?,
             release: text(query, "release")?,
@@ -97,6 +108,7 @@ impl Wanted {
 
     /// The address of the same list behind a place; none: of its begin.
     pub(crate) fn at(&self, base: &str, after: Option<&Live>) -> String {
+        let last = after.filter(|_| self.is_longest_first()).map(|live| began(live).to_string());
         let after = after.map(|live| place(live).join("/")).unwrap_or_default();
         let parameters = [
             ("package", self.package.as_str()),
@@ -106,6 +118,7 @@ impl Wanted {
             ("trigger", &self.trigger),
             ("sort", &self.sort),
             ("after", &after),
+            ("began", last.as_deref().unwrap_or_default()),
         ];
         address(base, &parameters)
     }
@@ -128,15 +141,15 @@ impl Wanted {
         if !self.is_longest_first() {
             return Ok(all.partition_point(|live| place(live) <= *after));
         }
-        // How long it ran by then is not in its place: that grows.
         let last = all.iter().rposition(|live| place(live) == *after);
-        let ended = || {
+        // It has ended: those that began later come.
+        let behind = |time| all.partition_point(|live| began(live) < time);
+        last.map(|last| last + 1).or_else(|| self.began.map(behind)).ok_or_else(|| {
             Failure::bad(
                 "The run behind which this part begins has ended.",
                 "Begin with the first part again.",
             )
-        };
-        last.map(|last| last + 1).ok_or_else(ended)
+        })
     }
 
     /// The part of what runs that is asked for, at most `limit` long, or as much longer as runs have the same place.
@@ -191,7 +204,8 @@ mod tests {
         let mut runs: Vec<Live> =
             heard.now(at).0.into_iter().map(|said| Live::of_message(said, at)).collect();
         runs.sort_by_key(place);
-        Now { runs, private: BTreeMap::from([(("noble".to_owned(), "amd64".to_owned()), 2)]) }
+        let private = BTreeMap::from([(("noble".to_owned(), "amd64".to_owned()), 2)]);
+        Now { runs, private, ..Now::default() }
     }
 
     #[test]
@@ -210,7 +224,10 @@ mod tests {
             wanted = Wanted::parse(next.strip_prefix('?')).unwrap();
         }
         assert_eq!(names, ["white", "green", "blue", "red"]);
-        now.runs.retain(|live| live.package == "green");
+        now.runs.retain(|live| live.package != "blue");
+        let names: Vec<_> = wanted.part(&now, 9).unwrap().runs.iter().map(|live| &live.package).collect();
+        assert_eq!(names, ["red"], "behind one that has ended");
+        let wanted = Wanted { began: None, ..wanted };
         assert!(wanted.part(&now, 1).is_err(), "the run before it has ended");
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proofhouse_core::{db::JobState, queue::Waits};
 
 use super::{
-    super::packages::open::waits,
+    super::open::waits,
     cells::{Judged, Test},
     wanted::Chosen,
 };
