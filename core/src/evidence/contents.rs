@@ -246,7 +246,7 @@ mod tests {
         let (_, is_whole) = test_packages(&packed[..packed.len() / 2]);
         assert!(!is_whole);
         assert!(!test_packages(b"nonsense").1);
-        let lines: String = (0..MOST_PACKAGES).map(|n| format!("p{n}\t1\n")).collect();
+        let lines = (0..MOST_PACKAGES).map(|n| format!("p{n}\t1")).collect::<Vec<_>>().join("\n");
         let members: Vec<(String, &str)> =
             (0..100).map(|n| (format!("t{n}-packages"), lines.as_str())).collect();
         let members: Vec<(&str, &str)> = members.iter().map(|(name, text)| (name.as_str(), *text)).collect();

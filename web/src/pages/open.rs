@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How many one answer lists.
-const MOST: usize = 100;
+const MOST: u8 = 100;
 
 /// The number behind which what is not done is asked for; 0: from the first on.
 pub(crate) fn open_after(query: Option<&str>) -> Result<i64, Failure> {
@@ -29,8 +29,8 @@ pub(crate) fn open_after(query: Option<&str>) -> Result<i64, Failure> {
 }
 
 /// How many rows are read for a part: one more says that there is more.
-pub(crate) const fn read_limit() -> i64 {
-    MOST as i64 + 1
+pub(crate) fn read_limit() -> i64 {
+    i64::from(MOST) + 1
 }
 
 /// A part of what is asked for and not done, with why it waits.
@@ -54,8 +54,8 @@ pub(crate) struct OpenJob {
 impl OpenPart {
     /// Of the rows that were read up to [`read_limit`].
     pub(crate) async fn of(app: &App, mut rows: Vec<JobRow>) -> Result<Self, Failure> {
-        let more = rows.len() > MOST;
-        rows.truncate(MOST);
+        let more = rows.len() > usize::from(MOST);
+        rows.truncate(usize::from(MOST));
         let next = rows.last().filter(|_| more).map(|last| last.id);
         let (jobs, _) = PublicJob::split(rows);
         let waits = waits(app, &jobs).await?;

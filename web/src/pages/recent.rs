@@ -244,10 +244,7 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
             (package, ..) => Some(package_feed(package)),
         },
         newest: (!wanted.is_first()).then(|| format!("/recent?{}", wanted.query(None))),
-        looked: older
-            .as_ref()
-            .filter(|_| i64::try_from(rows.len()).is_ok_and(|n| n < wanted.limit))
-            .is_some(),
+        looked: older.is_some() && i64::try_from(rows.len()).is_ok_and(|n| n < wanted.limit),
         older: older.map(|place| format!("/recent?{}", wanted.older(&place))),
         wanted,
     })

@@ -136,27 +136,7 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
         [rows[1].id, rows[2].id, rows[3].id]
     );
     assert!(of("green", "mary-ann").await.is_empty() && of("blue", "joe").await.is_empty());
-    let failed = RecentFilter {
-        user: Some("mary-ann".to_owned()),
-        class: Some(Class::Fail),
-        limit: 9,
-        ..RecentFilter::default()
-    };
-    let all = recent(&RecentFilter { class: None, ..failed.clone() }).await;
-    let failures = |rows: &[ResultRow]| -> Vec<i64> {
-        rows.iter().filter(|row| row.class() == Class::Fail).map(|row| row.id).collect()
-    };
-    // No more than so many are looked through; the next part goes on behind them.
-    let mut part = failed.clone();
-    let mut found = failures(&recent(&part).await);
-    let looked = usize::try_from(LOOKED_THROUGH).unwrap().min(all.len());
-    assert!(looked > 1 && found == failures(&all[..looked]), "{found:?}");
-    while let Some(before) = db.looked_to(&part).await.unwrap() {
-        part.before = Some(before);
-        found.extend(failures(&recent(&part).await));
-    }
-    assert_eq!(found, failures(&all));
-    assert!(db.looked_to(&RecentFilter { class: None, ..failed }).await.unwrap().is_none());
+    of_a_person(db).await;
     what_was_said_before(db, &rows).await;
     let passed = db.passed_before(&rows[0]).await.unwrap().unwrap();
     assert_eq!(passed.run_id, run_ids[1]);
@@ -170,6 +150,31 @@ pub(super) async fn summaries(db: &Database, epoch: i64) {
     );
     dropped_and_back(db, epoch, fresh).await;
     assert!(matches!(db.sum_up(epoch - 1, 10).await, Err(super::DbError::LeadershipLost(_))));
+}
+
+/// Of a person that are narrowed down no more than so many are looked through; the next part goes on behind them.
+async fn of_a_person(db: &Database) {
+    let recent = async |filter: &RecentFilter| db.recent(filter).await.unwrap();
+    let failed = RecentFilter {
+        user: Some("mary-ann".to_owned()),
+        class: Some(Class::Fail),
+        limit: 9,
+        ..RecentFilter::default()
+    };
+    let all = recent(&RecentFilter { class: None, ..failed.clone() }).await;
+    let failures = |rows: &[ResultRow]| -> Vec<i64> {
+        rows.iter().filter(|row| row.class() == Class::Fail).map(|row| row.id).collect()
+    };
+    let mut part = failed.clone();
+    let mut found = failures(&recent(&part).await);
+    let looked = usize::try_from(LOOKED_THROUGH).unwrap().min(all.len());
+    assert!(looked > 1 && found == failures(&all[..looked]), "{found:?}");
+    while let Some(before) = db.looked_to(&part).await.unwrap() {
+        part.before = Some(before);
+        found.extend(failures(&recent(&part).await));
+    }
+    assert_eq!(found, failures(&all));
+    assert!(db.looked_to(&RecentFilter { class: None, ..failed }).await.unwrap().is_none());
 }
 
 async fn lists(db: &Database, said: &Standing) {
