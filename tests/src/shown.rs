@@ -41,6 +41,8 @@ pub const PAGES: &[(&str, &str)] = &[
     ("queue", "/queue/ubuntu/noble/armhf"),
     ("queue-none", "/queue/ppa/noble/s390x"),
     ("waiting", "/waiting"),
+    ("parked", "/parked"),
+    ("parked-none", "/parked?reason=none"),
     ("failing", "/failing"),
     ("flaky", "/flaky"),
     ("slow", "/slow"),
