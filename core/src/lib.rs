@@ -18,6 +18,7 @@ pub mod lists;
 pub mod names;
 pub mod outcome;
 pub mod params;
+pub mod phase;
 pub mod protocol;
 pub mod published;
 pub mod queue;

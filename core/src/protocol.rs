@@ -423,6 +423,12 @@ pub struct Status {
     /// The worker; none for a private run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// What it does, see [`crate::phase`]; none for a private run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// What kind of testbed it runs on, the provider's name; none for a private run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub testbed: Option<String>,
 }
 
 #[cfg(test)]

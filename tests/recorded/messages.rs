@@ -135,6 +135,8 @@ fn status() -> Status {
         uuid: Some(UUID),
         attempt: Some(2),
         worker: Some("w1".to_owned()),
+        phase: Some("test smoke".to_owned()),
+        testbed: Some("lxd".to_owned()),
     }
 }
 

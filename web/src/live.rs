@@ -31,6 +31,8 @@ pub(crate) struct Live {
     /// In seconds.
     pub(crate) duration: i64,
     pub(crate) logtail: String,
+    /// What it does, as its worker says.
+    pub(crate) phase: Option<String>,
     pub(crate) worker: Option<String>,
     pub(crate) attempt: Option<i64>,
     pub(crate) outcome: Outcome,
@@ -60,6 +62,7 @@ impl Live {
             params: job.request().as_ref().map(Request::params).unwrap_or_default(),
             duration: said.map_or(since.max(0), |s| s.duration(clock)),
             logtail: status.map(|s| s.logtail.clone()).unwrap_or_default(),
+            phase: status.and_then(|s| s.phase.clone()),
             worker: status.and_then(|s| s.worker.clone()),
             attempt: Some(job.attempts),
             outcome: job.state().into(),
@@ -73,7 +76,7 @@ impl Live {
 
     pub(crate) fn of_message(said: Said, clock: Instant) -> Self {
         let duration = said.duration(clock);
-        let Status { package, release, architecture, params, logtail, uuid, attempt, worker, .. } =
+        let Status { package, release, architecture, params, logtail, uuid, attempt, worker, phase, .. } =
             said.status;
         let request = package.parse().ok().and_then(|p| Request::from_params(p, params.clone()).ok());
         Self {
@@ -85,6 +88,7 @@ impl Live {
             params,
             duration,
             logtail,
+            phase,
             worker,
             attempt: attempt.map(i64::from),
             outcome: Outcome::RUNNING,

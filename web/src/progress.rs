@@ -1,19 +1,16 @@
 //! How far a run is that is under way, as its messages and the runs before it tell.
 
-use std::{sync::LazyLock, time::Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
-use proofhouse_core::{db::DbError, names::Package};
-use regex::Regex;
+use proofhouse_core::{db::DbError, names::Package, phase::Phase, protocol::Status};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{app::App, live, log::plain, private::PublicJob, view::duration};
 
-static MARK: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"autopkgtest \[\d\d:\d\d:\d\d\]: (?:@{10,} ?(.{1,100})|(test [^ :]{1,100}): )")
-        .expect("a constant pattern")
-});
+/// What messages say of a run is cut behind so many characters.
+const LONGEST: usize = 100;
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -26,6 +23,8 @@ pub(crate) struct Progress {
     pub(crate) usual_seconds: Option<i64>,
     /// Who runs it.
     pub(crate) worker: Option<String>,
+    /// On what kind of testbed: the provider's name.
+    pub(crate) testbed: Option<String>,
     #[serde(skip)]
     pub(crate) logtail: String,
 }
@@ -42,11 +41,15 @@ pub(crate) async fn progress(
     let said = live::heard_of(app, &job.uuid);
     let since = (now.as_microsecond() - job.changed_us) / 1_000_000;
     let logtail = said.as_ref().map(|said| plain(&said.status.logtail)).unwrap_or_default();
+    let status = said.as_ref().map(|said| &said.status);
+    let says = |part: fn(&Status) -> Option<&String>| status.and_then(part).map(|text| words(text));
     Ok(Some(Progress {
         seconds: said.as_ref().map_or(since.max(0), |said| said.duration(Instant::now())),
-        phase: phase(&logtail),
+        // Other systems' messages have the log's end alone.
+        phase: says(|status| status.phase.as_ref()).or_else(|| Phase::of(&logtail)),
         usual_seconds: usual(app, job).await?,
-        worker: said.and_then(|said| said.status.worker),
+        worker: says(|status| status.worker.as_ref()),
+        testbed: says(|status| status.testbed.as_ref()),
         logtail,
     }))
 }
@@ -59,16 +62,16 @@ async fn usual(app: &App, job: &PublicJob) -> Result<Option<i64>, DbError> {
     Ok(own.map(|standing| standing.duration_seconds))
 }
 
-fn phase(logtail: &str) -> Option<String> {
-    let mark = MARK.captures_iter(logtail).last()?;
-    let phase = mark.get(1).or_else(|| mark.get(2))?;
-    Some(phase.as_str().trim().to_owned()).filter(|phase| !phase.is_empty())
+/// A few words of a message, which may say anything.
+pub(crate) fn words(text: &str) -> String {
+    plain(text).lines().next().unwrap_or_default().chars().take(LONGEST).collect()
 }
 
 impl Progress {
-    /// `It runs for 1 min 01 s on worker-7: test smoke. The newest run took 2 min 05 s.`
+    /// `It runs for 1 min 01 s on worker-7 (lxd): test smoke. The newest run took 2 min 05 s.`
     pub(crate) fn sentence(&self) -> String {
         let worker = self.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+        let testbed = self.testbed.as_ref().map(|testbed| format!(" ({testbed})")).unwrap_or_default();
         let phase = self.phase.as_ref().map(|phase| format!(": {phase}")).unwrap_or_default();
         let before = match self.usual_seconds {
             Some(usual) if self.seconds > 2 * usual.max(60) => {
@@ -77,7 +80,7 @@ impl Progress {
             Some(usual) => format!(" The run before took {}.", duration(usual)),
             None => String::new(),
         };
-        format!("It runs for {}{worker}{phase}.{before}", duration(self.seconds))
+        format!("It runs for {}{worker}{testbed}{phase}.{before}", duration(self.seconds))
     }
 }
 
@@ -86,26 +89,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_mark_is_what_it_does() {
-        let log = "autopkgtest [08:00:01]: @@@@@@@@@@@@@@@@@@@@ test bed setup\nGet:1 x\n";
-        assert_eq!(phase(log).as_deref(), Some("test bed setup"));
-        let log = format!("{log} 12s autopkgtest [08:00:09]: test smoke: [-----------------------\nfine\n");
-        assert_eq!(phase(&log).as_deref(), Some("test smoke"));
-        assert_eq!(phase("nothing"), None);
-    }
-
-    #[test]
     fn in_a_sentence() {
         let mut progress = Progress {
             seconds: 61,
             phase: Some("test smoke".to_owned()),
             usual_seconds: Some(125),
             worker: Some("worker-7".to_owned()),
+            testbed: Some("lxd".to_owned()),
             logtail: String::new(),
         };
         assert_eq!(
             progress.sentence(),
-            "It runs for 1 min 01 s on worker-7: test smoke. The run before took 2 min 05 s."
+            "It runs for 1 min 01 s on worker-7 (lxd): test smoke. The run before took 2 min 05 s."
         );
         progress.seconds = 7300;
         assert!(progress.sentence().contains("That is long"));

@@ -119,8 +119,9 @@ impl Heard {
         }
         if matches!(key, Key::Private(..)) {
             // Whatever another system put there.
-            status =
-                Status { params: serde_json::Map::new(), uuid: None, attempt: None, worker: None, ..status };
+            let (uuid, attempt, worker, phase, testbed) = (None, None, None, None, None);
+            let params = serde_json::Map::new();
+            status = Status { params, uuid, attempt, worker, phase, testbed, ..status };
             PRIVATE_PACKAGE.clone_into(&mut status.package);
             PRIVATE_TAIL.clone_into(&mut status.logtail);
         }

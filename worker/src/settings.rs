@@ -88,6 +88,17 @@ pub enum Provider {
     Lxd(Lxd),
 }
 
+impl Provider {
+    /// As the setting `provider` names it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unshare(_) => "unshare",
+            Self::Null { .. } => "null",
+            Self::Lxd(_) => "lxd",
+        }
+    }
+}
+
 /// Settings of the provider `unshare`.
 #[derive(Debug, Clone)]
 pub struct Unshare {

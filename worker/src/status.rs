@@ -28,7 +28,7 @@ pub(crate) struct Shown {
 
 impl Shown {
     /// `request` as it came, with its credentials sealed.
-    pub(crate) fn new(grant: &Grant, request: &Request, worker: &str) -> Self {
+    pub(crate) fn new(grant: &Grant, request: &Request, worker: &str, testbed: &str) -> Self {
         let private = request.is_private();
         let first = Status {
             release: grant.pair.release.to_string(),
@@ -41,6 +41,8 @@ impl Shown {
             uuid: (!private).then_some(grant.uuid),
             attempt: (!private).then_some(grant.id.attempt),
             worker: (!private).then(|| worker.to_owned()),
+            phase: None,
+            testbed: (!private).then(|| testbed.to_owned()),
         };
         Self { first, private }
     }
@@ -51,6 +53,7 @@ impl Shown {
         status.duration = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         if !self.private {
             status.logtail = tail.text();
+            status.phase = tail.phase().map(str::to_owned);
         }
         status
     }
@@ -110,8 +113,8 @@ mod tests {
             end_seconds: 100,
         };
         let mut tail = Tail::default();
-        tail.push(b"the log\n");
-        let shown = Shown::new(&grant, &Request::parse(body.as_bytes()).unwrap(), "w");
+        tail.push(b"autopkgtest [08:00:09]: test smoke: [---\n");
+        let shown = Shown::new(&grant, &Request::parse(body.as_bytes()).unwrap(), "w", "lxd");
         serde_json::to_value(shown.at(true, Duration::from_millis(12_900), &tail)).unwrap()
     }
 
@@ -121,8 +124,10 @@ mod tests {
             status("green {\"triggers\": [\"green/2\"]}"),
             serde_json::json!({
                 "release": "noble", "architecture": "amd64", "package": "green", "running": true,
-                "params": {"triggers": ["green/2"]}, "duration": 12, "logtail": "the log\n",
+                "params": {"triggers": ["green/2"]}, "duration": 12,
+                "logtail": "autopkgtest [08:00:09]: test smoke: [---\n",
                 "uuid": "00000000-0000-0000-0000-000000000000", "attempt": 2, "worker": "w",
+                "phase": "test smoke", "testbed": "lxd",
             })
         );
     }

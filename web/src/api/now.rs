@@ -130,6 +130,8 @@ pub(super) struct RunningData {
     usual: Option<i64>,
     /// Which attempt it is.
     attempt: Option<i64>,
+    /// What it does, as its worker says: by autopkgtest's own lines in its log.
+    phase: Option<String>,
     /// Who runs it.
     worker: Option<String>,
     /// The end of its log.
@@ -139,9 +141,33 @@ pub(super) struct RunningData {
 impl RunningData {
     fn new(live: &Live, usual: Option<i64>) -> Self {
         let Live {
-            package, release, arch, context, uuid, params, duration, logtail, worker, attempt, ..
+            package,
+            release,
+            arch,
+            context,
+            uuid,
+            params,
+            duration,
+            logtail,
+            phase,
+            worker,
+            attempt,
+            ..
         } = live.clone();
-        Self { uuid, package, release, arch, context, params, duration, usual, attempt, worker, logtail }
+        Self {
+            uuid,
+            package,
+            release,
+            arch,
+            context,
+            params,
+            duration,
+            usual,
+            attempt,
+            phase,
+            worker,
+            logtail,
+        }
     }
 }
 

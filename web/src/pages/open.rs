@@ -127,6 +127,11 @@ impl Open {
         Self { packages: true, ..self }
     }
 
+    /// Not all of it is parked.
+    pub(crate) fn is_going_on(&self) -> bool {
+        self.items.iter().any(|item| item.job.outcome.word != "parked")
+    }
+
     /// Nothing is to be shown of it.
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.first.is_none()

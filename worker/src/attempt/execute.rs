@@ -135,7 +135,8 @@ fn order(attempt: &Attempt, prepared: &Prepared) -> Order {
 /// Begins to send status messages.
 fn tell(attempt: &Attempt, prepared: &Prepared, tail: Arc<Mutex<Tail>>) -> DropGuard {
     let shared = &attempt.shared;
-    let shown = Shown::new(&attempt.grant, &prepared.request, shared.name.as_str());
+    let shown =
+        Shown::new(&attempt.grant, &prepared.request, shared.name.as_str(), shared.settings.provider.name());
     let over = CancellationToken::new();
     shared.tasks.spawn(status::send_until(over.clone(), shared.bus.clone(), shown, tail));
     over.drop_guard()

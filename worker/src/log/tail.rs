@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use proofhouse_core::phase::Phase;
+
 const HEAD_LINES: usize = 5;
 /// A head line that never ends is cut.
 const HEAD_BYTES: usize = 2000;
@@ -16,11 +18,13 @@ pub(crate) struct Tail {
     rest: VecDeque<u8>,
     /// Something between head and tail was dropped.
     cut: bool,
+    phase: Phase,
 }
 
 impl Tail {
     /// Adds what came.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.phase.push(bytes);
         let mut bytes = bytes;
         while self.lines < HEAD_LINES && self.head.len() < HEAD_BYTES && !bytes.is_empty() {
             let line = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |n| n + 1);
@@ -41,6 +45,11 @@ impl Tail {
         let all = self.rest.len();
         let skip = usize::try_from(most).map_or(0, |most| all.saturating_sub(most));
         self.rest.iter().skip(skip).copied().collect()
+    }
+
+    /// What the run does.
+    pub(crate) fn phase(&self) -> Option<&str> {
+        self.phase.now()
     }
 
     /// Head, marker and tail; bytes that are no UTF-8 are replaced.

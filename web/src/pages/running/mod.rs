@@ -23,6 +23,7 @@ use crate::{
     failure::Failure,
     live::{Live, Now},
     log::plain,
+    progress::words,
     view::{Crumb, Outcome, duration, package_path, path, python_str, shown_params},
 };
 
@@ -95,6 +96,8 @@ struct Run {
     usual: Option<String>,
     /// It takes much longer.
     long: bool,
+    /// What it does.
+    phase: Option<String>,
     worker: Option<String>,
     attempt: i64,
     logtail: String,
@@ -119,7 +122,8 @@ impl Run {
             outcome: live.outcome,
             release: live.release.clone(),
             arch: live.arch.clone(),
-            worker: live.worker.as_deref().map(plain),
+            phase: live.phase.as_deref().map(words),
+            worker: live.worker.as_deref().map(words),
             attempt: live.attempt.unwrap_or(1),
             logtail: plain(&live.logtail),
         }
