@@ -117,7 +117,15 @@ impl Postgres {
     /// The owner migrates a database to what a version needs, and makes the roles that it ships; they get their passwords.
     pub async fn migrate(&self, version: Version, url: &str) -> Result<()> {
         let owners = as_role(url, OWNER)?;
-        let migrated = version.run(&["database", "migrate", "--database", &owners], &[]).await?;
+        // While other tests take all of the machine it may not answer in time.
+        let mut tries = 0;
+        let migrated = loop {
+            let migrated = version.run(&["database", "migrate", "--database", &owners], &[]).await?;
+            tries += 1;
+            if tries == 10 || !String::from_utf8_lossy(&migrated.stderr).contains(" is away: ") {
+                break migrated;
+            }
+        };
         anyhow::ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         // Roles belong to the whole server: no two tests change them at once.
         let _one_at_a_time = self.roles.lock().await;

@@ -56,7 +56,7 @@ impl Bounds {
 }
 
 /// A peer that takes nothing of what is sent to it for so long is gone: what waits for it lies in memory.
-const UNREAD: Duration = Duration::from_secs(60);
+const UNREAD: Duration = Duration::from_secs(600);
 /// After so long without a word the machine is asked whether it is still there.
 const STILL_THERE: Duration = Duration::from_secs(60);
 /// Pause where the process or the machine has no descriptor left.

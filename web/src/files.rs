@@ -161,7 +161,7 @@ pub(crate) async fn recent(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<ResultData>>, Failure> {
     let wanted = recent::Wanted::parse(query.as_deref().unwrap_or_default())?;
-    let (rows, _) = recent::results(&app, &wanted).await?;
+    let rows = recent::all_results(&app, wanted).await?;
     Ok(Json(ResultData::list(app.settings(), &rows)))
 }
 

@@ -15,7 +15,7 @@ use std::{
 use axum::{
     body::{Body, HttpBody},
     extract::{ConnectInfo, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue},
+    http::{HeaderMap, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -36,8 +36,10 @@ const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const AT_ONCE: usize = 32;
 /// So many logs one address follows at once: some are of many people.
 const STREAMS_AT_ONCE: usize = 100;
-/// So many it has read at once: to unpack one takes a processor, to search it does so for seconds.
+/// So many it has read at once: to unpack one takes a processor.
 const LOGS_AT_ONCE: usize = 8;
+/// So many it has searched at once: that may take a processor for seconds.
+const SEARCHES_AT_ONCE: usize = 2;
 /// Answers that are longer count until they are sent, in bytes: so long they lie in memory.
 const LONG: u64 = 1 << 20;
 /// What goes on for as long as somebody looks.
@@ -68,13 +70,16 @@ type Asker = (IpAddr, Work);
 enum Work {
     Page,
     Log,
+    Search,
     Stream,
 }
 
 impl Work {
-    fn of(route: &str, path: &str) -> Self {
+    fn of(route: &str, path: &str, query: Option<&str>) -> Self {
+        let searches = || form_urlencoded::parse(query.unwrap_or_default().as_bytes()).any(|(n, _)| n == "q");
         match path {
             _ if route == STREAM => Self::Stream,
+            path if is_log(path) && searches() => Self::Search,
             path if is_log(path) => Self::Log,
             _ => Self::Page,
         }
@@ -85,6 +90,7 @@ impl Work {
         match self {
             Self::Page => AT_ONCE,
             Self::Log => LOGS_AT_ONCE,
+            Self::Search => SEARCHES_AT_ONCE,
             Self::Stream => STREAMS_AT_ONCE,
         }
     }
@@ -204,11 +210,14 @@ pub(crate) async fn bound(State(app): State<App>, mut request: Request, next: Ne
     let address = peer.and_then(|peer| asking(app.settings(), peer, request.headers()));
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let cost = cost(route, request.uri().path(), request.uri().query());
-    let work = Work::of(route, request.uri().path());
+    let work = Work::of(route, request.uri().path(), request.uri().query());
     match app.limits().open(address, cost, work) {
         Ok(mut open) => {
             let response = next.run(request).await;
-            let is_long = response.body().size_hint().exact().is_some_and(|length| length > LONG);
+            // What is packed as it is sent lies in memory whole.
+            let is_packed = response.headers().contains_key(header::CONTENT_ENCODING)
+                && !response.headers().contains_key(header::ACCEPT_RANGES);
+            let is_long = response.body().size_hint().exact().map_or(is_packed, |length| length > LONG);
             if work != Work::Stream && !is_long {
                 return response;
             }
@@ -237,14 +246,17 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
     };
     if route.starts_with("/results") {
         // A file, or a list of them.
-        return if path.ends_with('/') { PAGE } else { 1 };
+        let is_list = path.trim_matches('/').split('/').count() < 3 || path.ends_with('/');
+        return if is_list { PAGE } else { 1 };
     }
     if ["/static/{file}", "/robots.txt"].contains(&route) {
         return 1;
     }
     // What is skipped is read.
-    let skipped = form_urlencoded::parse(query).find(|(name, _)| name == "offset");
-    let skipped = skipped.and_then(|(_, value)| value.parse::<u32>().ok()).unwrap_or_default();
+    let skipped = form_urlencoded::parse(query).filter(|(name, _)| name == "offset");
+    let skipped = skipped.filter_map(|(_, value)| value.parse::<u32>().ok()).max().unwrap_or_default();
+    let is_narrow =
+        || form_urlencoded::parse(query).any(|(name, _)| matches!(&*name, "release" | "arch" | "result"));
     match route.strip_prefix("/api/v1").unwrap_or(route) {
         "/search"
         | "/compare"
@@ -261,6 +273,7 @@ fn cost(route: &str, path: &str, query: Option<&str>) -> u32 {
         {
             COSTLY
         }
+        "/user/{name}" | "/user/{name}/" | "/users/{user}" if is_narrow() => COSTLY,
         _ if is_log(path) || form_urlencoded::parse(query).any(asks) => {
             COSTLY.saturating_add((skipped / 1000).saturating_mul(PAGE))
         }
@@ -394,7 +407,11 @@ mod tests {
         assert_eq!(cost("/recent", "/recent", Some("%6Fffset=5")), COSTLY);
         assert_eq!(cost("/recent", "/recent", Some("offset=100000")), COSTLY + 100 * PAGE);
         assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/log/", None), COSTLY);
-        assert_eq!(cost("/results/{*path}", "/results/a/", None), PAGE);
+        for list in ["/results/a/", "/results/a", "/results/"] {
+            assert_eq!(cost("/results/{*path}", list, None), PAGE, "{list}");
+        }
+        assert_eq!(cost("/user/{name}/", "/user/joe/", Some("result=fail")), COSTLY);
+        assert_eq!(cost("/recent", "/recent", Some("offset=0&offset=9000")), COSTLY + 9 * PAGE);
         assert_eq!(cost("/packages/{*path}", "/packages/green/noble/amd64/2026@/%6Cog", None), COSTLY);
         assert_eq!(cost("/api/v1/triggers/{source}/{version}", "", None), COSTLY);
         assert_eq!(cost("/api/v1/results", "/api/v1/results", None), PAGE);

@@ -54,7 +54,7 @@
     const events = new EventSource(log.dataset.events + "?after=" + log.dataset.attempt + ":" + last);
     events.addEventListener("open", () => {
       pause = 2000;
-      say("Connected: lines are shown as they are written.");
+      if (last > 0) say("Connected: lines are shown as they are written.");
     });
     events.addEventListener("message", (event) => add(event.data));
     events.addEventListener("state", (event) => {

@@ -67,7 +67,7 @@ impl Database {
             && has_free_slot(&situation.serving, pools)
         {
             let mut situation = situation.clone();
-            self.set_aside(&mut situation.serving).await?;
+            self.set_aside(&mut situation).await?;
             return Ok(situation.explain(&subject));
         }
         Ok(waits)
@@ -186,8 +186,14 @@ impl Database {
     }
 
     /// As the leader does: a pool's last host is never set aside.
-    async fn set_aside(&self, serving: &mut [Serving]) -> Result<(), DbError> {
-        let records = self.host_records().await?;
+    async fn set_aside(&self, situation: &mut Situation) -> Result<(), DbError> {
+        // Where a private test failed everybody would learn by what is said of a public one.
+        let records = if situation.for_everybody {
+            self.public_host_records().await?
+        } else {
+            self.host_records().await?
+        };
+        let serving = &mut situation.serving;
         let score = |host: &str| records.get(host).map_or(1.0, |record| record.health.score());
         let aside: Vec<bool> = serving
             .iter()

@@ -316,10 +316,13 @@ struct Triggered<'a> {
 }
 
 impl Database {
-    /// Sums up at most `limit` results that have an edition, and says how many.
+    /// Sums up at most `limit` results that have an edition, and says how many; where old sums are taken away first, in parts, 1.
     pub async fn sum_up(&self, epoch: i64, limit: i64) -> Result<usize, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
-        let (edition, result) = tx.still_summed_up().await?;
+        let Some((edition, result)) = tx.still_summed_up().await? else {
+            tx.commit().await?;
+            return Ok(1);
+        };
         let is_anew = result == 0;
         let all: Vec<Fresh> = tx
             .all(
@@ -399,6 +402,40 @@ fn hours_of(public: &[Fresh]) -> Hours {
     hours
 }
 
+/// Old sums, all of them: SQLite cuts whole tables off.
+const ALL_OLD: [&str; 5] = [
+    "DELETE FROM standings",
+    "DELETE FROM flips",
+    "DELETE FROM names",
+    "DELETE FROM triggered",
+    "DELETE FROM hours WHERE what IN ('results', 'waited', 'packages')",
+];
+
+macro_rules! some_of {
+    ($table:literal, $which:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE ctid = ANY (ARRAY(SELECT ctid FROM ",
+            $table,
+            " ",
+            $which,
+            " LIMIT 20000))"
+        )
+    };
+}
+
+/// Some of each on PostgreSQL,
+const SOME_OLD: [&str; 5] = [
+    some_of!("standings", ""),
+    some_of!("flips", ""),
+    some_of!("names", ""),
+    some_of!("triggered", ""),
+    some_of!("hours", "WHERE what IN ('results', 'waited', 'packages')"),
+];
+/// as many as this.
+const AT_ONCE: u64 = 20_000;
+
 impl Tx<'_> {
     /// Whoever wants the same meanwhile waits.
     pub(super) async fn lock_summaries(&mut self) -> Result<(), DbError> {
@@ -406,12 +443,13 @@ impl Tx<'_> {
     }
 
     /// How far results are summed up. Where they are not there any more, an operator dropped the index: all begins anew. So it
-    /// does where a rebuild asks for it ([`Database::sum_up_anew`]).
-    async fn still_summed_up(&mut self) -> Result<(i64, i64), DbError> {
+    /// does where a rebuild asks for it ([`Database::sum_up_anew`]). None: there is more to take away first. No transaction in
+    /// which somebody leads may take long: the lease could not be renewed.
+    async fn still_summed_up(&mut self) -> Result<Option<(i64, i64)>, DbError> {
         let sql = "SELECT edition, result FROM summed WHERE id = 1";
         let (edition, result): (i64, i64) = self.optional(sql, vec![]).await?.unwrap_or_default();
         if result == 0 {
-            return Ok((0, 0));
+            return Ok(Some((0, 0)));
         }
         let there: Option<(i64,)> = self
             .optional(
@@ -421,21 +459,23 @@ impl Tx<'_> {
             )
             .await?;
         if there.is_some() {
-            return Ok((edition, result));
+            return Ok(Some((edition, result)));
+        }
+        let old = if self.is_sqlite() { ALL_OLD } else { SOME_OLD };
+        for sql in old {
+            let gone = self.execute(sql, vec![]).await?;
+            if !self.is_sqlite() && gone >= AT_ONCE {
+                return Ok(None);
+            }
         }
         tracing::info!("results that were summed up are gone, or were for a while: summaries begin anew");
         for sql in [
-            "DELETE FROM standings",
-            "DELETE FROM flips",
-            "DELETE FROM names",
-            "DELETE FROM triggered",
-            "DELETE FROM hours WHERE what IN ('results', 'waited', 'packages')",
             "UPDATE summed SET edition = 0, result = 0 WHERE id = 1",
             "UPDATE results SET edition = NULL WHERE edition = 0",
         ] {
             self.execute(sql, vec![]).await?;
         }
-        Ok((0, 0))
+        Ok(Some((0, 0)))
     }
 
     /// Brings standings up to date, and the counts of packages by their class.

@@ -116,7 +116,11 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     let has_input = operation.get("parameters").is_some() || operation.get("requestBody").is_some();
     let all = [
         ("400", "A parameter, or the body, is not what it should be.", has_input),
-        ("404", "There is nothing of that name that everybody may see.", path.contains('{')),
+        (
+            "404",
+            "There is nothing of that name that everybody may see.",
+            path.contains('{') || path == "/api/v1/statistics",
+        ),
         ("429", "So much was asked for from this address that others would have to wait.", true),
         ("503", "The database does not answer, or more is asked for than can be answered.", true),
     ];

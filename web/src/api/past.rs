@@ -143,7 +143,7 @@ pub(super) async fn package(
     let after = open_after(query.as_deref())?;
     let open = app.db().open_jobs_of(&package, None, after, read_limit()).await?;
     let open = OpenPart::of(&app, open).await?;
-    if standings.is_empty() && open.jobs.is_empty() && !app.db().has_results(&package).await? {
+    if after == 0 && standings.is_empty() && open.jobs.is_empty() && !app.db().has_results(&package).await? {
         return Err(unknown());
     }
     let settings = app.settings();

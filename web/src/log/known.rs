@@ -24,7 +24,7 @@ use crate::app::App;
 /// another.
 const AT_ONCE: usize = 4;
 /// How many are searched at once: that may take [`LONGEST_READ`] with any pattern.
-const SEARCHES_AT_ONCE: usize = 2;
+const SEARCHES_AT_ONCE: usize = 4;
 /// For its turn a page waits so long.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Of so many logs it is remembered what was found: less than a mebibyte each.
@@ -49,6 +49,8 @@ type Found = watch::Receiver<Option<Arc<Index>>>;
 pub(crate) struct Logs {
     short: Semaphore,
     long: Semaphore,
+    /// Parts of long ones, which are read while others are read to their ends.
+    parts: Semaphore,
     searches: Semaphore,
     /// The last one that was asked for is the first.
     known: Mutex<VecDeque<(Key, Found)>>,
@@ -59,6 +61,7 @@ impl Default for Logs {
         Self {
             short: Semaphore::new(AT_ONCE),
             long: Semaphore::new(AT_ONCE),
+            parts: Semaphore::new(AT_ONCE),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
             known: Mutex::default(),
         }
@@ -69,6 +72,15 @@ impl Logs {
     /// Where one waits for its turn that reads a log of this length, packed, in bytes.
     const fn places(&self, length: u64) -> &Semaphore {
         if length <= SHORT { &self.short } else { &self.long }
+    }
+
+    /// The same of who reads a part.
+    const fn places_for_parts(&self, length: u64, is_search: bool) -> &Semaphore {
+        match (is_search, length <= SHORT) {
+            (true, _) => &self.searches,
+            (false, true) => &self.short,
+            (false, false) => &self.parts,
+        }
     }
 }
 
@@ -142,8 +154,7 @@ impl Stored {
         is_search: bool,
         sought: impl FnOnce(Instant) -> Sought,
     ) -> Result<Part, Unread> {
-        let logs = app.logs();
-        let places = if is_search { &logs.searches } else { logs.places(self.length) };
+        let places = app.logs().places_for_parts(self.length, is_search);
         let _place = tokio::time::timeout(LONGEST_WAIT, places.acquire()).await.map_err(|_| Unread::Busy)?;
         // Others' reading is not counted.
         let sought = sought(Instant::now() + LONGEST_READ);

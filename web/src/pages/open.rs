@@ -62,6 +62,12 @@ impl OpenPart {
         Ok(Self { jobs, waits, next })
     }
 
+    /// Leaves those that fit.
+    pub(crate) fn retain(&mut self, fits: impl Fn(&PublicJob) -> bool) {
+        self.jobs.retain(fits);
+        self.waits.retain(|id, _| self.jobs.iter().any(|job| job.id == *id));
+    }
+
     /// The same for programs, in the order in which it came.
     pub(crate) fn data(mut self, settings: &Settings) -> Vec<OpenJob> {
         let one = |job: &PublicJob| OpenJob {
@@ -134,7 +140,7 @@ impl Open {
 
     /// Nothing is to be shown of it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.first.is_none()
+        self.items.is_empty() && self.first.is_none() && self.more.is_none()
     }
 }
 

@@ -59,7 +59,7 @@ fn ppa_of(job: &PublicJob) -> Option<String> {
 /// What somebody asked for with a PPA, `owner/name`, and is not done.
 async fn open(app: &App, ppa: &str, after: i64) -> Result<OpenPart, Failure> {
     let mut open = OpenPart::of(app, app.db().open_jobs_naming(ppa, after, read_limit()).await?).await?;
-    open.jobs.retain(|job| ppa_of(job).as_deref() == Some(ppa));
+    open.retain(|job| ppa_of(job).as_deref() == Some(ppa));
     Ok(open)
 }
 

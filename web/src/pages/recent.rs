@@ -225,6 +225,24 @@ pub(super) fn choices(known: impl Iterator<Item = String>, chosen: &str) -> Vec<
     all
 }
 
+/// So many parts are looked through for a list that has no second one.
+const PARTS: usize = 100;
+
+/// The same, looked for until there are as many as are asked for.
+pub(crate) async fn all_results(app: &App, mut wanted: Wanted) -> Result<Vec<PublicResult>, Failure> {
+    let mut all = Vec::new();
+    for _ in 0..PARTS {
+        let (rows, older) = results(app, &wanted).await?;
+        let came = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        all.extend(rows);
+        wanted.limit -= came;
+        // What was skipped among those that were looked through is not known.
+        let Some(older) = older.filter(|_| wanted.limit > 0 && wanted.offset == 0) else { break };
+        wanted.before = place(&older)?;
+    }
+    Ok(all)
+}
+
 /// `/recent`.
 pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
     let wanted = Wanted::parse(query.as_deref().unwrap_or_default())?;

@@ -321,7 +321,7 @@ pub(crate) struct FoundData {
 /// What was found of a kind.
 #[derive(Debug, Serialize, ToSchema)]
 struct GroupData {
-    /// package, user, ppa, upload or host.
+    /// package, user, ppa, upload, release or host.
     kind: &'static str,
     /// Ten at most, or two hundred where one kind was asked for.
     hits: Vec<HitData>,
@@ -332,7 +332,7 @@ struct GroupData {
 /// Something that was found.
 #[derive(Debug, Serialize, ToSchema)]
 struct HitData {
-    /// package, user, ppa, upload, run or host.
+    /// package, user, ppa, upload, release, run or host.
     kind: &'static str,
     /// What it is called; a PPA as containers have it.
     name: String,

@@ -186,7 +186,7 @@ async fn statistics(app: &App, query: Option<&str>) -> Result<(Wanted, Arc<Stati
         || app.settings().releases().iter().any(|release| release.as_str() == wanted.release)
         || app.db().all_time("results").await?.iter().any(|row| row.release == wanted.release);
     if !known {
-        let text = format!("Nothing was ever tested on a release {}.", wanted.release);
+        let text = format!("No result on a release {} is counted.", wanted.release);
         return Err(Failure::not_found(text));
     }
     let read = {

@@ -50,6 +50,8 @@ struct Part {
     results: Vec<PublicResult>,
     /// The query of older results.
     older: Option<String>,
+    /// Not all that there is was looked through.
+    looked: bool,
     is_first: bool,
 }
 
@@ -62,6 +64,7 @@ async fn part(app: &App, name: &str, query: Option<&str>) -> Result<Part, Failur
     // The path has the name.
     wanted.user.clear();
     Ok(Part {
+        looked: older.is_some() && i64::try_from(results.len()).is_ok_and(|n| n < wanted.limit),
         older: older.map(|place| wanted.older(&place)),
         is_first: wanted.is_first(),
         results,
@@ -122,6 +125,7 @@ struct Page {
     results: Vec<ResultItem>,
     is_first: bool,
     older: Option<String>,
+    looked: bool,
     recent: String,
     ppas: String,
     feed: String,
@@ -142,6 +146,7 @@ pub(crate) async fn get(
         results: ResultItem::list(&part.results, now),
         is_first: part.is_first,
         older: part.older.map(|query| format!("{path}?{query}")),
+        looked: part.looked,
         recent: address("/recent", &[("user", &name)]),
         ppas: crate::view::path(&["user", &name, "ppa"]),
         feed: user_feed(&name),

@@ -90,7 +90,8 @@ pub(super) async fn get(app: &App, package: Package, query: Option<&str>) -> Res
     let open = OpenPart::of(app, app.db().open_jobs_of(&package, None, after, read_limit()).await?).await?;
     let open = Open::of(app, &open, &package_path(package.as_str()), after).await?;
     // With PPAs alone, too.
-    let known = !latest.is_empty() || !open.items.is_empty() || app.db().has_results(&package).await?;
+    let known =
+        after > 0 || !latest.is_empty() || !open.items.is_empty() || app.db().has_results(&package).await?;
     if !known {
         return Err(Failure::not_found(format!("No run of a package {package} is known.")));
     }
