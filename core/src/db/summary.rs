@@ -319,7 +319,7 @@ impl Database {
     /// Sums up at most `limit` results that have an edition, and says how many; where old sums are taken away first, in parts, 1.
     pub async fn sum_up(&self, epoch: i64, limit: i64) -> Result<usize, DbError> {
         let mut tx = self.begin_leading(epoch).await?;
-        let Some((edition, result)) = tx.still_summed_up().await? else {
+        let Some((edition, result)) = tx.still_summed_up(limit).await? else {
             tx.commit().await?;
             return Ok(1);
         };
@@ -420,12 +420,12 @@ macro_rules! some_of {
             $table,
             " ",
             $which,
-            " LIMIT 20000))"
+            " LIMIT $1))"
         )
     };
 }
 
-/// Some of each on PostgreSQL,
+/// Some of each, on PostgreSQL.
 const SOME_OLD: [&str; 5] = [
     some_of!("standings", ""),
     some_of!("flips", ""),
@@ -433,8 +433,6 @@ const SOME_OLD: [&str; 5] = [
     some_of!("triggered", ""),
     some_of!("hours", "WHERE what IN ('results', 'waited', 'packages')"),
 ];
-/// as many as this.
-const AT_ONCE: u64 = 20_000;
 
 impl Tx<'_> {
     /// Whoever wants the same meanwhile waits.
@@ -443,9 +441,9 @@ impl Tx<'_> {
     }
 
     /// How far results are summed up. Where they are not there any more, an operator dropped the index: all begins anew. So it
-    /// does where a rebuild asks for it ([`Database::sum_up_anew`]). None: there is more to take away first. No transaction in
-    /// which somebody leads may take long: the lease could not be renewed.
-    async fn still_summed_up(&mut self) -> Result<Option<(i64, i64)>, DbError> {
+    /// does where a rebuild asks for it ([`Database::sum_up_anew`]). None: there is more to take away first, at most `limit` of each
+    /// kind at once. No transaction in which somebody leads may take long: the lease could not be renewed.
+    async fn still_summed_up(&mut self, limit: i64) -> Result<Option<(i64, i64)>, DbError> {
         let sql = "SELECT edition, result FROM summed WHERE id = 1";
         let (edition, result): (i64, i64) = self.optional(sql, vec![]).await?.unwrap_or_default();
         if result == 0 {
@@ -461,11 +459,17 @@ impl Tx<'_> {
         if there.is_some() {
             return Ok(Some((edition, result)));
         }
-        let old = if self.is_sqlite() { ALL_OLD } else { SOME_OLD };
-        for sql in old {
-            let gone = self.execute(sql, vec![]).await?;
-            if !self.is_sqlite() && gone >= AT_ONCE {
-                return Ok(None);
+        if self.is_sqlite() {
+            for sql in ALL_OLD {
+                self.execute(sql, vec![]).await?;
+            }
+        } else {
+            for sql in SOME_OLD {
+                if i64::try_from(self.execute(sql, args![limit]).await?).is_ok_and(|gone| gone >= limit) {
+                    // No result has this number: what is begun goes on, whatever becomes of the one that asked for it.
+                    self.execute("UPDATE summed SET result = -1 WHERE id = 1", vec![]).await?;
+                    return Ok(None);
+                }
             }
         }
         tracing::info!("results that were summed up are gone, or were for a while: summaries begin anew");
