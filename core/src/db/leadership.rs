@@ -21,17 +21,30 @@ impl Database {
     ///
     /// An end that lies further ahead than a leadership lasts counts as past: the clock was wrong when it was written.
     /// `sole`: the caller knows that no other dispatcher can be alive, so whoever is written down is gone.
+    ///
+    /// One statement, whose clock is read when it has the row: an end that is renewed while this waits for it would else lie
+    /// too far ahead.
     pub async fn take_leadership(&self, holder: &str, sole: bool) -> Result<Option<i64>, DbError> {
-        let mut tx = self.begin().await?;
-        let now = tx.now_us().await?;
-        let taken: Option<(i64,)> = tx
+        let taken: Option<(i64,)> = self
             .optional(
-                "UPDATE leadership SET holder = $1, ends_us = $2, epoch = epoch + 1
-                 WHERE id = 1 AND (ends_us <= $3 OR ends_us > $2 OR holder = '' OR $4) RETURNING epoch",
-                args![holder, now + LASTS_US, now, sole],
+                if self.is_sqlite() {
+                    "UPDATE leadership SET holder = $1, epoch = epoch + 1,
+                        ends_us = CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $2
+                     WHERE id = 1 AND (holder = '' OR $3 OR ends_us NOT BETWEEN
+                        CAST(unixepoch('subsec') * 1000000 AS INTEGER) + 1
+                        AND CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $2)
+                     RETURNING epoch"
+                } else {
+                    "UPDATE leadership SET holder = $1, epoch = epoch + 1,
+                        ends_us = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2
+                     WHERE id = 1 AND (holder = '' OR $3 OR ends_us NOT BETWEEN
+                        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 1
+                        AND (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2)
+                     RETURNING epoch"
+                },
+                args![holder, LASTS_US, sole],
             )
             .await?;
-        tx.commit().await?;
         Ok(taken.map(|(epoch,)| epoch))
     }
 

@@ -7,10 +7,12 @@ mod open;
 mod summaries;
 mod uploads;
 
+use std::time::Duration;
+
 use super::{
     Candidate, Completed, Database, DbError, GrantOutcome, IntakeSession, JobState, LaneMove, NewJob,
     NewRejection, OutboxKind, Prepared, PublishOutcome, RecentFilter, SchemaState, SyntheticOutcome,
-    SyntheticResult, Taken, WorkerRef, token_hash,
+    SyntheticResult, Taken, WorkerRef, connection::args, leadership::LEADERSHIP_SECONDS, token_hash,
 };
 use crate::{
     index::{FoundRun, Said, StoredResult},
@@ -122,11 +124,30 @@ async fn leadership(db: &Database) -> i64 {
     assert!(!db.renew_leadership("a", first).await.unwrap());
     let second = db.take_leadership("b", false).await.unwrap().unwrap();
     assert!(second > first);
+    renewed_while_another_asks(db).await;
     let third = db.take_leadership("c", true).await.unwrap().unwrap();
     assert!(third > second && !db.renew_leadership("b", second).await.unwrap());
     let id = AttemptId { job: 1, attempt: 1 };
     assert!(matches!(db.grant(first, id, &worker(), &pool(), 60).await, Err(DbError::LeadershipLost(_))));
     third
+}
+
+/// Who asks for a leadership while it is renewed does not get it: its end only seems to lie too far ahead.
+async fn renewed_while_another_asks(db: &Database) {
+    db.execute("UPDATE leadership SET ends_us = 0", args![]).await.unwrap();
+    let mut renewal = db.begin().await.unwrap();
+    renewal.execute("UPDATE leadership SET holder = holder", args![]).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let other = db.clone();
+    let asks = tokio::spawn(async move { other.take_leadership("c", false).await });
+    while !db.is_sqlite() && db.one::<(i64,)>(waits, args![]).await.unwrap().0 == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let ends_us = renewal.now_us().await.unwrap() + LEADERSHIP_SECONDS * 1_000_000;
+    renewal.execute("UPDATE leadership SET ends_us = $1", args![ends_us]).await.unwrap();
+    renewal.commit().await.unwrap();
+    assert_eq!(asks.await.unwrap().unwrap(), None);
 }
 
 async fn intake(db: &Database, epoch: i64) {
