@@ -30,6 +30,9 @@ pub(crate) trait Broker: Sync {
     fn port(&self) -> u16;
     /// `rabbitmqctl` with these arguments; gives what it printed.
     fn ctl(&self, arguments: &[&str]) -> String;
+    /// Writes down which queues there are. RabbitMQ says that one is declared some seconds before it would still know it after a
+    /// kill -9.
+    fn write_down(&self);
     /// Kill -9, and start again with the same data; returns when it is up.
     fn kill_and_start(&self);
     /// A user and the password, with all permissions.
@@ -172,6 +175,7 @@ pub(crate) async fn survives(broker: &dyn Broker, fault: Fault) {
     let bodies: HashSet<String> = (0..3000).map(|n| format!("{{\"n\": {n}}}")).collect();
     let direct = connect(broker);
     declare_queue(&*direct, &once).await;
+    block_in_place(|| broker.write_down());
     send_all(&*direct, &once, &bodies).await;
     direct.close().await;
     let (once, twice) =

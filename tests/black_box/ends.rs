@@ -35,6 +35,10 @@ impl Broker for Ours {
         wait(async || self.0.ctl(arguments).await)
     }
 
+    fn write_down(&self) {
+        wait(async || self.0.eval("mnesia:sync_log().").await);
+    }
+
     fn kill_and_start(&self) {
         wait(async || {
             self.0.kill9().await?;

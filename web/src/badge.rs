@@ -14,7 +14,7 @@ use crate::{
     app::App,
     failure::Failure,
     log::plain,
-    pages::parameter,
+    pages::{packages::list::is_known, parameter},
     settings::Settings,
     validate::dated,
     view::{package_path, pair_path, path},
@@ -70,7 +70,7 @@ pub(crate) async fn get(
     let wanted = Wanted::parse(&path).ok_or_else(|| Failure::not_found("There is no such badge."))?;
     let mut standings = app.db().standings_of(&wanted.package).await?;
     standings.retain(|standing| wanted.fits(standing, app.settings()));
-    let (message, colour) = if standings.is_empty() && !app.db().has_results(&wanted.package).await? {
+    let (message, colour) = if standings.is_empty() && !is_known(&app, &wanted.package).await? {
         ("unknown".to_owned(), "#6b7280")
     } else {
         said(&standings)

@@ -16,7 +16,7 @@ use proofhouse_core::{
 use crate::{
     app::App,
     failure::Failure,
-    pages::parameter,
+    pages::{packages::list::is_known, parameter},
     private::PublicResult,
     settings::Settings,
     validate::dated,
@@ -64,7 +64,7 @@ pub(crate) async fn package(
     let Path(file) = path?;
     let unknown = || Failure::not_found("No run of such a package is known.");
     let package: Package = stem(&file)?.parse().map_err(|_| unknown())?;
-    if !app.db().has_results(&package).await? {
+    if !is_known(&app, &package).await? {
         return Err(unknown());
     }
     let filter = RecentFilter {

@@ -74,6 +74,17 @@ impl StandingList {
         }
     }
 
+    /// Whether a standing is in this list.
+    const fn has(self, standing: &Standing) -> bool {
+        match self {
+            Self::Failing { has_passed: None } => standing.failing_since.is_some(),
+            Self::Failing { has_passed: Some(has_passed) } => {
+                standing.failing_since.is_some() && standing.passed_run_id.is_some() == has_passed
+            }
+            Self::Slow | Self::Stale => true,
+        }
+    }
+
     /// Before all others.
     fn begin(self, ascending: bool) -> StandingKey {
         let name = if ascending { "" } else { LAST }.to_owned();
@@ -93,6 +104,8 @@ pub struct StandingsFilter {
     pub list: StandingList,
     /// Of which releases and architectures.
     pub pairs: Vec<Pair>,
+    /// Only this package's.
+    pub package: Option<Package>,
     /// From the smallest rank on.
     pub ascending: bool,
     /// Behind this one.
@@ -108,6 +121,8 @@ pub struct FlakyFilter {
     pub release: Option<String>,
     /// Only this architecture.
     pub arch: Option<String>,
+    /// Only this package.
+    pub package: Option<String>,
     /// Results since this run id.
     pub from: String,
     /// Those of which the last is the newest first, and not those of which there are most.
@@ -228,6 +243,7 @@ macro_rules! flaky {
         concat!(
             "SELECT * FROM (SELECT package, release, arch, count(*) AS flips, max(run_id) AS last_run_id FROM flips
                 WHERE run_id >= $1 AND ($2 IS NULL OR release = $2) AND ($3 IS NULL OR arch = $3)
+                    AND ($10 IS NULL OR package = $10)
                 GROUP BY package, release, arch) all_of_them
              WHERE $4 IS NULL OR ",
             $key,
@@ -238,6 +254,16 @@ macro_rules! flaky {
             " LIMIT $9"
         )
     };
+}
+
+/// The first of them, in the order of their list.
+fn merged(list: StandingList, mut all: Vec<Standing>, ascending: bool, limit: i64) -> Vec<Standing> {
+    all.sort_by_cached_key(|standing| list.key(standing));
+    if !ascending {
+        all.reverse();
+    }
+    all.truncate(usize::try_from(limit).unwrap_or_default());
+    all
 }
 
 impl Database {
@@ -256,9 +282,21 @@ impl Database {
 
     /// The standings of a list.
     pub async fn standings(&self, filter: &StandingsFilter) -> Result<Vec<Standing>, DbError> {
-        let StandingsFilter { list, pairs, ascending, after, limit } = filter;
-        let StandingKey { rank, package, release, arch } =
-            after.clone().unwrap_or_else(|| list.begin(*ascending));
+        let StandingsFilter { list, pairs, package, ascending, after, limit } = filter;
+        let after = after.clone().unwrap_or_else(|| list.begin(*ascending));
+        if let Some(package) = package {
+            let mut all = self.standings_of(package).await?;
+            all.retain(|standing| {
+                let key = list.key(standing);
+                let is_behind = if *ascending { key > after } else { key < after };
+                let of = |pair: &Pair| {
+                    (pair.release.as_str(), pair.arch.as_str()) == (&standing.release, &standing.arch)
+                };
+                is_behind && list.has(standing) && pairs.iter().any(of)
+            });
+            return Ok(merged(*list, all, *ascending, *limit));
+        }
+        let StandingKey { rank, package, release, arch } = after;
         let sqlite = self.is_sqlite();
         let sql = match list {
             StandingList::Failing { .. } => sorted!(
@@ -287,17 +325,12 @@ impl Database {
             let values = values.chain(args![*limit, has_passed.unwrap_or_default(), of]).collect();
             all.extend(self.all::<Standing>(sql, values).await?);
         }
-        all.sort_by_cached_key(|standing| list.key(standing));
-        if !ascending {
-            all.reverse();
-        }
-        all.truncate(usize::try_from(*limit).unwrap_or_default());
-        Ok(all)
+        Ok(merged(*list, all, *ascending, *limit))
     }
 
     /// Packages whose results differed for the same inputs.
     pub async fn flaky(&self, filter: &FlakyFilter) -> Result<Vec<FlakyRow>, DbError> {
-        let FlakyFilter { release, arch, from, newest_first, after, limit } = filter;
+        let FlakyFilter { release, arch, package, from, newest_first, after, limit } = filter;
         let sql = if *newest_first {
             flaky!(
                 "(last_run_id, flips, package, release, arch)",
@@ -318,7 +351,7 @@ impl Database {
                 args![flips, last_run_id, package, release, arch]
             }
         });
-        values.extend(args![*limit]);
+        values.extend(args![*limit, package.clone()]);
         self.all(sql, values).await
     }
 }

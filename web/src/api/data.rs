@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
+    app::App,
+    pages::packages::attempts::Logs,
     private::{PublicJob, PublicResult},
     settings::Settings,
     view::{path, result_path, results_path, run_path},
@@ -177,11 +179,16 @@ pub(crate) struct AttemptData {
     fault: Option<String>,
     /// The rule of the log that decided.
     rule: Option<String>,
+    /// The page of its log, where it failed and the store has one; with `.gz` behind it, the log itself.
+    log: Option<String>,
 }
 
-impl From<AttemptRow> for AttemptData {
-    fn from(row: AttemptRow) -> Self {
-        Self {
+impl AttemptData {
+    /// Those of a job.
+    pub(crate) async fn list(app: &App, job: &PublicJob, rows: Vec<AttemptRow>) -> Vec<Self> {
+        let logs = Logs::of(app, &job.uuid, &rows).await;
+        let one = |row: AttemptRow| Self {
+            log: logs.path(&row).map(|path| app.settings().link(&path)),
             attempt: row.attempt,
             worker: row.worker,
             host: row.host,
@@ -189,7 +196,8 @@ impl From<AttemptRow> for AttemptData {
             ended: row.ended_us.map(time),
             fault: row.fault,
             rule: row.rule,
-        }
+        };
+        rows.into_iter().map(one).collect()
     }
 }
 

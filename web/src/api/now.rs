@@ -14,7 +14,10 @@ use crate::{
     app::App,
     failure::Failure,
     live::Live,
-    pages::{parameter, running},
+    pages::{
+        parameter,
+        running::{self, TriggerSum, Triggers},
+    },
     private::PublicJob,
 };
 
@@ -26,6 +29,8 @@ const MOST: usize = 1000;
 pub(super) struct Queues {
     /// Those that hold something, private tests counted.
     queues: Vec<QueueData>,
+    /// What keeps from running what waits, a sentence each: an emergency, pauses, caps that are reached.
+    held_back: Vec<String>,
 }
 
 /// A queue.
@@ -56,7 +61,8 @@ pub(super) async fn queues(State(app): State<App>) -> Result<Json<Queues>, Failu
         waiting: count.waiting,
         running: count.running,
     });
-    Ok(Json(Queues { queues: queues.collect() }))
+    let held_back = app.situation().await?.held_back();
+    Ok(Json(Queues { queues: queues.collect(), held_back }))
 }
 
 /// Which part of the queue.
@@ -102,10 +108,25 @@ pub(super) struct Running {
     runs: Vec<RunningData>,
     /// How many fit.
     fitting: usize,
+    /// The uploads for which most runs and waits; where a package or an upload is asked for, and behind the first part, none.
+    triggers: Vec<TriggerData>,
+    /// How many more there are.
+    more_triggers: usize,
     /// How many private ones run; where a package, a context or an upload is asked for, nothing is said of them.
     private: Vec<PrivateCount>,
     /// The address of the part behind.
     next: Option<String>,
+}
+
+/// What runs and waits for an upload.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TriggerData {
+    /// The upload, `source/version`.
+    trigger: String,
+    /// How many tests run.
+    running: usize,
+    /// How many wait.
+    waiting: i64,
 }
 
 /// A run that is under way.
@@ -196,7 +217,12 @@ pub(super) async fn running(
     let usual = running::usual(&app, &part.runs).await?;
     let last = part.runs.last().filter(|_| !part.rest.is_empty());
     let private = part.private.into_iter();
+    let (triggers, more_triggers) = Triggers::of(&now, &app.gates().await?, &wanted).all();
+    let trigger =
+        |sum: TriggerSum| TriggerData { trigger: sum.name, running: sum.running, waiting: sum.waiting };
     Ok(Json(Running {
+        triggers: triggers.map(trigger).collect(),
+        more_triggers,
         fitting: part.fitting,
         private: private.map(|(release, arch, running)| PrivateCount { release, arch, running }).collect(),
         next: last.map(|last| wanted.at("/api/v1/running", Some(last))),

@@ -106,13 +106,17 @@ async fn done(app: &App, row: &PublicResult) -> Result<Run, Failure> {
         }
         SincePass::NoFailure | SincePass::Never => None,
     };
+    let attempts = match &ran.job {
+        Some(job) => AttemptData::list(app, job, ran.attempts).await,
+        None => Vec::new(),
+    };
     Ok(Run {
         uuid: row.uuid.clone().or_else(|| ran.job.as_ref().map(|job| job.uuid.clone())),
         state: JobState::Done.as_str(),
         job: ran.job.as_ref().map(|job| JobData::new(settings, job)),
         waits: None,
         progress: None,
-        attempts: ran.attempts.into_iter().map(AttemptData::from).collect(),
+        attempts,
         url: result.url().to_owned(),
         result: Some(result),
         evidence: Some(evidence),
@@ -157,7 +161,7 @@ pub(super) async fn by_uuid(
         state: job.state().as_str(),
         waits,
         progress: progress(&app, &job, Timestamp::now()).await?,
-        attempts: attempts.into_iter().map(AttemptData::from).collect(),
+        attempts: AttemptData::list(&app, &job, attempts).await,
         result: None,
         evidence: None,
         since_pass: None,

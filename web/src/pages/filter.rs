@@ -71,6 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_says_nothing_is_left_out() {
+        assert_eq!(address("/x", &[("a", "1 &"), ("b", "")]), "/x?a=1+%26");
+        assert_eq!(address("/x", &[("b", "")]), "/x");
+    }
+
+    #[test]
     fn names_with_wildcards() {
         let fits = |pattern: &str, name: &str| {
             let query = address("", &[("package", pattern)]);

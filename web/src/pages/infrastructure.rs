@@ -281,20 +281,32 @@ fn tests(held: Vec<HeldJob>) -> (HashMap<String, Vec<Test>>, usize, usize) {
 
 fn hosts(workers: &[Worker], records: &BTreeMap<String, HostRecord>, now_us: i64) -> Vec<Host> {
     let mut hosts: BTreeMap<&str, Host> = BTreeMap::new();
-    let there = workers.iter().filter(|worker| worker.state != "away").map(|worker| worker.host.as_str());
-    for name in there.chain(records.keys().map(String::as_str)) {
+    let there: Vec<&Worker> = workers.iter().filter(|worker| worker.state != "away").collect();
+    let score = |host: &str| records.get(host).map_or(1.0, |record| record.health.score());
+    let best = |pool: &String| {
+        let serving = there.iter().filter(|worker| worker.slots > 0 && worker.pools.contains(pool));
+        serving.map(|worker| score(&worker.host)).fold(0.0, f64::max)
+    };
+    // As dispatchers do it: a pool's last host is never set aside.
+    let is_aside = |name: &str| {
+        let pools = there.iter().filter(|worker| worker.host == name).flat_map(|worker| &worker.pools);
+        records.get(name).is_some_and(|record| record.health.is_aside())
+            && pools.into_iter().any(|pool| best(pool) > score(name))
+    };
+    let named = there.iter().map(|worker| worker.host.as_str());
+    for name in named.chain(records.keys().map(String::as_str)) {
         hosts.entry(name).or_insert_with(|| {
             let record = records.get(name);
             Host {
                 name: name.to_owned(),
                 workers: 0,
-                health: record.map_or(1.0, |record| (record.health.score() * 100.0).round() / 100.0),
-                aside: record.is_some_and(|record| record.health.is_aside()),
+                health: (score(name) * 100.0).round() / 100.0,
+                aside: is_aside(name),
                 last_fault: record.map(|record| time(now_us - record.last_fault_us)),
             }
         });
     }
-    for worker in workers.iter().filter(|worker| worker.state != "away") {
+    for worker in there {
         if let Some(host) = hosts.get_mut(worker.host.as_str()) {
             host.workers += 1;
         }
@@ -395,4 +407,39 @@ pub(crate) async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Re
         first: (!wanted.after.is_empty()).then(|| wanted.behind(BASE, "")),
         wanted,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proofhouse_core::host_health::Health;
+
+    use super::*;
+
+    #[test]
+    fn a_pools_last_host_is_not_said_to_be_set_aside() {
+        let worker = |host: &str, slots| Worker {
+            name: format!("w-{host}"),
+            host: host.to_owned(),
+            pools: vec!["amd64".to_owned()],
+            slots,
+            state: "ready",
+            unable: None,
+            version: String::new(),
+            seen: Timestamp::UNIX_EPOCH,
+            tests: Vec::new(),
+        };
+        let mut health = Health::default();
+        (0..9).for_each(|_| health.ended(false));
+        let records = BTreeMap::from([("ill".to_owned(), HostRecord { health, last_fault_us: 0 })]);
+        for (workers, is_aside) in [
+            (vec![worker("ill", 4)], false),
+            (vec![worker("ill", 4), worker("retires", 0)], false),
+            (vec![worker("ill", 4), worker("sound", 4)], true),
+            (vec![], false),
+        ] {
+            let all = hosts(&workers, &records, 0);
+            let ill = all.iter().find(|host| host.name == "ill").unwrap();
+            assert_eq!((ill.aside, ill.health < 0.4), (is_aside, true), "{workers:?}");
+        }
+    }
 }

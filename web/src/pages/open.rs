@@ -10,7 +10,7 @@ use proofhouse_core::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{lists::text, recent, waiting::when};
+use super::{filter::text, recent, waiting::when};
 use crate::{
     api::{JobData, WaitsData},
     app::App,

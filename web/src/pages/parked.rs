@@ -11,8 +11,8 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    filter::{address, text},
     infrastructure::parked_sentence,
-    lists::{address, text},
     open::{Open, OpenJob, OpenPart, more_path, open_after, read_limit},
     page,
     recent::choices,
@@ -36,7 +36,7 @@ pub(crate) struct Wanted {
     #[param(required = false)]
     reason: String,
     /// Only jobs behind this number, as `next` has it.
-    #[param(default = 0, minimum = 0)]
+    #[param(required = false, default = 0, minimum = 0)]
     open_after: i64,
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    lists::text,
+    filter::text,
     open::{Open, OpenJob, OpenPart, more_path, open_after, read_limit},
     page,
     recent::{place, place_of},

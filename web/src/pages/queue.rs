@@ -53,7 +53,7 @@ pub(crate) struct Wanted {
     #[param(required = false)]
     sort: String,
     /// Only jobs behind this number, as `next` has it.
-    #[param(default = 0, minimum = 0)]
+    #[param(required = false, default = 0, minimum = 0)]
     after: i64,
 }
 

@@ -34,10 +34,10 @@ const USUAL: i64 = 100;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// How many, up to 10000.
-    #[param(default = 100, minimum = 1, maximum = 10_000)]
+    #[param(required = false, default = 100, minimum = 1, maximum = 10_000)]
     pub(crate) limit: i64,
     /// Skip so many, up to 100000: for old links. `before` costs the same however far back it leads.
-    #[param(default = 0, minimum = 0, maximum = 100_000)]
+    #[param(required = false, default = 0, minimum = 0, maximum = 100_000)]
     pub(crate) offset: i64,
     /// Only this architecture.
     #[param(required = false)]
@@ -126,6 +126,11 @@ impl Wanted {
     /// The query of the same list before a place.
     pub(crate) fn older(&self, place: &str) -> String {
         self.query(Some(place))
+    }
+
+    /// Somebody's results are narrowed down. Whose they are is no filter.
+    pub(crate) const fn is_filter(&self) -> bool {
+        !self.release.is_empty() || !self.arch.is_empty() || !self.package.is_empty() || self.result.is_some()
     }
 
     /// True where it begins with the newest.

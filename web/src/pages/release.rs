@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    lists::address,
+    filter::address,
     page,
     statistics::{PairCount, pairs},
 };
@@ -121,6 +121,8 @@ struct Page {
     arches: Vec<ArchCount>,
     waiting: i64,
     running: i64,
+    /// What operators hold back, where anything waits.
+    held: Vec<String>,
     results: Vec<ResultItem>,
     /// Name and address of lists of the same release.
     links: Vec<(&'static str, String)>,
@@ -146,9 +148,12 @@ pub(crate) async fn get(
         ("Feed", release_feed(&release)),
         ("Feed of changes", format!("{}?transitions=1", release_feed(&release))),
     ];
+    let waiting = arches.iter().map(|arch| arch.waiting).sum();
+    let held = if waiting > 0 { app.situation().await?.held_back() } else { vec![] };
     page(&Page {
         crumbs: vec![],
-        waiting: arches.iter().map(|arch| arch.waiting).sum(),
+        waiting,
+        held,
         running: arches.iter().map(|arch| arch.running).sum(),
         results: ResultItem::list(&failures, Timestamp::now()),
         links,

@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    lists::{address, text},
+    filter::{address, text},
     packages::list::is_known,
     page,
 };

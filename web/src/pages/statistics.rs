@@ -34,7 +34,7 @@ const USUAL: u16 = 7;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// So many days back: 1, 7, 30, 90 or 365.
-    #[param(default = 7)]
+    #[param(required = false, default = 7)]
     pub(crate) days: u16,
     /// Pictures of this release alone.
     #[param(required = false)]

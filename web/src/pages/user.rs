@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    lists::{address, text},
+    filter::{address, text},
     open::{Open, OpenJob, OpenPart, more_path, open_after, read_limit},
     page, recent,
 };
@@ -53,6 +53,7 @@ struct Part {
     /// Not all that there is was looked through.
     looked: bool,
     is_first: bool,
+    filtered: bool,
 }
 
 async fn part(app: &App, name: &str, query: Option<&str>) -> Result<Part, Failure> {
@@ -67,6 +68,7 @@ async fn part(app: &App, name: &str, query: Option<&str>) -> Result<Part, Failur
         looked: older.is_some() && i64::try_from(results.len()).is_ok_and(|n| n < wanted.limit),
         older: older.map(|place| wanted.older(&place)),
         is_first: wanted.is_first(),
+        filtered: wanted.is_filter(),
         results,
         open: OpenPart::of(app, open).await?,
         open_after,
@@ -124,6 +126,7 @@ struct Page {
     open: Open,
     results: Vec<ResultItem>,
     is_first: bool,
+    filtered: bool,
     older: Option<String>,
     looked: bool,
     recent: String,
@@ -145,6 +148,7 @@ pub(crate) async fn get(
         open: Open::of(&app, &part.open, &path, part.open_after).await?.of_packages(),
         results: ResultItem::list(&part.results, now),
         is_first: part.is_first,
+        filtered: part.filtered,
         older: part.older.map(|query| format!("{path}?{query}")),
         looked: part.looked,
         recent: address("/recent", &[("user", &name)]),

@@ -16,10 +16,13 @@ use proofhouse_core::{
     queue::{Situation, Subject, Waits, in_words},
 };
 use serde::Serialize;
-use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{page, parameter, recent::choices};
+use super::{
+    filter::{address, text},
+    page,
+    recent::{choices, number},
+};
 use crate::{
     api::WaitsData,
     app::App,
@@ -163,24 +166,17 @@ pub(crate) struct Wanted {
     #[param(required = false)]
     context: String,
     /// Only jobs behind this number, as `next` has it.
-    #[param(default = 0, minimum = 0)]
+    #[param(required = false, default = 0, minimum = 0)]
     after: i64,
 }
 
 impl Wanted {
     fn parse(query: Option<&str>) -> Result<Self, Failure> {
-        let text = |name: &str| {
-            let text = parameter(query, name).unwrap_or_default().trim().to_owned();
-            // PostgreSQL has no NUL in texts.
-            if text.contains('\0') { Err(Failure::bad("A filter holds a NUL.", "")) } else { Ok(text) }
-        };
-        let after = text("after")?;
-        let after = if after.is_empty() { Some(0) } else { after.parse().ok().filter(|n| *n >= 0) };
         Ok(Self {
-            release: text("release")?,
-            arch: text("arch")?,
-            context: text("context")?,
-            after: after.ok_or_else(|| Failure::bad("after must be a number.", ""))?,
+            release: text(query, "release")?,
+            arch: text(query, "arch")?,
+            context: text(query, "context")?,
+            after: number("after", &text(query, "after")?, 0, i64::MAX, 0)?,
         })
     }
 
@@ -207,17 +203,14 @@ impl Wanted {
 
     /// The address of the same list from another job on.
     fn at(&self, base: &str, after: i64) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in [("release", &self.release), ("arch", &self.arch), ("context", &self.context)] {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
-        if after > 0 {
-            query.append_pair("after", &after.to_string());
-        }
-        let query = query.finish();
-        if query.is_empty() { base.to_owned() } else { format!("{base}?{query}") }
+        let after = if after > 0 { after.to_string() } else { String::new() };
+        let parameters = [
+            ("release", self.release.as_str()),
+            ("arch", &self.arch),
+            ("context", &self.context),
+            ("after", &after),
+        ];
+        address(base, &parameters)
     }
 }
 

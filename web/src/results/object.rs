@@ -83,6 +83,12 @@ fn quoted(info: &ObjectInfo) -> String {
 }
 
 fn not_modified(headers: &HeaderMap, info: &ObjectInfo) -> bool {
+    if !headers.contains_key(header::IF_NONE_MATCH) {
+        let since = headers.get(header::IF_MODIFIED_SINCE).and_then(|v| v.to_str().ok());
+        let since = since.and_then(|text| rfc2822::DateTimeParser::new().parse_timestamp(text).ok());
+        // What headers say has whole seconds.
+        return since.zip(info.modified).is_some_and(|(since, at)| at.as_second() <= since.as_second());
+    }
     let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
     let tag = quoted(info);
     tags.flat_map(|v| v.split(',')).map(str::trim).any(|t| {

@@ -97,6 +97,10 @@ async fn what_waits_and_runs() {
     );
     let running = site.get("/api/v1/running").await.json();
     assert_eq!((&running["runs"][0]["uuid"], &running["runs"][0]["package"]), (&json!(uuid), &json!("blue")));
+    assert_eq!(
+        (&running["triggers"], &running["more_triggers"]),
+        (&json!([{"trigger": "green/2", "running": 1, "waiting": 1}]), &json!(0))
+    );
     let queues = site.get("/api/v1/queues").await.json();
     assert_eq!(
         queues["queues"].as_array().unwrap().iter().map(|q| q["waiting"].as_i64().unwrap()).sum::<i64>(),

@@ -92,6 +92,9 @@ async fn badges() {
     assert!(svg("/badge/green/noble/amd64.svg?label=a%3Cb").await.1.contains("<title>a&#60;b: pass</title>"));
     assert!(svg("/badge/green/noble.svg").await.1.contains(": pass</title>"));
     assert!(svg("/badge/green/jammy.svg").await.1.contains(": no result</title>"));
+    site.queue("debci-noble-amd64", "waits {\"triggers\": [\"waits/1\"]}").await;
+    assert!(svg("/badge/waits.svg").await.1.contains(": no result</title>"));
+    assert_eq!(site.get("/feeds/package/waits.atom").await.status, 200);
     let (status, text) = svg("/badge/nope.svg").await;
     assert!(status == 404 && text.contains(": unknown</title>"));
     assert_eq!(site.get("/badge/green").await.status, 404);

@@ -63,11 +63,29 @@ async fn failing_slow_and_stale_packages() {
         all.sort();
         assert_eq!(all, ["blue", "blue", "green", "red"], "{list}");
         assert_eq!(names(&site.get(&format!("/api/v1{list}?release=jammy")).await.json()), ["blue"]);
+        let first = site.browse(&format!("{list}?package=blue&limit=1")).await;
+        let second = site.browse(&link(&first, "next").unwrap()).await;
+        assert_eq!([rows(&first, 2), rows(&second, 2)], [["blue"], ["blue"]], "{list}");
+        assert_eq!(link(&second, "next"), None);
     }
+    assert_eq!(names(&site.get("/api/v1/failing?package=blue").await.json()), ["blue"]);
+    let compares = async |package: &str| {
+        let page = site.browse(&format!("/packages/{package}/noble/amd64")).await;
+        page.text().contains(&format!("href=\"/compare/{package}/noble/amd64/"))
+    };
+    assert!(compares("green").await && !compares("blue").await, "only what passed before");
+    assert!(site.browse("/user/joe/?arch=s390x").await.text().contains("No result that fits"));
     let none = site.browse("/failing?release=jammy").await;
     assert!(none.text().contains("No package fits."));
     assert!(Site::new().await.browse("/failing").await.text().contains("No package fails."));
-    for bad in ["/failing?sort=x", "/slow?after=a,b,c,d", "/stale?limit=0", "/flaky?days=5", "/stuck?why=x"] {
+    for bad in [
+        "/failing?sort=x",
+        "/slow?after=a,b,c,d",
+        "/stale?limit=0",
+        "/flaky?days=5",
+        "/stuck?why=x",
+        "/slow?package=a/b",
+    ] {
         assert_eq!(site.browse(bad).await.status, 400, "{bad}");
     }
 }
@@ -88,6 +106,7 @@ async fn flaky_packages() {
     assert_eq!((rows(&second, 1), link(&second, "next")), (vec!["blue".to_owned()], None));
     let json = site.get("/api/v1/flaky?sort=newest&days=1").await.json();
     assert_eq!(names(&json).len(), 2);
+    assert_eq!(names(&site.get("/api/v1/flaky?package=blue").await.json()), ["blue"]);
     assert!(site.browse("/flaky?arch=arm64").await.text().contains("No result that fits differed"));
 }
 

@@ -1,6 +1,7 @@
 use axum::http::Method;
 
 use proofhouse_core::queue::Pause;
+use serde_json::json;
 
 use crate::testing::{Site, texts};
 
@@ -309,6 +310,9 @@ async fn failed_attempts_and_their_logs() {
     };
     let own = format!("/run/{uuid}/attempts/2/log");
     assert_eq!(links(format!("/run/{uuid}")).await, [own.as_str()], "only of what is stored");
+    let json = site.get(&format!("/api/v1/runs/{uuid}")).await.json();
+    let logs = ["/attempts/0/log", "/attempts/1/log"].map(|place| json.pointer(place).unwrap());
+    assert_eq!(logs, [&json!(null), &json!(format!("https://tests.example{own}"))]);
     for name in [uuid.to_string(), alias.to_owned()] {
         let page = site.browse(&format!("/run/{name}/attempts/2/log")).await;
         assert_eq!(page.status, 200);
@@ -331,6 +335,8 @@ async fn failed_attempts_and_their_logs() {
     let run = site.finish(id, 0, LOG).await;
     for path in [format!("/run/{uuid}"), format!("/packages/green/noble/amd64/{}", run.run_id)] {
         assert_eq!(links(path.clone()).await, [own.as_str()], "{path}");
+        let json = site.get(&format!("/api/v1{}", path.replace("/run/", "/runs/"))).await.json();
+        assert!(json["attempts"][1]["log"].as_str().is_some_and(|log| log.ends_with(&own)), "{json}");
         let page = site.browse(&path).await;
         let decided = texts(&page.html(), "table.facts tr");
         assert!(decided.contains(&"Decided by its exit code".to_owned()), "{decided:?}");
@@ -471,9 +477,11 @@ async fn what_is_held_back_is_said_on_every_page_of_it() {
         since_us: 0,
     };
     site.db.pause(&pause, "{}", 0).await.unwrap();
-    for path in ["/", "/running", "/waiting"] {
+    site.queue("debci-noble-arm64", "green {\"triggers\": [\"green/1\"]}").await;
+    for path in ["/", "/running", "/waiting", "/release/noble", "/trigger/green/1"] {
         let said = texts(&site.browse(path).await.html(), ".held");
         let [said] = &said[..] else { panic!("{path}: {said:?}") };
         assert!(said.starts_with("ann paused all of arm64 at 20") && said.ends_with("UTC: the lab moves."));
+        assert_eq!(site.get("/api/v1/queues").await.json()["held_back"], json!([said]));
     }
 }

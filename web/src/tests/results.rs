@@ -76,6 +76,14 @@ async fn objects_with_tags_ranges_and_heads() {
     assert_eq!(log.header("last-modified"), "Sat, 21 Nov 2026 05:36:34 GMT");
     assert!(log.header("content-security-policy").contains("sandbox"));
     let etag = log.header("etag").to_owned();
+    for (since, status) in
+        [("Sat, 21 Nov 2026 05:36:34 GMT", 304), ("Sat, 21 Nov 2026 05:36:33 GMT", 200), ("yesterday", 200)]
+    {
+        let answer = site.send(Method::GET, &path, &[("if-modified-since", since)], "").await;
+        assert_eq!(answer.status, status, "{since}");
+        let both = [("if-modified-since", since), ("if-none-match", "\"other\"")];
+        assert_eq!(site.send(Method::GET, &path, &both, "").await.status, 200, "the tag decides");
+    }
     let same = site.send(Method::GET, &path, &[("if-none-match", &etag)], "").await;
     assert_eq!((same.status.as_u16(), same.bytes.len(), same.header("etag")), (304, 0, etag.as_str()));
     let head = site.send(Method::HEAD, &path, &[], "").await;

@@ -182,23 +182,33 @@ async fn lists(db: &Database, said: &Standing) {
     let others: Vec<Pair> = vec!["questing/x".parse().unwrap(), pair()];
     for list in [failing(None), StandingList::Slow, StandingList::Stale] {
         for ascending in [true, false] {
-            let filter = StandingsFilter { list, pairs: others.clone(), ascending, after: None, limit: 10 };
-            assert_eq!(db.standings(&filter).await.unwrap(), std::slice::from_ref(said), "{filter:?}");
-            let behind = StandingsFilter { after: Some(list.key(said)), ..filter.clone() };
-            assert!(db.standings(&behind).await.unwrap().is_empty(), "{behind:?}");
-            let none = StandingsFilter { pairs: others[..1].to_vec(), ..filter };
-            assert!(db.standings(&none).await.unwrap().is_empty());
+            let pairs = others.clone();
+            let all = StandingsFilter { list, pairs, package: None, ascending, after: None, limit: 10 };
+            let of_package = StandingsFilter { package: Some(said.package.parse().unwrap()), ..all.clone() };
+            for filter in [all.clone(), of_package] {
+                assert_eq!(db.standings(&filter).await.unwrap(), std::slice::from_ref(said), "{filter:?}");
+                let behind = StandingsFilter { after: Some(list.key(said)), ..filter.clone() };
+                assert!(db.standings(&behind).await.unwrap().is_empty(), "{behind:?}");
+                let none = StandingsFilter { pairs: others[..1].to_vec(), ..filter };
+                assert!(db.standings(&none).await.unwrap().is_empty());
+            }
+            let other = StandingsFilter { package: Some("other".parse().unwrap()), ..all };
+            assert!(db.standings(&other).await.unwrap().is_empty());
         }
     }
     for (has_passed, number) in [(true, 1), (false, 0)] {
         let list = failing(Some(has_passed));
-        let filter = StandingsFilter { list, pairs: vec![pair()], ascending: true, after: None, limit: 10 };
-        assert_eq!(db.standings(&filter).await.unwrap().len(), number);
+        for package in [None, Some(said.package.parse().unwrap())] {
+            let pairs = vec![pair()];
+            let filter = StandingsFilter { list, pairs, package, ascending: true, after: None, limit: 10 };
+            assert_eq!(db.standings(&filter).await.unwrap().len(), number);
+        }
     }
     // The same inputs said otherwise: twice, for the failure that came first had none before it.
     for newest_first in [true, false] {
         let filter = FlakyFilter {
             release: Some("questing".to_owned()),
+            package: Some("blue".to_owned()),
             from: "2026".to_owned(),
             newest_first,
             limit: 10,
@@ -217,7 +227,9 @@ async fn lists(db: &Database, said: &Standing) {
             release: flaky.release.clone(),
             arch: flaky.arch.clone(),
         };
-        assert!(db.flaky(&FlakyFilter { after: Some(key), ..filter }).await.unwrap().is_empty());
+        assert!(db.flaky(&FlakyFilter { after: Some(key), ..filter.clone() }).await.unwrap().is_empty());
+        let other = FlakyFilter { package: Some("other".to_owned()), ..filter };
+        assert!(db.flaky(&other).await.unwrap().is_empty());
     }
 }
 

@@ -11,11 +11,15 @@ use proofhouse_core::db::{FlakyFilter, FlakyKey, FlakyRow};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Place, Run, address, bad_place, limit, limit_text, place, text, word};
+use super::{Place, Run, bad_place, limit, limit_text, place, word};
 use crate::{
     app::App,
     failure::Failure,
-    pages::{page, recent::choices},
+    pages::{
+        filter::{address, text},
+        page,
+        recent::choices,
+    },
     settings::Settings,
     view::{Crumb, pair_path},
 };
@@ -35,6 +39,9 @@ pub(crate) struct Wanted {
     /// Only this architecture.
     #[param(required = false)]
     arch: String,
+    /// Only this package.
+    #[param(required = false)]
+    package: String,
     /// So many days back: 1, 7 (which is usual) or 30.
     #[param(value_type = Option<u8>)]
     days: &'static str,
@@ -42,7 +49,7 @@ pub(crate) struct Wanted {
     #[param(value_type = Option<String>)]
     sort: &'static str,
     /// How many, up to 1000.
-    #[param(default = 50, minimum = 1, maximum = 1000)]
+    #[param(required = false, default = 50, minimum = 1, maximum = 1000)]
     limit: i64,
     /// Only what comes behind this place, as `next` has it.
     #[param(value_type = Option<String>)]
@@ -61,6 +68,7 @@ impl Wanted {
         Ok(Self {
             release: text(query, "release")?,
             arch: text(query, "arch")?,
+            package: text(query, "package")?,
             days: word("number of days", &text(query, "days")?, DAYS)?,
             sort: word("order", &text(query, "sort")?, ORDERS)?,
             limit: limit(query)?,
@@ -75,6 +83,7 @@ impl Wanted {
         FlakyFilter {
             release: some(&self.release),
             arch: some(&self.arch),
+            package: some(&self.package),
             // Run ids begin with their time.
             from: from.strftime("%Y%m%d_%H%M%S").to_string(),
             newest_first: self.sort == "newest",
@@ -84,7 +93,7 @@ impl Wanted {
     }
 
     fn is_filter(&self) -> bool {
-        !self.release.is_empty() || !self.arch.is_empty()
+        [&self.release, &self.arch, &self.package].iter().any(|text| !text.is_empty())
     }
 
     /// The address of the same list, from a place on.
@@ -97,6 +106,7 @@ impl Wanted {
         let parameters = [
             ("release", self.release.as_str()),
             ("arch", &self.arch),
+            ("package", &self.package),
             ("days", usual(self.days, DAYS[0])),
             ("sort", usual(self.sort, ORDERS[0])),
             ("limit", &limit_text(self.limit)),
@@ -220,9 +230,10 @@ mod tests {
 
     #[test]
     fn what_an_address_asks_for() {
-        let wanted = Wanted::parse(Some("days=30&sort=newest&after=7,2026%40,a,noble,amd64")).unwrap();
+        let wanted =
+            Wanted::parse(Some("package=a&days=30&sort=newest&after=7,2026%40,a,noble,amd64")).unwrap();
         let again = wanted.at("", wanted.after.as_ref());
-        assert_eq!(again, "/flaky?days=30&sort=newest&after=7%2C2026%40%2Ca%2Cnoble%2Camd64");
+        assert_eq!(again, "/flaky?package=a&days=30&sort=newest&after=7%2C2026%40%2Ca%2Cnoble%2Camd64");
         let now = "2026-11-21T05:36:34Z".parse().unwrap();
         assert_eq!(wanted.filter(now).from, "20261022_053634");
         assert_eq!(Wanted::parse(None).unwrap().days, "7");

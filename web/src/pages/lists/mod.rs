@@ -4,9 +4,7 @@ pub(crate) mod flaky;
 pub(crate) mod standings;
 pub(crate) mod stuck;
 
-use url::form_urlencoded;
-
-use super::parameter;
+use super::filter::text;
 use crate::{
     failure::Failure,
     view::{When, pair_path, run_path},
@@ -16,13 +14,6 @@ use crate::{
 const USUAL: i64 = 50;
 /// The most that one answer lists.
 const MOST: i64 = 1000;
-
-/// A value of a query, without blanks around it.
-pub(crate) fn text(query: Option<&str>, name: &str) -> Result<String, Failure> {
-    let text = parameter(query, name).unwrap_or_default().trim().to_owned();
-    // PostgreSQL has no NUL in texts.
-    if text.contains('\0') { Err(Failure::bad("A filter holds a NUL.", "")) } else { Ok(text) }
-}
 
 fn limit(query: Option<&str>) -> Result<i64, Failure> {
     super::recent::number("limit", &text(query, "limit")?, 1, MOST, USUAL)
@@ -54,14 +45,6 @@ fn place<const N: usize>(text: &str) -> Result<Option<[String; N]>, Failure> {
 
 fn bad_place() -> Failure {
     Failure::bad("after is no place in this list.", "Follow the links of the list.")
-}
-
-/// An address with these parameters; those that are empty are left out.
-pub(crate) fn address(base: &str, parameters: &[(&str, &str)]) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(parameters.iter().filter(|(_, value)| !value.is_empty()));
-    let query = query.finish();
-    if query.is_empty() { base.to_owned() } else { format!("{base}?{query}") }
 }
 
 /// A run that a list leads to.
@@ -108,11 +91,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_and_addresses() {
+    fn places_and_words() {
         assert_eq!(place::<2>("a,b").unwrap().unwrap(), ["a", "b"]);
         assert!(place::<2>("a").is_err() && place::<2>("").unwrap().is_none());
-        assert_eq!(address("/x", &[("a", "1 &"), ("b", "")]), "/x?a=1+%26");
-        assert_eq!(address("/x", &[("b", "")]), "/x");
         assert_eq!(word("sort", "", ["x", "y"]).unwrap(), "x");
         assert!(word("sort", "z", ["x", "y"]).is_err());
     }

@@ -9,18 +9,22 @@ use axum::{
 use jiff::Timestamp;
 use proofhouse_core::{
     db::{Rank, Standing, StandingKey, StandingList, StandingsFilter},
-    names::Pair,
+    names::{BadName, Package, Pair},
     outcome::Class,
 };
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Place, Run, address, bad_place, limit, limit_text, place, text, word};
+use super::{Place, Run, bad_place, limit, limit_text, place, word};
 use crate::{
     api::StandingData,
     app::App,
     failure::Failure,
-    pages::{page, recent::choices},
+    pages::{
+        filter::{address, text},
+        page,
+        recent::choices,
+    },
     view::{Crumb, Outcome, duration},
 };
 
@@ -77,17 +81,25 @@ pub(crate) struct Wanted {
     /// Only this architecture.
     #[param(required = false)]
     arch: String,
+    /// Only this package.
+    #[param(value_type = Option<String>)]
+    package: Option<Package>,
     /// In which order: `newest` or `oldest`; where the list is by length, `slowest` or `fastest`.
     #[param(value_type = Option<String>)]
     sort: &'static str,
     /// How many, up to 1000.
-    #[param(default = 50, minimum = 1, maximum = 1000)]
+    #[param(required = false, default = 50, minimum = 1, maximum = 1000)]
     limit: i64,
     /// Only what comes behind this place, as `next` has it.
     #[param(value_type = Option<String>)]
     after: Option<StandingKey>,
     #[param(ignore)]
     passed: &'static str,
+}
+
+fn package(text: &str) -> Result<Option<Package>, Failure> {
+    let package = Some(text).filter(|text| !text.is_empty()).map(str::parse).transpose();
+    package.map_err(|error: BadName| Failure::bad(format!("{error}."), ""))
 }
 
 /// Whether they passed before.
@@ -109,6 +121,7 @@ impl Wanted {
         Ok(Self {
             release: text(query, "release")?,
             arch: text(query, "arch")?,
+            package: package(&text(query, "package")?)?,
             sort: word("order", &text(query, "sort")?, kind.orders())?,
             limit: limit(query)?,
             after,
@@ -130,7 +143,11 @@ impl Wanted {
     }
 
     fn is_filter(&self) -> bool {
-        !self.release.is_empty() || !self.arch.is_empty() || !self.passed.is_empty()
+        [self.release.as_str(), &self.arch, self.package(), self.passed].iter().any(|text| !text.is_empty())
+    }
+
+    fn package(&self) -> &str {
+        self.package.as_ref().map_or("", Package::as_str)
     }
 
     /// The address of the same list, from a place on.
@@ -145,6 +162,7 @@ impl Wanted {
         let parameters = [
             ("release", self.release.as_str()),
             ("arch", &self.arch),
+            ("package", self.package()),
             ("passed", self.passed),
             ("sort", if self.sort == kind.orders()[0] { "" } else { self.sort }),
             ("limit", &limit_text(self.limit)),
@@ -194,6 +212,7 @@ async fn part(app: &App, kind: Kind, wanted: &Wanted) -> Result<Part, Failure> {
     let filter = StandingsFilter {
         list,
         pairs: known,
+        package: wanted.package.clone(),
         ascending: matches!((kind, wanted.sort), (Kind::Failing | Kind::Stale, "oldest") | (_, "fastest")),
         after: wanted.after.clone(),
         limit: wanted.limit + 1,
@@ -341,16 +360,19 @@ mod tests {
 
     #[test]
     fn what_an_address_asks_for() {
-        let query = "release=noble&passed=never&sort=oldest&limit=5&after=2026%40,a,noble,amd64";
+        let query =
+            "release=noble&package=g%2B%2B&passed=never&sort=oldest&limit=5&after=2026%40,a,noble,amd64";
         let wanted = Wanted::parse(Kind::Failing, Some(query)).unwrap();
         let again = wanted.at(Kind::Failing, "/api/v1", wanted.after.as_ref());
         assert_eq!(
             again,
-            "/api/v1/failing?release=noble&passed=never&sort=oldest&limit=5&after=2026%40%2Ca%2Cnoble%2Camd64"
+            "/api/v1/failing?release=noble&package=g%2B%2B&passed=never&sort=oldest&limit=5&after=2026%40%2Ca%2Cnoble%2Camd64"
         );
         let slow = Wanted::parse(Kind::Slow, Some("after=7,a,b,c&passed=x")).unwrap();
         assert_eq!(slow.at(Kind::Slow, "", slow.after.as_ref()), "/slow?after=7%2Ca%2Cb%2Cc");
-        for bad in ["sort=slowest", "passed=x", "limit=0", "limit=1001", "after=x", "release=%00"] {
+        for bad in
+            ["sort=slowest", "passed=x", "limit=0", "limit=1001", "after=x", "release=%00", "package=a/b"]
+        {
             assert!(Wanted::parse(Kind::Failing, Some(bad)).is_err(), "{bad}");
         }
         assert!(Wanted::parse(Kind::Slow, Some("after=x,a,b,c")).is_err());

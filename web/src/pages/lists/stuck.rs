@@ -11,12 +11,16 @@ use proofhouse_core::db::{StuckFilter, StuckRow};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{address, text, word};
+use super::word;
 use crate::{
     api::JobData,
     app::App,
     failure::Failure,
-    pages::{page, recent::choices},
+    pages::{
+        filter::{address, text},
+        page,
+        recent::choices,
+    },
     private::PublicJob,
     view::{Crumb, JobItem, duration},
 };
@@ -40,7 +44,7 @@ pub(crate) struct Wanted {
     #[param(value_type = Option<String>)]
     why: &'static str,
     /// Only jobs behind this number, as `next` has it.
-    #[param(default = 0, minimum = 0)]
+    #[param(required = false, default = 0, minimum = 0)]
     after: i64,
 }
 

@@ -34,21 +34,35 @@ impl Attempts {
 
     /// Of these rows of the job.
     pub(crate) async fn new(app: &App, job: &PublicJob, rows: &[AttemptRow], now: Timestamp) -> Self {
-        let logs = logs(app, &job.uuid, rows).await;
-        let items = rows.iter().map(|row| AttemptItem::new(row, &job.uuid, &logs, now)).collect();
+        let logs = Logs::of(app, &job.uuid, rows).await;
+        let items = rows.iter().map(|row| AttemptItem::new(row, &logs, now)).collect();
         Self { items, retried_after: job.tried_before }
     }
 }
 
-/// The names of the failed attempts' logs that the store gives out. None where it does not answer, or not to the site's
-/// account: the rest of the page can be shown all the same.
-async fn logs(app: &App, uuid: &str, rows: &[AttemptRow]) -> BTreeSet<String> {
-    if rows.iter().all(|row| row.fault.is_none()) {
-        return BTreeSet::new();
+/// The failed attempts' logs that the store gives out. None where it does not answer, or not to the site's account: the rest
+/// of the page can be shown all the same.
+pub(crate) struct Logs<'a> {
+    uuid: &'a str,
+    names: BTreeSet<String>,
+}
+
+impl<'a> Logs<'a> {
+    /// Of these rows of the job.
+    pub(crate) async fn of(app: &App, uuid: &'a str, rows: &[AttemptRow]) -> Self {
+        if rows.iter().all(|row| row.fault.is_none()) {
+            return Self { uuid, names: BTreeSet::new() };
+        }
+        let query = ListQuery { prefix: format!("{uuid}/"), ..ListQuery::default() };
+        let entries = patiently(app.store().list(&Container::attempts(), &query)).await.here();
+        Self { uuid, names: entries.iter().flatten().map(|entry| entry.name().to_owned()).collect() }
     }
-    let query = ListQuery { prefix: format!("{uuid}/"), ..ListQuery::default() };
-    let entries = patiently(app.store().list(&Container::attempts(), &query)).await.here();
-    entries.iter().flatten().map(|entry| entry.name().to_owned()).collect()
+
+    /// The path of the page of an attempt's log.
+    pub(crate) fn path(&self, row: &AttemptRow) -> Option<String> {
+        let is_stored = row.fault.is_some() && self.names.contains(&attempt_log(self.uuid, row.attempt));
+        is_stored.then(|| log_path(self.uuid, row.attempt))
+    }
 }
 
 /// An attempt.
@@ -70,7 +84,7 @@ pub(crate) struct AttemptItem {
 }
 
 impl AttemptItem {
-    fn new(row: &AttemptRow, uuid: &str, logs: &BTreeSet<String>, now: Timestamp) -> Self {
+    fn new(row: &AttemptRow, logs: &Logs<'_>, now: Timestamp) -> Self {
         let fault = row.fault.as_deref();
         let end = match (row.state.as_str(), fault) {
             ("running", _) => "running".to_owned(),
@@ -79,7 +93,6 @@ impl AttemptItem {
             (_, Some(fault)) => format!("no result: {}", sentence(fault)),
             (_, None) => "ended without a result".to_owned(),
         };
-        let is_stored = fault.is_some() && logs.contains(&attempt_log(uuid, row.attempt));
         Self {
             number: row.attempt,
             worker: row.worker.clone(),
@@ -89,7 +102,7 @@ impl AttemptItem {
             end,
             failed: fault.is_some(),
             rule: row.rule.clone(),
-            log_path: is_stored.then(|| log_path(uuid, row.attempt)),
+            log_path: logs.path(row),
         }
     }
 }

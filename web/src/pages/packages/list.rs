@@ -11,7 +11,7 @@ use crate::{
     app::App,
     failure::Failure,
     pages::{
-        lists::{address, text},
+        filter::{address, text},
         page, parameter,
     },
     private::PublicJob,

@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     feeds::package_feed,
     pages::{
-        lists::address,
+        filter::address,
         open::{Open, OpenPart, open_after, read_limit},
         page,
     },

@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     feeds::package_feed,
     pages::{
+        compare::compare_path,
         open::{Open, OpenPart, open_after, read_limit},
         page, parameter,
         recent::{place, place_of},
@@ -51,6 +52,8 @@ struct Page {
     feed: String,
     newest: Option<String>,
     older: Option<String>,
+    /// What is otherwise than when it passed, where it failed since.
+    changed: Option<String>,
 }
 
 /// Parameters that stand in another column.
@@ -144,6 +147,15 @@ pub(crate) async fn part(
     Ok(Part { rows, looked, next: last.filter(|_| has_more) })
 }
 
+/// The page that compares the newest of these with the one that last passed, where that failed.
+fn since_it_passed(rows: &[PublicResult]) -> Option<String> {
+    let newest = rows.first().filter(|row| row.class() == Class::Fail)?;
+    let passed = |row: &&PublicResult| {
+        row.container == newest.container && matches!(row.class(), Class::Pass | Class::Neutral)
+    };
+    rows.iter().find(passed).map(|passed| compare_path(passed, newest))
+}
+
 /// What of each was asked for.
 async fn asked(app: &App, rows: &[PublicResult], pair: &Pair) -> Result<Vec<Asked>, DbError> {
     let ids: Vec<i64> = rows.iter().filter_map(|row| row.job_id).collect();
@@ -190,6 +202,7 @@ pub(super) async fn get(
         feed: package_feed(package.as_str()),
         runs: results.into_iter().zip(asked(app, &rows, &pair).await?).collect(),
         looked,
+        changed: since_it_passed(&rows),
         newest: (!wanted.is_first()).then(|| wanted.at(&path, None)),
         older: next.map(|place| wanted.at(&path, Some(&place))),
         path,

@@ -15,8 +15,10 @@ use proofhouse_core::{
     request::Request,
 };
 
-use self::triggers::Triggers;
-pub(crate) use self::wanted::{Part, Wanted};
+pub(crate) use self::{
+    triggers::{TriggerSum, Triggers},
+    wanted::{Part, Wanted},
+};
 use super::{page, recent::choices};
 use crate::{
     app::App,

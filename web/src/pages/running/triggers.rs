@@ -14,7 +14,7 @@ const NAMED: usize = 1000;
 
 /// Uploads for which something runs or waits.
 #[derive(Debug, Default)]
-pub(super) struct Triggers {
+pub(crate) struct Triggers {
     pub(super) first: Vec<TriggerSum>,
     /// Those of which less is open.
     pub(super) others: Vec<TriggerSum>,
@@ -24,19 +24,19 @@ pub(super) struct Triggers {
 
 /// What runs and waits for an upload.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TriggerSum {
-    pub(super) name: String,
+pub(crate) struct TriggerSum {
+    pub(crate) name: String,
     /// Of its page.
     pub(super) path: Option<String>,
     /// Of what runs for it.
     pub(super) only: String,
-    pub(super) running: usize,
-    pub(super) waiting: i64,
+    pub(crate) running: usize,
+    pub(crate) waiting: i64,
 }
 
 impl Triggers {
     /// By the first upload of each run. Where a package is asked for nothing is known of what waits: then there are none.
-    pub(super) fn of(now: &Now, gates: &[GateCount], wanted: &Wanted) -> Self {
+    pub(crate) fn of(now: &Now, gates: &[GateCount], wanted: &Wanted) -> Self {
         if !wanted.package.is_empty() || !wanted.trigger.is_empty() || wanted.after.is_some() {
             return Self::default();
         }
@@ -76,5 +76,10 @@ impl Triggers {
         let more = others.len().saturating_sub(NAMED);
         others.truncate(NAMED);
         Self { first, others, more }
+    }
+
+    /// Those that are named, and how many are not.
+    pub(crate) fn all(self) -> (impl Iterator<Item = TriggerSum>, usize) {
+        (self.first.into_iter().chain(self.others), self.more)
     }
 }

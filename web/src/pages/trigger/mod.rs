@@ -48,6 +48,8 @@ struct Page {
     read: When,
     /// Only so many of the results that came last were read.
     cut: Option<usize>,
+    /// What operators hold back, where anything waits or runs.
+    held: Vec<String>,
     wanted: Wanted,
     base: String,
     feed: String,
@@ -332,6 +334,7 @@ impl Asked {
             ends: matrix.ends.map(|ends| When::new(ends, now)),
             read: When::new(matrix.at, now),
             cut: matrix.cut.then_some(read::MOST),
+            held: if self.is_open() { app.situation().await?.held_back() } else { vec![] },
             feed: trigger_feed(self.trigger.source.as_str(), &self.trigger.version),
             counts: part.counts.some().map(count).collect(),
             shows: Show::ALL.map(|show| (show.as_str(), wanted.show == Some(show))).into(),
