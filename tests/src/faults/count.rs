@@ -11,7 +11,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::sleep;
 
 use super::{
-    Hurt,
+    Hurt, Whom,
     parts::Parts,
     requests::{self, Sent},
 };
@@ -182,10 +182,24 @@ async fn leases(parts: &Parts, hurts: &[Hurt], wrong: &mut Vec<String>) -> Resul
     )
     .fetch_all(&mut database)
     .await?;
+    // What a worker asked before its end is granted when dispatchers go on, and nobody is there to renew it.
+    let until = |hurt: &Hurt| {
+        let beside = hurts.iter().filter(|other| {
+            let (one, other_one) = (&hurt.lasts, &other.lasts);
+            other.whom == Whom::Dispatchers
+                && one.start() <= other_one.end()
+                && other_one.start() <= one.end()
+        });
+        beside.map(|other| *other.lasts.end()).fold(*hurt.lasts.end(), i64::max) + LEASE_US
+    };
     for (what, worker, granted, ended) in &lost {
         let is_why = |hurt: &Hurt| {
-            let (from, to) = (*hurt.lasts.start(), hurt.lasts.end() + LEASE_US);
-            hurt.worker.as_ref().is_none_or(|hurt| hurt == worker) && from <= *ended && *granted <= to
+            let is_of = match &hurt.whom {
+                Whom::One(name) => name == worker,
+                Whom::Workers => true,
+                Whom::Dispatchers => false,
+            };
+            is_of && hurt.lasts.start() <= ended && *granted <= until(hurt)
         };
         if !hurts.iter().any(is_why) {
             wrong.push(format!(

@@ -123,10 +123,20 @@ impl Bench {
     }
 }
 
-/// When a worker could not say that it holds what it holds.
+/// Whom something kept from what it does.
+#[derive(Debug, PartialEq, Eq)]
+enum Whom {
+    /// This process could not say that it holds what it holds.
+    One(String),
+    /// No worker could.
+    Workers,
+    /// Dispatchers could not work off what they were asked: what a worker asked before its end is answered when it is over.
+    Dispatchers,
+}
+
+/// When.
 struct Hurt {
-    /// None: no worker could.
-    worker: Option<String>,
+    whom: Whom,
     /// Microseconds since 1970.
     lasts: std::ops::RangeInclusive<i64>,
 }
@@ -226,9 +236,9 @@ impl Storm<'_> {
         Ok(())
     }
 
-    fn hurt(&self, worker: Option<String>, since: i64) -> Result<()> {
+    fn hurt(&self, whom: Whom, since: i64) -> Result<()> {
         let mut hurts = self.hurts.lock().map_err(|_| anyhow::anyhow!("a striker died"))?;
-        hurts.push(Hurt { worker, lasts: since..=now_us()? });
+        hurts.push(Hurt { whom, lasts: since..=now_us()? });
         Ok(())
     }
 
@@ -238,7 +248,7 @@ impl Storm<'_> {
         loop {
             sleep(Duration::from_millis(100)).await;
             if last.elapsed() > Duration::from_millis(600) {
-                self.hurt(None, since)?;
+                self.hurt(Whom::Workers, since)?;
             }
             (last, since) = (Instant::now(), now_us()?);
         }
@@ -270,7 +280,7 @@ impl Storm<'_> {
             let strike = async move {
                 let begun = now_us()?;
                 let struck = blow.strike(&mut process, ahead, move || drop(caught)).await;
-                self.hurt(Some(member.name.clone()), begun)?;
+                self.hurt(Whom::One(member.name.clone()), begun)?;
                 said(blow.name(member.role), &member.name, step.as_str(), "is mended");
                 struck.with_context(|| format!("{} at {}", blow.name(member.role), step.as_str()))
             };
@@ -315,7 +325,10 @@ impl Storm<'_> {
             said(quake.name(), "", step, "strikes");
             let struck = quake.strike(self.parts, dice.roll(), move || drop(caught)).await;
             if quake.silences_workers() {
-                self.hurt(None, since)?;
+                self.hurt(Whom::Workers, since)?;
+            }
+            if quake.is_of_servers() {
+                self.hurt(Whom::Dispatchers, since)?;
             }
             said(quake.name(), "", step, "is mended");
             match struck {
