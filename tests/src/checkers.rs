@@ -12,8 +12,11 @@ use crate::keeper::run;
 pub async fn check(program: &str, args: &[&str]) -> Result<String> {
     let folder = installed("checkers", include_bytes!("../setup/checkers.txt"))?;
     let mut command = Command::new(folder.join("bin/python"));
+    // They keep what they found where they stand.
+    let scratch = tempfile::tempdir()?;
     // A path that is whole stays as it is.
     command.arg(folder.join("bin").join(program)).args(args).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.current_dir(scratch.path());
     run(command).await
 }
 

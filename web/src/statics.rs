@@ -117,6 +117,7 @@ Disallow: /static/running.json
 Disallow: /stuck
 Disallow: /trigger/
 Disallow: /user/
+Disallow: /waiting
 ";
 
 /// `/robots.txt`.

@@ -63,6 +63,7 @@ pub async fn run(
         () = stop.asked() => return Ok(()),
     };
     state.send_modify(|state| state.id = Some(me.clone()));
+    info!(slots = settings.slots, incarnation = %me.incarnation, "worker {name} takes offers");
     let able = watch::Sender::new(disk::room(&settings.data, settings.min_free_mib));
     let shared = Arc::new(Shared {
         leader: Leader::new(bus.clone(), me),
@@ -78,7 +79,6 @@ pub async fn run(
         store,
         stop,
     });
-    info!(slots = shared.settings.slots, "worker {} takes offers", shared.name);
     Worker { shared, able, state: Arc::new(state) }.serve(mailbox).await
 }
 

@@ -176,35 +176,27 @@ async fn starts(parts: &Parts, wrong: &mut Vec<String>) -> Result<(usize, usize)
 /// No lease was lost but by a worker that could not renew it.
 async fn leases(parts: &Parts, hurts: &[Hurt], wrong: &mut Vec<String>) -> Result<usize> {
     let mut database = connect(parts).await?;
-    let lost: Vec<(String, String, i64, i64)> = sqlx::query_as(
-        "SELECT j.trigger || ' (attempt ' || a.attempt || ')', a.worker, a.granted_us, a.ended_us
+    let lost: Vec<(String, String, String, i64, i64)> = sqlx::query_as(
+        "SELECT j.trigger || ' (attempt ' || a.attempt || ')', a.worker, a.incarnation, a.granted_us, a.ended_us
          FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.fault = 'lease-lost' AND a.ended_us IS NOT NULL",
     )
     .fetch_all(&mut database)
     .await?;
-    // What a worker asked before its end is granted when dispatchers go on, and nobody is there to renew it.
-    let until = |hurt: &Hurt| {
-        let beside = hurts.iter().filter(|other| {
-            let (one, other_one) = (&hurt.lasts, &other.lasts);
-            other.whom == Whom::Dispatchers
-                && one.start() <= other_one.end()
-                && other_one.start() <= one.end()
-        });
-        beside.map(|other| *other.lasts.end()).fold(*hurt.lasts.end(), i64::max) + LEASE_US
-    };
-    for (what, worker, granted, ended) in &lost {
+    for (what, worker, incarnation, granted, ended) in &lost {
         let is_why = |hurt: &Hurt| {
-            let is_of = match &hurt.whom {
-                Whom::One(name) => name == worker,
-                Whom::Workers => true,
-                Whom::Dispatchers => false,
-            };
-            is_of && hurt.lasts.start() <= ended && *granted <= until(hurt)
+            let is_over = *granted > *hurt.lasts.end() + LEASE_US;
+            hurt.lasts.start() <= ended
+                && match &hurt.whom {
+                    Whom::Frozen(its) => its == incarnation && !is_over,
+                    Whom::Ended(its) => its == incarnation,
+                    Whom::Workers => !is_over,
+                }
         };
         if !hurts.iter().any(is_why) {
+            let time = |us| jiff::Timestamp::from_microsecond(us).unwrap_or_default();
             wrong.push(format!(
-                "DOUBLED: {what} lost its lease at {}, though nothing had happened to worker {worker}",
-                jiff::Timestamp::from_microsecond(*ended).unwrap_or_default()
+                "DOUBLED: {what} was granted at {} and lost its lease at {}, though nothing had happened to worker {worker} ({incarnation})",
+                time(*granted), time(*ended)
             ));
         }
     }

@@ -27,6 +27,7 @@ use self::{
     requests::Requests,
     strikes::{Blow, Quake},
 };
+use crate::proofhouse::Proofhouse;
 
 /// Nobody comes to a step for so long: another is tried.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -126,12 +127,12 @@ impl Bench {
 /// Whom something kept from what it does.
 #[derive(Debug, PartialEq, Eq)]
 enum Whom {
-    /// This process could not say that it holds what it holds.
-    One(String),
-    /// No worker could.
+    /// This incarnation of a worker could not say that it holds what it holds.
+    Frozen(String),
+    /// This incarnation of a worker was ended. What it asked before is granted to it whenever dispatchers come to it.
+    Ended(String),
+    /// No worker could say what it holds.
     Workers,
-    /// Dispatchers could not work off what they were asked: what a worker asked before its end is answered when it is over.
-    Dispatchers,
 }
 
 /// When.
@@ -220,6 +221,14 @@ impl Tally {
     }
 }
 
+/// Whose mailbox a worker's process reads, by its log.
+fn incarnation(process: &Proofhouse) -> Option<String> {
+    let log = process.log();
+    let line = log.lines().rfind(|line| line.contains(" takes offers"))?;
+    let word = line.split(' ').find_map(|word| word.strip_prefix("incarnation="));
+    word.map(str::to_owned)
+}
+
 /// For whoever reads the logs beside it.
 fn said(fault: &str, whom: &str, step: &str, what: &str) {
     println!("{} {fault} {whom} at {step} {what}", jiff::Timestamp::now());
@@ -275,12 +284,14 @@ impl Storm<'_> {
             let Some(member) = self.parts.member_of(caught.pid) else { continue };
             let Some(mut process) = member.free() else { continue };
             self.struck(blow.name(member.role), step.as_str())?;
-            said(blow.name(member.role), &member.name, step.as_str(), "strikes");
+            let whom =
+                incarnation(&process).map(if blow == Blow::Freeze { Whom::Frozen } else { Whom::Ended });
+            said(blow.name(member.role), &member.name, step.as_str(), &format!("strikes {whom:?}"));
             let ahead = dice.below(2) == 0;
             let strike = async move {
                 let begun = now_us()?;
                 let struck = blow.strike(&mut process, ahead, move || drop(caught)).await;
-                self.hurt(Whom::One(member.name.clone()), begun)?;
+                whom.map_or(Ok(()), |whom| self.hurt(whom, begun))?;
                 said(blow.name(member.role), &member.name, step.as_str(), "is mended");
                 struck.with_context(|| format!("{} at {}", blow.name(member.role), step.as_str()))
             };
@@ -326,9 +337,6 @@ impl Storm<'_> {
             let struck = quake.strike(self.parts, dice.roll(), move || drop(caught)).await;
             if quake.silences_workers() {
                 self.hurt(Whom::Workers, since)?;
-            }
-            if quake.is_of_servers() {
-                self.hurt(Whom::Dispatchers, since)?;
             }
             said(quake.name(), "", step, "is mended");
             match struck {

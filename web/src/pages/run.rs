@@ -15,7 +15,7 @@ use proofhouse_core::{
 use uuid::Uuid;
 
 use super::{
-    packages::{self, attempts::Attempts},
+    packages::{self, attempts::Attempts, list::is_known},
     page,
 };
 use crate::{
@@ -108,7 +108,14 @@ pub(crate) async fn get(
     }
     if matches!(state, JobState::Cancelled | JobState::Obsolete) {
         let attempts = Attempts::of(&app, &job, now).await?;
-        return page(&Ended { crumbs: way(&job), job: JobItem::new(&job, now), attempts });
+        // Where nothing else of the package is known there is no page of it.
+        let mut crumbs = way(&job);
+        let package = job.package.parse().ok();
+        crumbs.truncate(match package {
+            Some(package) if is_known(&app, &package).await? => 1,
+            _ => 0,
+        });
+        return page(&Ended { crumbs, job: JobItem::new(&job, now), attempts });
     }
     // Old clients take 404 for "still running" (contract "The site").
     if wants_json(&headers) {

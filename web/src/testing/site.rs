@@ -33,7 +33,7 @@ pub(crate) struct Site {
     pub(crate) web: Web,
     pub(crate) app: App,
     router: Router,
-    epoch: i64,
+    pub(crate) epoch: i64,
     _folder: TempDir,
 }
 

@@ -227,3 +227,19 @@ async fn history_of_one_outcome() {
         assert_eq!(site.browse(&format!("{base}?{bad}")).await.status, 400, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn a_cancelled_run_leads_to_no_page_that_is_not_there() {
+    let site = Site::new().await;
+    let (job, uuid) = site.queue("debci-noble-amd64", "lone {\"triggers\": [\"lone/1\"]}").await;
+    let id = site.start(job).await;
+    assert!(site.db.cancel_attempt(site.epoch, id, "ann: it is not needed").await.unwrap());
+    let leads = async || {
+        let page = site.browse(&format!("/run/{uuid}")).await;
+        assert!(page.status == 200 && page.text().contains("it is not needed"), "{}", page.text());
+        page.text().contains("href=\"/packages/lone\"")
+    };
+    assert!(!leads().await);
+    site.result("debci-noble-amd64", "lone {\"triggers\": [\"lone/2\"]}", 0, "").await;
+    assert!(leads().await);
+}
