@@ -176,7 +176,9 @@ impl Fault {
             Self::Testbed => "the testbed failed (exit code 16)",
             Self::Unexpected => "autopkgtest failed in an unexpected way (exit code 20)",
             Self::Killed => "the runner was killed",
-            Self::NoVersion => "the run ended before the package's version was known",
+            Self::NoVersion => {
+                "the run ended before the package's version was known, as where no archive has it"
+            }
             Self::LogRule => "the archive or the network failed during the run",
             Self::BrokeTestbed => "the testbed broke or had to be killed, perhaps by what was tested",
             Self::OldVersion => "the version that was tested is older than the run's own trigger",

@@ -84,9 +84,18 @@ fn autopkgtest(request: &Request, pair: &Pair) -> Option<String> {
         (None, None, Some(git)) => words.push(git.to_string()),
         (None, None, None) => words.push(request.package.to_string()),
     }
-    let image = format!("autopkgtest/ubuntu/{}/{}", pair.release, image_arch(pair));
+    let release = pair.release.as_str();
+    let image = format!("autopkgtest/{}/{release}/{}", distribution(release), image_arch(pair));
     words.extend(["--", "lxd", &image].map(str::to_owned));
     command_line(&words)
+}
+
+/// Releases of Debian; autopkgtest-build-lxd names its images by the distribution, and Ubuntu has new names twice a year.
+const OF_DEBIAN: [&str; 10] =
+    ["buster", "bullseye", "bookworm", "trixie", "forky", "duke", "stable", "testing", "unstable", "sid"];
+
+fn distribution(release: &str) -> &'static str {
+    if OF_DEBIAN.contains(&release) { "debian" } else { "ubuntu" }
 }
 
 fn proofhouse(request: &Request, pair: &Pair) -> Option<String> {
@@ -161,6 +170,8 @@ mod tests {
             "/request.cgi?release=noble&arch=amd64&package=green&trigger=green%2F1%3A2&trigger=libfoo%2B%2B%2F3\
              &env=A_B%3Dc+d&testname=one"
         );
+        let debian = Reproduce::of(&Request::parse(b"green").unwrap(), &"bookworm/amd64".parse().unwrap());
+        assert!(debian.unwrap().autopkgtest.ends_with(" green -- lxd autopkgtest/debian/bookworm/amd64"));
         let ppa = of(r#"green {"ppas": ["own/name"]}"#).unwrap();
         assert!(ppa.autopkgtest.contains("'--add-apt-source=ppa:own/name' --apt-upgrade green"));
         assert_eq!(of(r#"green {"test-git": "https://x/y"}"#).unwrap().again, None);

@@ -54,7 +54,7 @@ pub use past::{HourRow, NameKind, StepBy, StepRow};
 pub use publish::{Completed, Publication, PublishOutcome, SyntheticOutcome, SyntheticResult};
 pub use queue::{Demand, LaneCount};
 pub use rejected::RejectedRow;
-pub use results::{LOOKED_THROUGH, LatestRow, RecentFilter, ResultRow};
+pub use results::{LOOKED_THROUGH, LatestRow, Order, RecentFilter, ResultRow};
 pub use standings::{FlakyFilter, FlakyKey, FlakyRow, Rank, StandingKey, StandingList, StandingsFilter};
 pub use stuck::{StuckFilter, StuckRow};
 pub use summary::{Count, HOUR_US, HourKey, Standing, hour_of};

@@ -182,9 +182,42 @@ macro_rules! of_person {
     };
 }
 
+/// Where a list begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// With the newest.
+    #[default]
+    Newest,
+    /// With the oldest.
+    Oldest,
+}
+
 /// Before this place are all: a comparison that always is one is served by an index.
 fn newest() -> (String, i64) {
     ("\u{10ffff}".to_owned(), i64::MAX)
+}
+
+/// Behind this place are all.
+const fn oldest() -> (String, i64) {
+    (String::new(), i64::MIN)
+}
+
+/// The runs of a test behind a place.
+macro_rules! of_test {
+    ($behind:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            result_columns!(),
+            " FROM results WHERE package = $1 AND release = $2 AND arch = $3 AND stored AND NOT private
+                AND ($4 OR container = 'autopkgtest-' || release) AND (run_id, id) ",
+            $behind,
+            " ($5, $6) ORDER BY run_id ",
+            $order,
+            ", id ",
+            $order,
+            " LIMIT $7"
+        )
+    };
 }
 
 /// The places of the newest results of a release, architecture and class before a place: the rows are read of those alone that
@@ -427,7 +460,7 @@ impl Database {
         self.all(sql, vec![]).await
     }
 
-    /// Public results of a package on a release and arch, newest first, before `before` (a run id and its number), at most
+    /// Public results of a package on a release and arch in this order, behind `place` (a run id and its number), at most
     /// `limit`.
     /// Runs with PPAs are not among them: `all_containers` adds them.
     pub async fn results_of(
@@ -435,18 +468,17 @@ impl Database {
         package: &Package,
         pair: &Pair,
         all_containers: bool,
-        before: Option<(String, i64)>,
+        order: Order,
+        place: Option<(String, i64)>,
         limit: i64,
     ) -> Result<Vec<ResultRow>, DbError> {
-        let (run_id, id) = before.unwrap_or_else(newest);
+        let (sql, first) = match order {
+            Order::Newest => (of_test!("<", "DESC"), newest()),
+            Order::Oldest => (of_test!(">", "ASC"), oldest()),
+        };
+        let (run_id, id) = place.unwrap_or(first);
         self.all(
-            concat!(
-                "SELECT ",
-                result_columns!(),
-                " FROM results WHERE package = $1 AND release = $2 AND arch = $3 AND stored AND NOT private
-                    AND ($4 OR container = 'autopkgtest-' || release) AND (run_id, id) < ($5, $6)
-                  ORDER BY run_id DESC, id DESC LIMIT $7"
-            ),
+            sql,
             args![
                 package.as_str(),
                 pair.release.as_str(),

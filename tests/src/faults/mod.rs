@@ -221,12 +221,12 @@ impl Tally {
     }
 }
 
-/// Whose mailbox a worker's process reads, by its log.
-fn incarnation(process: &Proofhouse) -> Option<String> {
+/// Which incarnation of a worker a process is, by its log.
+fn incarnation(process: &Proofhouse) -> Result<String> {
     let log = process.log();
-    let line = log.lines().rfind(|line| line.contains(" takes offers"))?;
-    let word = line.split(' ').find_map(|word| word.strip_prefix("incarnation="));
-    word.map(str::to_owned)
+    let line = log.lines().rfind(|line| line.contains(" takes offers")).context("it never took offers")?;
+    let said: serde_json::Value = serde_json::from_str(line)?;
+    Ok(said["incarnation"].as_str().context("it did not say which incarnation it is")?.to_owned())
 }
 
 /// For whoever reads the logs beside it.
@@ -284,8 +284,12 @@ impl Storm<'_> {
             let Some(member) = self.parts.member_of(caught.pid) else { continue };
             let Some(mut process) = member.free() else { continue };
             self.struck(blow.name(member.role), step.as_str())?;
-            let whom =
-                incarnation(&process).map(if blow == Blow::Freeze { Whom::Frozen } else { Whom::Ended });
+            let whom = if member.role == "worker" {
+                let incarnation = incarnation(&process)?;
+                Some(if blow == Blow::Freeze { Whom::Frozen(incarnation) } else { Whom::Ended(incarnation) })
+            } else {
+                None
+            };
             said(blow.name(member.role), &member.name, step.as_str(), &format!("strikes {whom:?}"));
             let ahead = dice.below(2) == 0;
             let strike = async move {

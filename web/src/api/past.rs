@@ -160,13 +160,13 @@ pub(super) async fn package(
 /// The runs of a package on a release and architecture.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Runs {
-    /// Newest first, those with PPAs among them.
+    /// In the order that is asked for, those with PPAs among them.
     results: Vec<ResultData>,
     /// What is asked for and not done yet, in the order in which it came.
     open: Vec<OpenJob>,
     /// The address of what else is not done.
     more_open: Option<String>,
-    /// The address of the older results.
+    /// The address of the results behind them.
     next: Option<String>,
 }
 
@@ -178,8 +178,12 @@ pub(super) struct Runs {
         ("package" = String, Path, description = "The source package."),
         ("release" = String, Path, description = "The release."),
         ("arch" = String, Path, description = "The architecture."),
-        ("before" = Option<String>, Query, description = "Only runs before this run id."),
+        ("sort" = Option<String>, Query, description = "`newest` first, which is what is usual, or `oldest` first."),
+        ("before" = Option<String>, Query, description = "Newest first: only runs before this run id."),
+        ("after" = Option<String>, Query, description = "Oldest first: only runs after this run id."),
         ("result" = Option<String>, Query, description = "Only runs that ended so; those of the next thousand."),
+        ("trigger" = Option<String>, Query, description = "Only runs that this source package, or `source/version`, set off; those of the next thousand."),
+        ("user" = Option<String>, Query, description = "Only runs that this person or client asked for; those of the next thousand."),
         ("open_after" = Option<i64>, Query, description = "Of what is not done only jobs behind this number, as `more_open` has it."),
     ),
     responses((status = OK, body = Runs)))]

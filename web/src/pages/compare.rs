@@ -9,6 +9,7 @@ use axum::{
 };
 use jiff::Timestamp;
 use proofhouse_core::{
+    db::Order,
     names::{Package, Pair},
     run_id::RunId,
 };
@@ -229,7 +230,8 @@ pub(crate) async fn find(State(app): State<App>, RawQuery(query): RawQuery) -> R
     let after = if let Some(run_id) = run_id("after")? {
         one(&run_id, container.clone()).await?
     } else {
-        let newest = PublicResult::all(app.db().results_of(&package, &pair, false, None, 1).await?);
+        let newest =
+            PublicResult::all(app.db().results_of(&package, &pair, false, Order::Newest, None, 1).await?);
         let none = || Failure::not_found(format!("No run of {package} on {pair} is known."));
         newest.into_iter().next().ok_or_else(none)?
     };

@@ -10,7 +10,7 @@ use proofhouse_core::{
     names::{Arch, Pair, Release},
 };
 
-use super::page;
+use super::{filter::address, page};
 use crate::{
     app::App,
     failure::Failure,
@@ -38,8 +38,8 @@ struct Home<'a> {
 /// What a pair has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cell {
-    /// The page of the queue in which most waits.
-    queue: String,
+    /// The page of its queue; where several have something, of all that waits and runs.
+    page: String,
     waiting: i64,
     running: i64,
     disabled: bool,
@@ -47,24 +47,27 @@ struct Cell {
 
 fn rows<'a>(settings: &'a Settings, counts: &[QueueCount]) -> Vec<(&'a Arch, Vec<Option<Cell>>)> {
     let mut sums: HashMap<(&str, &str), (i64, i64)> = HashMap::new();
-    let mut longest: HashMap<(&str, &str), &QueueCount> = HashMap::new();
+    let mut busy: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
     for count in counts {
         let key = (count.release.as_str(), count.arch.as_str());
         let sum = sums.entry(key).or_default();
         sum.0 += count.waiting;
         sum.1 += count.running;
-        let most = longest.entry(key).or_insert(count);
-        if count.waiting > most.waiting {
-            *most = count;
+        if count.waiting + count.running > 0 {
+            busy.entry(key).or_default().push(&count.context);
         }
     }
     let cell = |release: &Release, arch: &Arch| {
         let pair = Pair { release: release.clone(), arch: arch.clone() };
         let key = (release.as_str(), arch.as_str());
         let (waiting, running) = sums.get(&key).copied().unwrap_or_default();
-        let context = longest.get(&key).map_or("ubuntu", |count| count.context.as_str());
+        let queue = |context| path(&["queue", context, release.as_str(), arch.as_str()]);
         settings.pairs.contains(&pair).then(|| Cell {
-            queue: path(&["queue", context, release.as_str(), arch.as_str()]),
+            page: match busy.get(&key).map_or(&[][..], Vec::as_slice) {
+                [] => queue("ubuntu"),
+                [context] => queue(context),
+                _ => address("/running", &[("release", release.as_str()), ("arch", arch.as_str())]),
+            },
             waiting,
             running,
             disabled: settings.disabled.contains(&pair),

@@ -72,7 +72,7 @@ async fn part(
     if owner.contains('\0') || ppa.contains('\0') {
         return Err(Failure::not_found("There is no such PPA."));
     }
-    let before = place(&text(query, "before")?)?;
+    let before = place("before", &text(query, "before")?)?;
     let counted = app.db().all_time("results").await?;
     let served = app.settings().releases().into_iter().map(ToString::to_string);
     let releases: BTreeSet<String> = counted.into_iter().map(|row| row.release).chain(served).collect();

@@ -81,7 +81,7 @@ impl Wanted {
                 "package" => wanted.package = plain(&value)?,
                 "user" => wanted.user = plain(&value)?,
                 "result" => wanted.result = class(&value)?,
-                "before" => wanted.before = place(&value)?,
+                "before" => wanted.before = place("before", &value)?,
                 _ => {}
             }
         }
@@ -145,15 +145,15 @@ pub(crate) fn place_of(row: &ResultRow) -> String {
 }
 
 /// The same, as an address has it.
-pub(crate) fn place(value: &str) -> Result<Option<(String, i64)>, Failure> {
+pub(crate) fn place(name: &str, value: &str) -> Result<Option<(String, i64)>, Failure> {
     if value.is_empty() {
         return Ok(None);
     }
     let parts = value.rsplit_once('@').filter(|(run_id, _)| !run_id.contains('\0'));
     let place = parts.and_then(|(run_id, id)| Some((format!("{run_id}@"), id.parse().ok()?)));
-    place
-        .map(Some)
-        .ok_or_else(|| Failure::bad("before must be a run id and a number.", "Follow the links of the list."))
+    place.map(Some).ok_or_else(|| {
+        Failure::bad(format!("{name} must be a run id and a number."), "Follow the links of the list.")
+    })
 }
 
 fn plain(value: &str) -> Result<String, Failure> {
@@ -243,7 +243,7 @@ pub(crate) async fn all_results(app: &App, mut wanted: Wanted) -> Result<Vec<Pub
         wanted.limit -= came;
         // What was skipped among those that were looked through is not known.
         let Some(older) = older.filter(|_| wanted.limit > 0 && wanted.offset == 0) else { break };
-        wanted.before = place(&older)?;
+        wanted.before = place("before", &older)?;
     }
     Ok(all)
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use jiff::Timestamp;
 use proofhouse_core::{
-    db::JobState,
+    db::{JobState, Order},
     names::Pair,
     queue::{Estimate, Waits, in_words},
 };
@@ -159,7 +159,7 @@ async fn open(app: &App, job: &PublicJob, now: Timestamp) -> Result<Response, Fa
 /// The newest results of the same package.
 async fn before(app: &App, job: &PublicJob, pair: &Pair) -> Result<Vec<PublicResult>, Failure> {
     let Ok(package) = job.package.parse() else { return Ok(Vec::new()) };
-    Ok(PublicResult::all(app.db().results_of(&package, pair, true, None, SHOWN).await?))
+    Ok(PublicResult::all(app.db().results_of(&package, pair, true, Order::Newest, None, SHOWN).await?))
 }
 
 /// When the dispatcher answers a parked job, as it is configured here.

@@ -54,6 +54,17 @@ async fn packages_and_their_runs() {
     let before = runs["results"][1]["run_id"].as_str().unwrap();
     let older = site.get(&format!("/api/v1/packages/green/noble/amd64?before={before}")).await.json();
     assert_eq!(triggers(&older), ["green/0"]);
+    for (query, fit) in [
+        ("sort=oldest".to_owned(), &["green/0", "green/1", "green/2"][..]),
+        (format!("sort=oldest&after={before}"), &["green/2"]),
+        ("trigger=green/1".to_owned(), &["green/1"]),
+        ("trigger=green&sort=oldest".to_owned(), &["green/0", "green/1", "green/2"]),
+        ("trigger=gree".to_owned(), &[]),
+        ("user=nobody-there".to_owned(), &[]),
+    ] {
+        let runs = site.get(&format!("/api/v1/packages/green/noble/amd64?{query}")).await.json();
+        assert_eq!(triggers(&runs), fit, "{query}");
+    }
     for missing in ["/api/v1/packages/nope", "/api/v1/packages/green/noble/s390x", "/api/v1/packages/a_b"] {
         assert_eq!(site.get(missing).await.status, 404, "{missing}");
     }

@@ -218,9 +218,9 @@ async fn history_of_one_outcome() {
     assert!(all.text().contains(retry), "{}", all.text());
     let some = site.browse(&format!("{base}?result=pass")).await;
     assert_eq!(texts(&some.html(), "table.list tbody tr").len(), 1);
-    assert!(some.text().contains("1 pass among 2 runs"));
+    assert!(some.text().contains("1 of 2 runs fit"));
     let none = site.browse(&format!("{base}?result=error")).await;
-    assert!(none.status == 200 && none.text().contains("No run here ended so."));
+    assert!(none.status == 200 && none.text().contains("No run here fits."));
     let json = site.get(&format!("/api/v1{base}?result=pass")).await.json();
     assert_eq!((&json["results"][0]["run_id"], &json["next"]), (&json!(passed.run_id), &Value::Null));
     for bad in ["result=green", "before=x"] {

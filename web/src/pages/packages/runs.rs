@@ -1,4 +1,4 @@
-//! `/packages/{package}/{release}/{arch}`: all runs, newest first, with what is queued and runs on top.
+//! `/packages/{package}/{release}/{arch}`: all runs, newest or oldest first, with what is queued and runs on top.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,11 @@ use askama::Template;
 use axum::response::Response;
 use jiff::Timestamp;
 use proofhouse_core::{
-    db::DbError,
+    db::{DbError, Order},
     names::{Package, Pair},
     outcome::Class,
     run_id::RunId,
 };
-use url::form_urlencoded;
 
 use crate::{
     app::App,
@@ -20,8 +19,9 @@ use crate::{
     feeds::package_feed,
     pages::{
         compare::compare_path,
+        filter::{address, text},
         open::{Open, OpenPart, open_after, read_limit},
-        page, parameter,
+        page,
         recent::{place, place_of},
     },
     private::{PublicJob, PublicResult},
@@ -50,8 +50,10 @@ struct Page {
     chart: Option<Chart>,
     badges: Badges,
     feed: String,
-    newest: Option<String>,
-    older: Option<String>,
+    /// The same list from its other end, and from its begin, where it does not begin there.
+    turned: String,
+    first: Option<String>,
+    next: Option<String>,
     /// What is otherwise than when it passed, where it failed since.
     changed: Option<String>,
 }
@@ -68,48 +70,87 @@ struct Asked {
 /// What an address asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    before: Option<(String, i64)>,
+    order: Order,
+    /// Behind which the list goes on.
+    place: Option<(String, i64)>,
     result: Option<Class>,
+    /// A source package, or one with its version.
+    trigger: String,
+    user: String,
 }
 
 impl Wanted {
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, Failure> {
-        let text = |name: &str| parameter(query, name).filter(|text| !text.is_empty());
-        // A run id alone, too, as addresses had it.
-        let before = |text: String| match text.parse::<RunId>() {
-            Ok(run_id) => Ok(Some((run_id.to_string(), i64::MIN))),
-            Err(_) => place(&text),
+        let order = match &*text(query, "sort")? {
+            "" | "newest" => Order::Newest,
+            "oldest" => Order::Oldest,
+            _ => return Err(Failure::bad("This order is not known.", "Known are newest and oldest.")),
         };
-        let class = |text: String| Class::ALL.into_iter().find(|class| class.as_str() == text).ok_or(());
+        // A run id alone, too, as addresses had it.
+        let (name, beside) = if order == Order::Newest { ("before", i64::MIN) } else { ("after", i64::MAX) };
+        let behind = text(query, name)?;
+        let result = text(query, "result")?;
+        let class = Class::ALL.into_iter().find(|class| class.as_str() == result);
+        if class.is_none() && !result.is_empty() {
+            let all = Class::ALL.map(Class::as_str).join(", ");
+            return Err(Failure::bad("result is no outcome.", &format!("It can be {all}.")));
+        }
         Ok(Self {
-            before: text("before").map_or(Ok(None), before)?,
-            result: text("result").map(class).transpose().map_err(|()| {
-                let all = Class::ALL.map(Class::as_str).join(", ");
-                Failure::bad("result is no outcome.", &format!("It can be {all}."))
-            })?,
+            order,
+            place: match behind.parse::<RunId>() {
+                Ok(run_id) => Some((run_id.to_string(), beside)),
+                Err(_) => place(name, &behind)?,
+            },
+            result: class,
+            trigger: text(query, "trigger")?,
+            user: text(query, "user")?,
         })
     }
 
-    /// Only of this outcome.
-    fn result(&self) -> Option<&'static str> {
-        self.result.map(Class::as_str)
+    fn is_filter(&self) -> bool {
+        self.result.is_some() || !self.trigger.is_empty() || !self.user.is_empty()
     }
 
-    pub(crate) const fn is_first(&self) -> bool {
-        self.before.is_none()
+    fn fits(&self, row: &PublicResult) -> bool {
+        let is_trigger = |name: &str| {
+            name.strip_prefix(&*self.trigger).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.result.is_none_or(|class| row.class() == class)
+            && (self.trigger.is_empty() || row.triggers.iter().flat_map(|all| all.split(' ')).any(is_trigger))
+            && (self.user.is_empty() || row.requester.as_deref() == Some(&self.user))
     }
 
-    /// The address of the same list before another run; none: from the newest on.
-    pub(crate) fn at(&self, base: &str, before: Option<&str>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(class) = self.result {
-            query.append_pair("result", class.as_str());
-        }
-        if let Some(before) = before {
-            query.append_pair("before", before);
-        }
-        let query = query.finish();
-        if query.is_empty() { base.to_owned() } else { format!("{base}?{query}") }
+    const fn is_oldest(&self) -> bool {
+        matches!(self.order, Order::Oldest)
+    }
+
+    const fn is_first(&self) -> bool {
+        self.place.is_none()
+    }
+
+    /// The address of the same list in an order, behind a run; none: from its begin.
+    fn ordered(&self, base: &str, order: Order, behind: Option<&str>) -> String {
+        let (sort, name) = match order {
+            Order::Newest => ("", "before"),
+            Order::Oldest => ("oldest", "after"),
+        };
+        let result = self.result.map_or("", Class::as_str);
+        let behind = (name, behind.unwrap_or_default());
+        address(
+            base,
+            &[("result", result), ("trigger", &self.trigger), ("user", &self.user), ("sort", sort), behind],
+        )
+    }
+
+    /// The address of the same list behind a run; none: from its begin.
+    pub(crate) fn at(&self, base: &str, behind: Option<&str>) -> String {
+        self.ordered(base, self.order, behind)
+    }
+
+    /// The address of the same list from its other end.
+    fn turned(&self, base: &str) -> String {
+        let order = if self.is_oldest() { Order::Newest } else { Order::Oldest };
+        self.ordered(base, order, None)
     }
 }
 
@@ -122,8 +163,8 @@ pub(crate) struct Part {
     pub(crate) next: Option<String>,
 }
 
-/// Reads at most `most` runs. Those of one outcome are looked for among the next [`LOOKED_THROUGH`]: however seldom it is, no
-/// page costs more.
+/// Reads at most `most` runs. Those that fit a filter are looked for among the next [`LOOKED_THROUGH`]: however few do, no page
+/// costs more.
 pub(crate) async fn part(
     app: &App,
     package: &Package,
@@ -131,14 +172,15 @@ pub(crate) async fn part(
     wanted: &Wanted,
     most: usize,
 ) -> Result<Part, DbError> {
-    let look = if wanted.result.is_some() { LOOKED_THROUGH.max(most) } else { most };
+    let look = if wanted.is_filter() { LOOKED_THROUGH.max(most) } else { most };
     let limit = i64::try_from(look + 1).unwrap_or(i64::MAX);
-    let mut rows = app.db().results_of(package, pair, true, wanted.before.clone(), limit).await?;
+    let mut rows =
+        app.db().results_of(package, pair, true, wanted.order, wanted.place.clone(), limit).await?;
     let mut has_more = rows.len() > look;
     rows.truncate(look);
     let (looked, mut last) = (rows.len(), rows.last().map(place_of));
     let mut rows = PublicResult::all(rows);
-    rows.retain(|row| wanted.result.is_none_or(|class| row.class() == class));
+    rows.retain(|row| wanted.fits(row));
     if rows.len() > most {
         rows.truncate(most);
         has_more = true;
@@ -202,9 +244,10 @@ pub(super) async fn get(
         feed: package_feed(package.as_str()),
         runs: results.into_iter().zip(asked(app, &rows, &pair).await?).collect(),
         looked,
-        changed: since_it_passed(&rows),
-        newest: (!wanted.is_first()).then(|| wanted.at(&path, None)),
-        older: next.map(|place| wanted.at(&path, Some(&place))),
+        changed: since_it_passed(&rows).filter(|_| !wanted.is_oldest()),
+        turned: wanted.turned(&path),
+        first: (!wanted.is_first()).then(|| wanted.at(&path, None)),
+        next: next.map(|place| wanted.at(&path, Some(&place))),
         path,
         wanted,
         package,
@@ -221,8 +264,15 @@ mod tests {
         let wanted = Wanted::parse(Some("result=fail&before=20261121_053634_abcde@&x=y")).unwrap();
         assert_eq!(wanted.at("/b", None), "/b?result=fail");
         assert_eq!(wanted.at("/b", Some("2026@")), "/b?result=fail&before=2026%40");
-        assert_eq!(Wanted::parse(Some("result=&before=")).unwrap(), Wanted::default());
-        for bad in ["result=green", "before=x"] {
+        assert_eq!(wanted.turned("/b"), "/b?result=fail&sort=oldest");
+        let oldest =
+            Wanted::parse(Some("sort=oldest&after=20261121_053634_abcde@7&trigger=glibc&user=a%26b"))
+                .unwrap();
+        assert_eq!(oldest.place, Some(("20261121_053634_abcde@".to_owned(), 7)));
+        assert_eq!(oldest.at("/b", Some("x@7")), "/b?trigger=glibc&user=a%26b&sort=oldest&after=x%407");
+        assert_eq!(oldest.turned("/b"), "/b?trigger=glibc&user=a%26b");
+        assert_eq!(Wanted::parse(Some("result=&before=&sort=newest")).unwrap(), Wanted::default());
+        for bad in ["result=green", "before=x", "sort=oldest&after=x", "sort=random", "trigger=a%00"] {
             assert!(Wanted::parse(Some(bad)).is_err(), "{bad}");
         }
     }
