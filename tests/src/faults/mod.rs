@@ -245,6 +245,13 @@ impl Storm<'_> {
         Ok(())
     }
 
+    /// That of these steps at which less struck so far.
+    fn seldom_struck(&self, [one, other]: [Step; 2]) -> Result<Step> {
+        let tally = self.tally.lock().map_err(|_| anyhow::anyhow!("a striker died"))?;
+        let is_less = tally.of_step(other.as_str()) < tally.of_step(one.as_str());
+        Ok(if is_less { other } else { one })
+    }
+
     fn hurt(&self, whom: Whom, since: i64) -> Result<()> {
         let mut hurts = self.hurts.lock().map_err(|_| anyhow::anyhow!("a striker died"))?;
         hurts.push(Hurt { whom, lasts: since..=now_us()? });
@@ -328,7 +335,7 @@ impl Storm<'_> {
                 dice.shuffle(&mut plan);
             }
             let Some(quake) = plan.pop() else { continue };
-            let step = Step::ALL[dice.below(Step::ALL.len())];
+            let step = self.seldom_struck([(); 2].map(|()| Step::ALL[dice.below(Step::ALL.len())]))?;
             // What happens while nobody comes to that step happens too.
             let caught = match step {
                 SELDOM => None,
