@@ -56,19 +56,18 @@ impl Health {
 }
 
 /// True for a fault that lowers the health of the host it happened on. A lost lease tells of a worker or a network, an old
-/// version of an archive, a broken testbed of what was tested, and a store that is away of the store. A version that is not known is
-/// most often that of a package which no archive has: whoever asks for some of these would else take one host after the other
-/// away.
+/// version of an archive, a broken testbed of what was tested, and a store that is away of the store.
 pub const fn tells_of_host(fault: Fault) -> bool {
     match fault {
         Fault::Testbed
         | Fault::Unexpected
         | Fault::Killed
+        | Fault::NoVersion
         | Fault::LogRule
         | Fault::TimedOut
         | Fault::DiskFull
         | Fault::Worker => true,
-        Fault::NoVersion | Fault::BrokeTestbed | Fault::OldVersion | Fault::Store | Fault::LeaseLost => false,
+        Fault::BrokeTestbed | Fault::OldVersion | Fault::Store | Fault::LeaseLost => false,
     }
 }
 

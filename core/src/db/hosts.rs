@@ -78,3 +78,16 @@ impl Database {
         Ok(row.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Fault;
+
+    #[test]
+    fn what_tells_nothing_of_a_host_is_not_read() {
+        for fault in Fault::ALL {
+            assert_eq!(OF_ALL.contains(&format!("'{fault}'")), !tells_of_host(fault), "{fault}");
+        }
+    }
+}
